@@ -1,0 +1,1 @@
+"""The XXL-JOB world: executor dialects in and out, and nothing else."""

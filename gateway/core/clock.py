@@ -1,0 +1,61 @@
+"""Time, injected: the only module of the product that reads the machine's clock."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What every room takes instead of reading the time itself."""
+
+    def now_ms(self) -> int:
+        """Scheduling time: milliseconds since the Unix epoch."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never jump, for intervals and deadlines."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after that many seconds of monotonic time."""
+        ...
+
+
+class SystemClock:
+    """Monotonic time plus an offset taken from the wall clock.
+
+    Scheduling time does not follow a jump of the wall clock by itself: `adjust` moves it, so that a
+    step is a decision that can be logged. The boot-time clock goes on while the machine sleeps.
+    """
+
+    def __init__(self) -> None:
+        self._offset_s = time.time() - self._boot()
+
+    @staticmethod
+    def _boot() -> float:
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+    def now_ms(self) -> int:
+        return int((self._boot() + self._offset_s) * 1000)
+
+    def monotonic(self) -> float:
+        return self._boot()
+
+    def wall_offset_ms(self) -> int:
+        """Milliseconds by which the wall clock is ahead of scheduling time."""
+        return int((time.time() - self._boot() - self._offset_s) * 1000)
+
+    def adjust(self, by_ms: float) -> None:
+        """Move scheduling time by that many milliseconds."""
+        self._offset_s += by_ms / 1000
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+def iso_utc(ms: int) -> str:
+    """ISO 8601 with offset for milliseconds since the epoch, millisecond precision."""
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")

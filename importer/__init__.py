@@ -1,0 +1,1 @@
+"""One-shot migration from an XXL-JOB database."""
