@@ -1,0 +1,54 @@
+"""Errors that surfaces translate: problem+json for the API, an envelope for executors, a line for the CLI."""
+
+from __future__ import annotations
+
+
+class GatewayError(Exception):
+    """Something went wrong."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or type(self).__doc__ or "")
+
+
+class InvalidValue(GatewayError):
+    """A value is not valid."""
+
+    def __init__(self, field: str, value: object, expected: str) -> None:
+        super().__init__(f"{field}: {value!r} is not valid: {expected}")
+        self.field = field
+        self.value = value
+        self.expected = expected
+
+
+class NotFound(GatewayError):
+    """There is nothing of that name."""
+
+    def __init__(self, kind: str, key: object) -> None:
+        super().__init__(f"{kind} {key!r} does not exist")
+        self.kind = kind
+        self.key = key
+
+
+class Conflict(GatewayError):
+    """The present state does not allow this."""
+
+
+class Refused(GatewayError):
+    """A policy forbids this."""
+
+
+class Unreachable(GatewayError):
+    """An executor cannot be reached."""
+
+    def __init__(self, address: str, why: str) -> None:
+        super().__init__(f"{address} cannot be reached: {why}")
+        self.address = address
+        self.why = why
+
+
+class StoreError(GatewayError):
+    """The database or the spool does not take what it is given."""
+
+
+class LeaseLost(StoreError):
+    """Another node has taken this node's parts over."""

@@ -1,0 +1,283 @@
+"""Values that stages, store and surfaces hand to each other. Times are milliseconds since the epoch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+
+from gateway.core.states import RunState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+T = TypeVar("T")
+
+PARTS = 128
+DEFAULT_NAMESPACE = 1
+FIRST_LONG_ID = 1 << 32
+BROADCAST_PARENT = -1
+
+
+class Route(StrEnum):
+    """XXL-JOB's ten routing strategies, by its own names."""
+
+    FIRST = "FIRST"
+    LAST = "LAST"
+    ROUND = "ROUND"
+    RANDOM = "RANDOM"
+    CONSISTENT_HASH = "CONSISTENT_HASH"
+    LEAST_FREQUENTLY_USED = "LEAST_FREQUENTLY_USED"
+    LEAST_RECENTLY_USED = "LEAST_RECENTLY_USED"
+    FAILOVER = "FAILOVER"
+    BUSYOVER = "BUSYOVER"
+    SHARDING_BROADCAST = "SHARDING_BROADCAST"
+
+
+class BlockStrategy(StrEnum):
+    """What an executor does with a run of a job that it is already running; decided there, per executor."""
+
+    SERIAL_EXECUTION = "SERIAL_EXECUTION"
+    DISCARD_LATER = "DISCARD_LATER"
+    COVER_EARLY = "COVER_EARLY"
+
+
+class Misfire(StrEnum):
+    SKIP = "skip"
+    FIRE_ONCE = "fire_once"
+
+
+class Guarantee(StrEnum):
+    """What to do with a doubtful send when the executor cannot be asked."""
+
+    AT_MOST_ONCE = "at_most_once"
+    AT_LEAST_ONCE = "at_least_once"
+
+
+class TriggerKind(IntEnum):
+    """Why a run exists. Stored as these numbers."""
+
+    SCHEDULE = 1
+    MANUAL = 2
+    API = 3
+    RETRY = 4
+    MISFIRE = 5
+    CHILD = 6
+    SHARD = 7
+
+
+class AddressMode(StrEnum):
+    AUTO = "auto"
+    MANUAL = "manual"
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    id: int
+    namespace_id: int
+    appname: str
+    title: str
+    address_mode: AddressMode
+    addresses: tuple[str, ...]
+    created_ms: int
+    updated_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Executor:
+    """One live process. `dialect` is the protocol generation it speaks, e.g. `rest`, `rest35`."""
+
+    app_id: int
+    address: str
+    dialect: str
+    client: str
+    registered_ms: int
+    last_beat_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What an executor is told to run."""
+
+    handler: str
+    params: str = ""
+    glue_type: str = "BEAN"
+    glue_source: str = ""
+    glue_updated_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One version of a job. `schedule` is the JSON object that `core.schedule.parse_schedule` reads."""
+
+    id: int
+    namespace_id: int
+    app_id: int
+    part: int
+    version: int
+    name: str
+    enabled: bool
+    schedule: Mapping[str, object] | tuple[Mapping[str, object], ...]
+    task: Task
+    misfire: Misfire = Misfire.SKIP
+    misfire_after_s: int = 60
+    route: Route = Route.ROUND
+    block_strategy: BlockStrategy = BlockStrategy.SERIAL_EXECUTION
+    timeout_s: int = 0
+    max_attempts: int = 1
+    guarantee: Guarantee = Guarantee.AT_MOST_ONCE
+    priority: int = 5
+    anchor_ms: int = 0
+    next_fire_at: int | None = None
+    description: str = ""
+    created_ms: int = 0
+    updated_ms: int = 0
+
+
+class RunKey(NamedTuple):
+    """Unique for ever: slot in ms, or minus the run's own id for manual and API runs."""
+
+    job_id: int
+    slot_key: int
+    shard: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """A row to be inserted; `id` comes from a block, so it is known before."""
+
+    id: int
+    namespace_id: int
+    job_id: int
+    app_id: int
+    part: int
+    slot_key: int
+    due_ms: int
+    created_ms: int
+    trigger_kind: TriggerKind
+    state: RunState
+    root_id: int
+    shard: int = 0
+    shard_total: int = 1
+    attempt: int = 1
+    priority: int = 5
+    params: str | None = None
+    addresses: tuple[str, ...] | None = None
+    reason: str | None = None
+    last_slot_ms: int = 0
+    slot_count: int = 1
+    finished_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One row as surfaces show it. Zero in a time means that the step has not happened."""
+
+    id: int
+    namespace_id: int
+    job_id: int
+    app_id: int
+    slot_key: int
+    shard: int
+    shard_total: int
+    attempt: int
+    root_id: int
+    trigger_kind: TriggerKind
+    state: RunState
+    outcome: RunState | None
+    priority: int
+    due_ms: int
+    created_ms: int
+    job_version: int
+    address: str
+    dialect: str
+    trigger_ms: int
+    claimed_ms: int
+    sent_ms: int
+    answered_ms: int
+    finished_ms: int
+    result_code: int
+    message: str | None
+    reason: str | None
+    params: str | None
+    addresses: tuple[str, ...] | None
+    last_slot_ms: int
+    slot_count: int
+
+    @property
+    def slot_ms(self) -> int | None:
+        """The slot, or None for a run that no schedule asked for."""
+        return self.slot_key if self.slot_key > 0 else None
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorResult:
+    """One result as an executor reported it (one element of a callback)."""
+
+    run_id: int
+    code: int
+    message: str | None
+    log_time_ms: int | None
+    received_ms: int
+    strict_time: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """Lines of an executor's log from `from_line` (counted from 1) to `to_line`."""
+
+    from_line: int
+    to_line: int
+    content: str
+    is_end: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """A registration as a dialect understood it."""
+
+    appname: str
+    address: str
+    dialect: str
+    client: str
+    received_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunFilter:
+    """What to list; None means any. Times bound `due_ms`: from inclusive, to exclusive."""
+
+    namespace_id: int = DEFAULT_NAMESPACE
+    job_id: int | None = None
+    app_id: int | None = None
+    states: frozenset[RunState] | None = None
+    from_ms: int | None = None
+    to_ms: int | None = None
+    root_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Part of a list and the cursor of what follows, None at the end."""
+
+    items: tuple[T, ...]
+    next_cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    id: int
+    name: str
+    created_ms: int
+    last_used_ms: int | None = None
+
+
+@dataclass(slots=True)
+class Counters:
+    """What the node has done since its start."""
+
+    values: dict[str, int] = field(default_factory=dict)
+
+    def add(self, name: str, by: int = 1) -> None:
+        self.values[name] = self.values.get(name, 0) + by

@@ -1,0 +1,253 @@
+"""What the stages ask of the world: the store, the executors, the people who call in."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Protocol
+
+from gateway.core.model import App, Beat, Executor, ExecutorResult, Job, LogPage, NewRun, Run
+from gateway.core.states import RunState
+
+# ---------------------------------------------------------------- executors
+
+
+class Outcome(IntEnum):
+    """How a `/run` ended for the sender."""
+
+    ACCEPTED = 1
+    REFUSED = 2
+    NOT_SENT = 3  # certainly not one byte left
+    DOUBTFUL = 4  # bytes left, no usable answer came
+
+
+@dataclass(slots=True, eq=False)
+class RunOrder:
+    """A claimed run on its way to an executor.
+
+    `send_before` is a monotonic instant in seconds, checked last before the bytes leave. `request` is
+    filled by `ExecutorLink.prepare`. `sent_ms` is filled when the bytes have been handed over.
+    """
+
+    run_id: int
+    job: Job
+    appname: str
+    address: str
+    dialect: str
+    params: str | None
+    shard: int
+    shard_total: int
+    trigger_ms: int
+    due_ms: int
+    send_before: float
+    request: bytes = b""
+    sent_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an executor said: `ok` means code 200."""
+
+    ok: bool
+    code: int
+    message: str
+
+
+OnOutcome = Callable[[RunOrder, Outcome, str], None]
+
+
+class ExecutorLink(Protocol):
+    """Calls to executors, whatever dialect they speak. Implemented by `compat`."""
+
+    def prepare(self, order: RunOrder) -> None:
+        """Build the bytes of the request ahead of time."""
+        ...
+
+    def run(self, order: RunOrder, on_outcome: OnOutcome) -> None:
+        """Send a prepared order now; `on_outcome` is called once, with the executor's or the failure's text."""
+        ...
+
+    async def beat(self, address: str, dialect: str, appname: str) -> Answer:
+        """Ask whether the executor is there. Raises `Unreachable`."""
+        ...
+
+    async def idle(self, address: str, dialect: str, appname: str, job_id: int) -> Answer:
+        """Ask whether nothing of this job runs or waits there (`ok`). Raises `Unreachable`."""
+        ...
+
+    async def kill(self, address: str, dialect: str, appname: str, job_id: int) -> Answer:
+        """Stop all of this job on that executor. Raises `Unreachable`."""
+        ...
+
+    async def log(
+        self, address: str, dialect: str, appname: str, run_id: int, log_time_ms: int, from_line: int
+    ) -> LogPage | None:
+        """Lines from `from_line` on, or None when the executor has no log of this run. Raises `Unreachable`."""
+        ...
+
+    def log_is_real(self, dialect: str, client: str) -> bool:
+        """Whether this client's `/log` tells a run it received from one it never saw."""
+        ...
+
+
+class ExecutorDesk(Protocol):
+    """What executors ask of the gateway. Implemented by the scheduler, called by `compat`."""
+
+    async def register(self, beat: Beat) -> None:
+        """Take a registration or a beat. Raises `NotFound` for an unknown app, `InvalidValue` for a bad address."""
+        ...
+
+    async def remove(self, appname: str, address: str) -> None:
+        """Take an executor out at once."""
+        ...
+
+    async def report(self, results: Sequence[ExecutorResult], client: str) -> bool:
+        """True once the results are durable (committed or in the spool), False when neither succeeded."""
+        ...
+
+
+# ---------------------------------------------------------------- store
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to schedule: a node's name and the epoch it was granted under."""
+
+    node: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobFire:
+    """A compare-and-set of a job's next fire, and the rows that exist only if it succeeds."""
+
+    job_id: int
+    version: int
+    expected: int
+    next_fire_at: int | None
+    rows: tuple[NewRun, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A guarded change of one run: applied only if its state is one of `sources` (and its claim is `claim`).
+
+    `values` names further columns to set. `then` are rows that exist only if the move succeeds.
+    `job_version` makes it depend on the job still being at that version, and enabled if `needs_enabled`.
+    """
+
+    run_id: int
+    to: RunState
+    sources: frozenset[RunState]
+    values: Mapping[str, int | str | None] = field(default_factory=dict)
+    claim: int | None = None
+    then: tuple[NewRun, ...] = ()
+    job_id: int = 0
+    job_version: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """What one stage wants written in one transaction. Lists are applied in the order of the fields.
+
+    `lease`: the transaction must first renew it (`LeaseLost` otherwise).
+    `lazy`: may wait a moment for other work to share its commit.
+    """
+
+    fires: Sequence[JobFire] = ()
+    inserts: Sequence[NewRun] = ()
+    moves: Sequence[Move] = ()
+    lease: Lease | None = None
+    lazy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of a Work: the jobs and runs whose guard did not match, and were left as they are."""
+
+    lost_fires: frozenset[int] = frozenset()
+    lost_moves: frozenset[int] = frozenset()
+    lost_inserts: frozenset[int] = frozenset()
+    stale_jobs: frozenset[int] = frozenset()
+
+
+NOTHING_LOST = Written()
+
+OnWritten = Callable[[Written | Exception], None]
+
+
+class Writer(Protocol):
+    """Group commit: everything submitted while a transaction runs goes into the next one."""
+
+    def submit(self, work: Work, on_written: OnWritten) -> None: ...
+
+    async def write(self, work: Work) -> Written:
+        """Submit and wait. Raises what `on_written` would have been given."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DueJob:
+    job_id: int
+    version: int
+    next_fire_at: int
+
+
+class RunReader(Protocol):
+    """Queries of the flow on runs."""
+
+    async def get_many(self, run_ids: Collection[int]) -> dict[int, Run]: ...
+
+    async def open_runs(self, after_id: int, limit: int, states: Collection[RunState]) -> list[Run]:
+        """Open runs in these states with a larger id, in the order of ids."""
+        ...
+
+    async def family(self, job_id: int, slot_key: int) -> list[Run]:
+        """All rows of one slot: the parent, its shards and their attempts."""
+        ...
+
+
+class JobReader(Protocol):
+    async def due(self, before_ms: int, limit: int) -> list[DueJob]:
+        """Enabled jobs with a next fire before that instant, earliest first."""
+        ...
+
+    async def load(self, job_ids: Collection[int]) -> dict[int, Job]: ...
+
+
+class AppReader(Protocol):
+    async def all_apps(self) -> list[App]: ...
+
+    async def all_executors(self) -> list[Executor]: ...
+
+
+class ExecutorWriter(Protocol):
+    async def save_executors(self, changed: Sequence[Executor], removed: Sequence[tuple[int, str]]) -> None: ...
+
+
+class Spool(Protocol):
+    """Results kept in a file of the node until the database takes them."""
+
+    async def append(self, results: Sequence[tuple[ExecutorResult, str]]) -> None:
+        """Return once they are on disk. Raises `StoreError` when the spool is full or broken."""
+        ...
+
+
+class IdSource(Protocol):
+    """Ids handed out from blocks, so that rows have ids before they are inserted."""
+
+    def take(self, count: int) -> range | list[int]:
+        """That many ids at once; raises `StoreError` when the reserve is used up."""
+        ...
+
+    async def refill(self) -> None: ...
+
+
+class Signals(Protocol):
+    """Named points of the flow that tests can wait for or crash at; nothing in production."""
+
+    def reached(self, point: str, ids: Collection[int]) -> None: ...
+
+
+Waiter = Callable[[], Awaitable[None]]

@@ -1,0 +1,235 @@
+"""One schema for SQLite, MySQL and MariaDB. A column that has landed changes by a migration only.
+
+Times are integer milliseconds since the epoch. Every hot column of `run` has a default, so that a
+statement names only what it sets.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.dialects import mysql, sqlite
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_MYSQL = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin", "mysql_row_format": "DYNAMIC"}
+
+BigId = BigInteger().with_variant(sqlite.INTEGER(), "sqlite")
+LongText = Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
+
+
+def _int(name: str, default: int | None = 0, type_: type[Integer] = Integer) -> Column[int]:
+    return Column(name, type_, nullable=False, server_default=None if default is None else str(default))
+
+
+def _big(name: str, default: int | None = 0) -> Column[int]:
+    return Column(name, BigInteger, nullable=False, server_default=None if default is None else str(default))
+
+
+namespace = Table(
+    "namespace",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("name", String(64), nullable=False, unique=True),
+    **_MYSQL,
+)
+
+id_sequence = Table(
+    "id_sequence",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("next_id", BigInteger, nullable=False),
+    **_MYSQL,
+)
+
+node = Table(
+    "node",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    _big("epoch"),
+    _big("beat"),
+    Column("control_address", String(255), nullable=False, server_default=""),
+    _big("started_ms"),
+    _big("seen_ms"),
+    **_MYSQL,
+)
+
+part = Table(
+    "part",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("node", String(64), nullable=False, server_default=""),
+    _big("epoch"),
+    **_MYSQL,
+)
+
+app = Table(
+    "app",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    _int("namespace_id", 1),
+    Column("appname", String(64), nullable=False),
+    Column("title", String(128), nullable=False, server_default=""),
+    Column("address_mode", String(8), nullable=False, server_default="auto"),
+    Column("addresses", LongText),
+    Column("max_running", Integer),
+    Column("starts_per_second", String(32)),
+    Column("id_sequence", String(32), nullable=False, server_default="run"),
+    _big("created_ms"),
+    _big("updated_ms"),
+    UniqueConstraint("namespace_id", "appname"),
+    **_MYSQL,
+)
+
+executor = Table(
+    "executor",
+    metadata,
+    Column("app_id", Integer, primary_key=True, autoincrement=False),
+    Column("address", String(255), primary_key=True),
+    Column("dialect", String(16), nullable=False),
+    Column("client", String(128), nullable=False, server_default=""),
+    _big("registered_ms"),
+    _big("last_beat_ms"),
+    **_MYSQL,
+)
+
+job = Table(
+    "job",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    _int("namespace_id", 1),
+    _int("app_id"),
+    _int("part", 0, SmallInteger),
+    _int("version", 1),
+    Column("name", String(128), nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    Column("definition", LongText, nullable=False),
+    _big("anchor_ms"),
+    _big("created_ms"),
+    _big("updated_ms"),
+    Index("ix_job_app_id_id", "app_id", "id"),
+    **_MYSQL,
+)
+
+# What the planner moves, apart from the wide row so that a fire rewrites few bytes.
+job_next_fire = Table(
+    "job_next_fire",
+    metadata,
+    Column("job_id", Integer, primary_key=True, autoincrement=False),
+    _int("part", 0, SmallInteger),
+    _int("version", 1),
+    _int("enabled", 1, SmallInteger),
+    Column("next_fire_at", BigInteger),
+    Index("ix_job_next_fire_part_next_fire_at", "part", "next_fire_at"),
+    **_MYSQL,
+)
+
+job_version = Table(
+    "job_version",
+    metadata,
+    Column("job_id", Integer, primary_key=True, autoincrement=False),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("definition", LongText, nullable=False),
+    Column("author", String(64), nullable=False, server_default=""),
+    _big("created_ms"),
+    **_MYSQL,
+)
+
+run = Table(
+    "run",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=False),
+    _int("namespace_id", 1),
+    _int("job_id"),
+    _int("app_id"),
+    _int("part", 0, SmallInteger),
+    _big("slot_key"),
+    _int("shard"),
+    _int("shard_total", 1),
+    _int("attempt", 1),
+    _big("root_id"),
+    _int("trigger_kind", 1, SmallInteger),
+    _int("state", 1, SmallInteger),
+    _int("outcome", 0, SmallInteger),
+    # The part while the run is open, NULL afterwards: the index below holds open runs only.
+    Column("open_part", SmallInteger),
+    _int("priority", 5),
+    _big("due_ms"),
+    _big("created_ms"),
+    _int("job_version"),
+    Column("address", String(255), nullable=False, server_default=""),
+    Column("dialect", String(16), nullable=False, server_default=""),
+    _big("claim_token"),
+    _big("claimed_ms"),
+    _big("send_deadline_ms"),
+    _big("trigger_ms"),
+    _big("sent_ms"),
+    _big("answered_ms"),
+    _big("finished_ms"),
+    _int("result_code"),
+    Column("message", LongText),
+    Column("reason", LongText),
+    Column("params", LongText),
+    Column("addresses", LongText),
+    _big("last_slot_ms"),
+    _int("slot_count", 1),
+    UniqueConstraint("job_id", "slot_key", "shard", "attempt", name="uq_run_key"),
+    Index("ix_run_job_id_id", "job_id", "id"),
+    Index("ix_run_open_part_due_ms", "open_part", "due_ms"),
+    **_MYSQL,
+)
+
+# Names that clients gave to submissions; one row a name, kept for seven days.
+task = Table(
+    "task",
+    metadata,
+    Column("namespace_id", Integer, primary_key=True, autoincrement=False),
+    Column("task_id", String(128), primary_key=True),
+    Column("run_id", BigInteger, nullable=False),
+    _big("created_ms"),
+    Index("ix_task_created_ms", "created_ms"),
+    **_MYSQL,
+)
+
+# Results for runs that were never sent from here: old log ids in executors' retry files.
+foreign_result = Table(
+    "foreign_result",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=True),
+    _big("log_id"),
+    _big("log_time_ms"),
+    _int("code"),
+    Column("message", LongText),
+    Column("client", String(128), nullable=False, server_default=""),
+    Column("why", String(128), nullable=False, server_default=""),
+    _big("received_ms"),
+    Index("ix_foreign_result_log_id", "log_id"),
+    **_MYSQL,
+)
+
+api_token = Table(
+    "api_token",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("name", String(64), nullable=False, unique=True),
+    Column("token_hash", String(64), nullable=False, unique=True),
+    _big("created_ms"),
+    **_MYSQL,
+)
