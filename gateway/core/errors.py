@@ -33,6 +33,15 @@ class Conflict(GatewayError):
     """The present state does not allow this."""
 
 
+class AlreadySubmitted(Conflict):
+    """The task id was used before."""
+
+    def __init__(self, task_id: str, run_id: int) -> None:
+        super().__init__(f"task_id {task_id!r} was submitted before, as run {run_id}")
+        self.task_id = task_id
+        self.run_id = run_id
+
+
 class Refused(GatewayError):
     """A policy forbids this."""
 

@@ -143,9 +143,13 @@ class RunKey(NamedTuple):
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class NewRun:
-    """A row to be inserted; `id` comes from a block, so it is known before."""
+    """A row to be inserted, and its seed for later attempts; `id` comes from a block, so it is known before.
+
+    Not frozen because thousands are made a second and a frozen dataclass costs four times as much to make;
+    nobody changes one after it was handed on.
+    """
 
     id: int
     namespace_id: int
@@ -255,6 +259,16 @@ class RunFilter:
     from_ms: int | None = None
     to_ms: int | None = None
     root_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """What to list; None means any. `name` is a part of the name, in any case."""
+
+    namespace_id: int = DEFAULT_NAMESPACE
+    app_id: int | None = None
+    name: str | None = None
+    enabled: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,17 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Protocol
 
-from gateway.core.model import App, Beat, Executor, ExecutorResult, Job, LogPage, NewRun, Run
+from gateway.core.model import (
+    App,
+    Beat,
+    Executor,
+    ExecutorResult,
+    Job,
+    LogPage,
+    NewRun,
+    Run,
+    TriggerKind,
+)
 from gateway.core.states import RunState
 
 # ---------------------------------------------------------------- executors
@@ -118,7 +128,7 @@ class Lease:
     epoch: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class JobFire:
     """A compare-and-set of a job's next fire, and the rows that exist only if it succeeds."""
 
@@ -130,11 +140,21 @@ class JobFire:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskName:
+    """A client's name for a submission: the run is inserted only if the name is free."""
+
+    namespace_id: int
+    task_id: str
+    run_id: int
+    created_ms: int
+
+
+@dataclass(slots=True, eq=False)
 class Move:
     """A guarded change of one run: applied only if its state is one of `sources` (and its claim is `claim`).
 
     `values` names further columns to set. `then` are rows that exist only if the move succeeds.
-    `job_version` makes it depend on the job still being at that version, and enabled if `needs_enabled`.
+    A `job_version` makes the move depend on the job still being at that version.
     """
 
     run_id: int
@@ -152,35 +172,47 @@ class Work:
     """What one stage wants written in one transaction. Lists are applied in the order of the fields.
 
     `lease`: the transaction must first renew it (`LeaseLost` otherwise).
-    `lazy`: may wait a moment for other work to share its commit.
     """
 
     fires: Sequence[JobFire] = ()
+    names: Sequence[TaskName] = ()
     inserts: Sequence[NewRun] = ()
     moves: Sequence[Move] = ()
     lease: Lease | None = None
-    lazy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What became of a Work: the jobs and runs whose guard did not match, and were left as they are."""
+    """What became of a Work: the jobs and runs whose guard did not match, and were left as they are.
+
+    `taken_names` maps a task name that was not free to the id of the run that has it.
+    """
 
     lost_fires: frozenset[int] = frozenset()
     lost_moves: frozenset[int] = frozenset()
-    lost_inserts: frozenset[int] = frozenset()
     stale_jobs: frozenset[int] = frozenset()
+    taken_names: Mapping[str, int] = field(default_factory=dict)
 
 
 NOTHING_LOST = Written()
 
 OnWritten = Callable[[Written | Exception], None]
+LazySource = Callable[[], Work | None]
 
 
 class Writer(Protocol):
     """Group commit: everything submitted while a transaction runs goes into the next one."""
 
+    @property
+    def healthy(self) -> bool:
+        """False while the database does not take what it is given."""
+        ...
+
     def submit(self, work: Work, on_written: OnWritten) -> None: ...
+
+    def add_lazy(self, source: LazySource) -> None:
+        """A source of work that nobody waits for, asked when a transaction begins and at least every 200 ms."""
+        ...
 
     async def write(self, work: Work) -> Written:
         """Submit and wait. Raises what `on_written` would have been given."""
@@ -203,6 +235,10 @@ class RunReader(Protocol):
         """Open runs in these states with a larger id, in the order of ids."""
         ...
 
+    async def open_runs_of_job(self, job_id: int, after_id: int, limit: int) -> list[Run]:
+        """Open runs of one job with a larger id, in the order of ids."""
+        ...
+
     async def family(self, job_id: int, slot_key: int) -> list[Run]:
         """All rows of one slot: the parent, its shards and their attempts."""
         ...
@@ -223,14 +259,32 @@ class AppReader(Protocol):
 
 
 class ExecutorWriter(Protocol):
-    async def save_executors(self, changed: Sequence[Executor], removed: Sequence[tuple[int, str]]) -> None: ...
+    async def save_executors(
+        self, changed: Sequence[Executor], removed: Sequence[tuple[int, str]]
+    ) -> None: ...
 
 
 class Spool(Protocol):
-    """Results kept in a file of the node until the database takes them."""
+    """Results kept in files of the node until the database takes them."""
 
-    async def append(self, results: Sequence[tuple[ExecutorResult, str]]) -> None:
+    async def append(self, results: Sequence[ExecutorResult], client: str) -> None:
         """Return once they are on disk. Raises `StoreError` when the spool is full or broken."""
+        ...
+
+    async def oldest(self) -> tuple[str, list[tuple[ExecutorResult, str]]] | None:
+        """A closed file's name and what is in it, in the order it came; None when nothing is spooled."""
+        ...
+
+    async def forget(self, name: str) -> None:
+        """Delete a file whose results are in the database."""
+        ...
+
+
+class ForeignResults(Protocol):
+    """Results for runs that were never sent from here."""
+
+    async def keep(self, results: Sequence[tuple[ExecutorResult, str]], client: str) -> None:
+        """Store each result with why it is foreign."""
         ...
 
 
@@ -251,3 +305,63 @@ class Signals(Protocol):
 
 
 Waiter = Callable[[], Awaitable[None]]
+
+
+# ---------------------------------------------------------------- surfaces
+
+
+@dataclass(frozen=True, slots=True)
+class StopReport:
+    """What a stop has done: the run's state now, and the runs of the same job that went with it."""
+
+    run_id: int
+    state: RunState
+    also_stopped: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The node as probes and metrics show it; it is ready when there are no problems."""
+
+    problems: tuple[str, ...] = ()
+    counters: Mapping[str, int] = field(default_factory=dict)
+    gauges: Mapping[str, float] = field(default_factory=dict)
+
+
+class Operations(Protocol):
+    """What people and programs ask of the scheduler. Called by the API and by `compat`."""
+
+    async def trigger(
+        self,
+        job_id: int,
+        *,
+        params: str | None,
+        addresses: tuple[str, ...] | None,
+        task_id: str | None,
+        kind: TriggerKind,
+    ) -> int:
+        """The id of a new run, durable. None means the job's own params, the app's executors.
+
+        Raises `NotFound`, `Conflict`, and `AlreadySubmitted` when the task id was used before.
+        """
+        ...
+
+    async def jobs_changed(self, job_ids: Collection[int]) -> None:
+        """Called after a change of these jobs was committed; returns when unsent claims follow it."""
+        ...
+
+    async def app_changed(self, app_id: int) -> None:
+        """Called after an app was created, changed or deleted, and the change was committed."""
+        ...
+
+    async def stop(self, run_id: int) -> StopReport:
+        """Raises `NotFound`, `Conflict` for a run that is over, `Unreachable`."""
+        ...
+
+    async def log(self, run_id: int, from_line: int) -> LogPage:
+        """Raises `NotFound`, `Conflict` for a run that was never sent, `Unreachable`."""
+        ...
+
+    def live_executors(self, app_id: int) -> list[Executor]: ...
+
+    def health(self) -> Health: ...

@@ -18,13 +18,12 @@ from pymysql.connections import Connection
 from tests.kit.process import Process, free_port, listens
 
 USER = "gateway"
-PASSWORD = "gateway-test"  # noqa: S105 - of a server that lives for one test session
+PASSWORD = "gateway-test"
 
 
 def find_program(name: str) -> str | None:
     """Debian keeps the server in /usr/sbin, which is not on every user's PATH."""
     return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
-
 
 
 class MariadbServer:
@@ -115,7 +114,9 @@ class MariadbServer:
 
     def drop_database(self, name: str) -> None:
         """Also when somebody still holds its tables: his connections are closed first."""
-        for (connection_id,) in self.execute(f"SELECT id FROM information_schema.processlist WHERE db = '{name}'"):
+        for (connection_id,) in self.execute(
+            f"SELECT id FROM information_schema.processlist WHERE db = '{name}'"
+        ):
             with contextlib.suppress(pymysql.err.OperationalError):  # it ended by itself
                 self.execute(f"KILL CONNECTION {connection_id}")
         self.execute(f"DROP DATABASE IF EXISTS `{name}`")

@@ -1,0 +1,90 @@
+"""Who is calling: the dialect and the client of an executor, and the one spelling of its address."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from gateway.core.errors import InvalidValue
+
+REST = "rest"  # 2.2.0 to 3.4.2 (D8 to D10), and other languages
+REST35 = "rest35"  # 3.5 (D11): another path for a run, the app's name in a header
+
+TOKEN_HEADER = "XXL-JOB-ACCESS-TOKEN"  # noqa: S105  # a header's name
+APPNAME_HEADER = "XXL-JOB-APPNAME"
+
+OWN_CLIENT = "xxljob-gateway"  # compat.executor's User-Agent
+
+MAX_ADDRESS = 255
+_MAX_CLIENT = 64
+_ADDRESS = re.compile(
+    r"(?P<scheme>https?)://(?P<host>[0-9a-z._-]+|\[[0-9a-f:.]+\])(?P<port>:\d{1,5})?(?P<path>/[!-~]*)?",
+    re.IGNORECASE,
+)
+_RUN_METHOD = {REST: "run", REST35: "trigger"}
+
+
+def dialect_of(headers: Mapping[str, str]) -> str:
+    """The dialect, from the headers of a registration."""
+    return REST35 if APPNAME_HEADER in headers else REST
+
+
+def client_of(headers: Mapping[str, str]) -> str:
+    """A short name of the client: `java/17.0.15`, `go`, `node`, `pyxxl`, or what it calls itself."""
+    agent = headers.get("User-Agent", "")
+    product, _, _ = agent.partition(" ")
+    name, _, version = product.partition("/")
+    name = name.lower()
+    if name == "java":
+        return f"java/{version}"[:_MAX_CLIENT]
+    if name == "go-http-client":
+        return "go"
+    if name in {"axios", "node", "node-fetch", "undici"}:
+        return "node"
+    if name == "python" and " aiohttp/" in agent:
+        return "pyxxl"
+    return name[:_MAX_CLIENT] or "unknown"
+
+
+def repeats_log_time(client: str) -> bool:
+    """Whether its callbacks carry the `logDateTime` of the run, so that another one means another admin's run.
+
+    pyxxl, Node and Rust put their own clock there; of the others only Java was seen to share retry files.
+    """
+    return client.startswith("java/")
+
+
+def log_is_real(dialect: str, client: str) -> bool:
+    """Whether `/log` tells a run that was received from one that was not.
+
+    Java's and pyxxl's log file begins with the run. Go answers one canned text for all runs unless the
+    user has set a handler, Node has logs only in one of its settings, Rust none; of the rest nothing is known.
+    """
+    return dialect == REST35 or client == "pyxxl" or client.startswith(("java/", OWN_CLIENT))
+
+
+def run_method(dialect: str) -> str:
+    """What `/run` is called there."""
+    return _RUN_METHOD.get(dialect, "run")
+
+
+def normal_address(value: str) -> str:
+    """The address with exactly one slash at its end: with and without are one executor.
+
+    A path is kept, it is where the executor's server lives. Raises InvalidValue.
+    """
+    match = _ADDRESS.fullmatch(value.strip())
+    if match is None or "?" in value or "#" in value:
+        raise InvalidValue(
+            "registryValue",
+            value[:MAX_ADDRESS],
+            "expected http://host:port/ or https://host:port/, with a path if need be but no query",
+        )
+    port = match["port"] or ""
+    if port and not 0 < int(port[1:]) < 65536:
+        raise InvalidValue("registryValue", value, "expected a port from 1 to 65535")
+    path = (match["path"] or "").rstrip("/")
+    address = f"{match['scheme'].lower()}://{match['host'].lower()}{port}{path}/"
+    if len(address) > MAX_ADDRESS:
+        raise InvalidValue("registryValue", value[:MAX_ADDRESS], f"expected at most {MAX_ADDRESS} characters")
+    return address

@@ -1,0 +1,202 @@
+"""Calls to executors of the REST dialects: the `ExecutorLink` of the flow, on one connection pool.
+
+Enters: prepared orders and questions. Leaves: bytes, and what the executor said.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import NamedTuple
+
+from compat import dialects, wire
+from compat.http1 import Call, ConnectionPool, Origin, request_head, split_address
+from compat.http1 import Outcome as Sent
+from gateway.core.clock import Clock
+from gateway.core.errors import InvalidValue, Unreachable
+from gateway.core.model import Job, LogPage
+from gateway.core.ports import Answer, OnOutcome, Outcome, RunOrder
+
+MAX_ANSWER_BYTES = 16 * 1024 * 1024  # a log comes whole, from the line asked for to its end
+_MAX_TEMPLATES = 10_000  # of each kind; when they are all taken, all are made anew
+# Whoever says so stands between us and the executor, which may have the request.
+_PROXY_DOUBTS = frozenset({502, 504})
+
+
+class _Head(NamedTuple):
+    """A request up to the number of its Content-Length."""
+
+    origin: Origin
+    data: bytes
+
+
+class _Body(NamedTuple):
+    """A `/run` body of one job version: all that comes before the parameters, and the job's own parameters."""
+
+    start: bytes
+    params: bytes
+
+
+class RestLink:
+    """Build it inside the running loop. `timeout_s` is for the connection, and again for the answer."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        token: str = "",
+        timeout_s: float = 3.0,
+        max_connections_per_address: int = 16,
+        verify_tls: bool = True,
+    ) -> None:
+        self._clock = clock
+        self._token = token
+        self._timeout_s = timeout_s
+        self._loop = asyncio.get_running_loop()
+        self._pool = ConnectionPool(
+            monotonic=clock.monotonic,
+            connect_timeout_s=timeout_s,
+            answer_timeout_s=timeout_s,
+            max_connections_per_address=max_connections_per_address,
+            max_answer_bytes=MAX_ANSWER_BYTES,
+            verify_tls=verify_tls,
+        )
+        self._heads: dict[tuple[str, str, str, str], _Head] = {}
+        self._bodies: dict[tuple[int, int], _Body] = {}
+
+    async def close(self) -> None:
+        """Wait for the answers under way and close all connections."""
+        await self._pool.close()
+
+    # ------------------------------------------------------------ runs
+
+    def prepare(self, order: RunOrder) -> None:
+        """Build the bytes of the request; what cannot be built is said by `run`."""
+        try:
+            order.request = self._request(order)
+        except InvalidValue:
+            order.request = b""
+
+    def run(self, order: RunOrder, on_outcome: OnOutcome) -> None:
+        """Send it now. `on_outcome` comes later, never from within; `sent_ms` is filled just before it."""
+        try:
+            if not order.request:
+                order.request = self._request(order)
+            head = self._head(order.address, order.dialect, order.appname, "run")
+        except InvalidValue as error:
+            self._loop.call_soon(on_outcome, order, Outcome.NOT_SENT, str(error))
+            return
+        call = Call(order.request, order.send_before, self._run_done, (order, on_outcome))
+        self._pool.send(head.origin, call)
+
+    def _request(self, order: RunOrder) -> bytes:
+        head = self._head(order.address, order.dialect, order.appname, "run")
+        job = order.job
+        body = self._bodies.get((job.id, job.version)) or self._body(job)
+        params = body.params if order.params is None else wire.text_bytes(order.params)
+        numbers = wire.RUN_NUMBERS % (order.run_id, order.trigger_ms, order.shard, order.shard_total)
+        length = len(body.start) + len(params) + len(numbers)
+        return b"%b%d\r\n\r\n%b%b%b" % (head.data, length, body.start, params, numbers)
+
+    def _body(self, job: Job) -> _Body:
+        if len(self._bodies) >= _MAX_TEMPLATES:
+            self._bodies.clear()
+        body = _Body(wire.run_start(job), wire.text_bytes(job.task.params))
+        self._bodies[job.id, job.version] = body
+        return body
+
+    def _run_done(self, call: Call, sent: Sent, status: int, body: bytes) -> None:
+        order, on_outcome = call.token  # type: ignore[misc]  # as `run` has put it there
+        if call.sent_at:
+            order.sent_ms = self._clock.now_ms() - round((self._clock.monotonic() - call.sent_at) * 1000)
+        if sent is Sent.ANSWERED:
+            outcome, text = _run_outcome(status, body)
+        elif sent is Sent.NOT_SENT:
+            outcome, text = Outcome.NOT_SENT, call.error
+        else:
+            outcome, text = Outcome.DOUBTFUL, call.error
+        on_outcome(order, outcome, text)
+
+    # ------------------------------------------------------------ questions
+
+    async def beat(self, address: str, dialect: str, appname: str) -> Answer:
+        return await self._ask(address, dialect, appname, "beat", wire.BEAT)
+
+    async def idle(self, address: str, dialect: str, appname: str, job_id: int) -> Answer:
+        return await self._ask(address, dialect, appname, "idleBeat", wire.job_body(job_id))
+
+    async def kill(self, address: str, dialect: str, appname: str, job_id: int) -> Answer:
+        return await self._ask(address, dialect, appname, "kill", wire.job_body(job_id))
+
+    async def log(
+        self, address: str, dialect: str, appname: str, run_id: int, log_time_ms: int, from_line: int
+    ) -> LogPage | None:
+        body = wire.log_body(run_id, log_time_ms, from_line)
+        status, answer = await self._call(address, dialect, appname, "log", body)
+        try:
+            return wire.parse_log(status, answer)
+        except wire.MalformedError as error:
+            raise Unreachable(address, str(error)) from None
+
+    def log_is_real(self, dialect: str, client: str) -> bool:
+        return dialects.log_is_real(dialect, client)
+
+    async def _ask(self, address: str, dialect: str, appname: str, method: str, body: bytes) -> Answer:
+        """What the executor said; an answer that is no executor's is as good as none: Unreachable."""
+        status, answer = await self._call(address, dialect, appname, method, body)
+        try:
+            return wire.parse_answer(status, answer)
+        except wire.MalformedError as error:
+            raise Unreachable(address, str(error)) from None
+
+    async def _call(
+        self, address: str, dialect: str, appname: str, method: str, body: bytes
+    ) -> tuple[int, bytes]:
+        try:
+            head = self._head(address, dialect, appname, method)
+        except InvalidValue as error:
+            raise Unreachable(address, str(error)) from None
+        done: asyncio.Future[tuple[int, bytes]] = self._loop.create_future()
+
+        def on_done(call: Call, sent: Sent, status: int, answer: bytes) -> None:
+            if done.done():
+                return  # nobody waits any more
+            if sent is Sent.ANSWERED:
+                done.set_result((status, answer))
+            else:
+                done.set_exception(Unreachable(address, call.error))
+
+        request = b"%b%d\r\n\r\n%b" % (head.data, len(body), body)
+        self._pool.send(head.origin, Call(request, self._clock.monotonic() + self._timeout_s, on_done))
+        return await done
+
+    # ------------------------------------------------------------ templates
+
+    def _head(self, address: str, dialect: str, appname: str, method: str) -> _Head:
+        key = (address, dialect, appname, method)
+        return self._heads.get(key) or self._make_head(key)
+
+    def _make_head(self, key: tuple[str, str, str, str]) -> _Head:
+        """Raises InvalidValue for an address, token or app name that no request can be made of."""
+        address, dialect, appname, method = key
+        headers = {"Content-Type": "application/json;charset=UTF-8"}
+        if self._token:
+            headers[dialects.TOKEN_HEADER] = self._token
+        headers[dialects.APPNAME_HEADER] = appname
+        path = dialects.run_method(dialect) if method == "run" else method
+        try:
+            origin, prefix = split_address(address)
+            data = request_head(origin, prefix + path, headers)
+        except ValueError as error:
+            raise InvalidValue("address", address, str(error)) from None
+        if len(self._heads) >= _MAX_TEMPLATES:
+            self._heads.clear()
+        head = self._heads[key] = _Head(origin, data)
+        return head
+
+
+def _run_outcome(status: int, body: bytes) -> tuple[Outcome, str]:
+    try:
+        answer = wire.parse_answer(status, body)
+    except wire.MalformedError as error:
+        return Outcome.DOUBTFUL if status in _PROXY_DOUBTS else Outcome.REFUSED, str(error)
+    return Outcome.ACCEPTED if answer.ok else Outcome.REFUSED, answer.message

@@ -1,0 +1,79 @@
+"""Handlers: apps and their executors."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from gateway.api.drafts import merged
+from gateway.api.intake import checked, query_as, read_as, read_object
+from gateway.api.models.apps import AppBody, AppList, AppQuery, ExecutorList
+from gateway.api.render import app_answer, executor_answer, json_answer, nothing
+from gateway.api.services import SERVICES
+from gateway.core.errors import InvalidValue
+from gateway.core.model import DEFAULT_NAMESPACE, AddressMode, App
+
+
+async def create(request: web.Request) -> web.Response:
+    services = request.app[SERVICES]
+    app = await services.apps.create(_app_of(await read_as(request, AppBody)))
+    await services.operations.app_changed(app.id)
+    return json_answer(app_answer(app), 201)
+
+
+async def page(request: web.Request) -> web.Response:
+    query = query_as(request, AppQuery)
+    found = await request.app[SERVICES].apps.page(cursor=query.cursor, limit=query.limit)
+    return json_answer(AppList(items=[app_answer(app) for app in found.items], next_cursor=found.next_cursor))
+
+
+async def get(request: web.Request) -> web.Response:
+    return json_answer(app_answer(await _named(request)))
+
+
+async def patch(request: web.Request) -> web.Response:
+    services = request.app[SERVICES]
+    change = await read_object(request)
+    old = await _named(request)
+    present = {
+        "appname": old.appname,
+        "title": old.title,
+        "address_mode": old.address_mode.value,
+        "addresses": [] if change.get("address_mode") == "auto" else list(old.addresses),
+    }
+    body = checked(merged(present, change), AppBody)
+    if body.appname != old.appname:
+        raise InvalidValue("appname", body.appname, f"{old.appname!r}: it cannot be changed")
+    app = await services.apps.update(_app_of(body, old))
+    await services.operations.app_changed(app.id)
+    return json_answer(app_answer(app))
+
+
+async def delete(request: web.Request) -> web.Response:
+    services = request.app[SERVICES]
+    app = await _named(request)
+    await services.apps.delete(app.id)
+    await services.operations.app_changed(app.id)
+    return nothing()
+
+
+async def executors(request: web.Request) -> web.Response:
+    app = await _named(request)
+    live = request.app[SERVICES].operations.live_executors(app.id)
+    return json_answer(ExecutorList(items=[executor_answer(executor) for executor in live]))
+
+
+async def _named(request: web.Request) -> App:
+    return await request.app[SERVICES].apps.get(request.match_info["appname"])
+
+
+def _app_of(body: AppBody, old: App | None = None) -> App:
+    return App(
+        id=old.id if old else 0,
+        namespace_id=DEFAULT_NAMESPACE,
+        appname=body.appname,
+        title=body.title,
+        address_mode=AddressMode(body.address_mode),
+        addresses=tuple(dict.fromkeys(body.addresses)),
+        created_ms=old.created_ms if old else 0,
+        updated_ms=0,
+    )

@@ -1,0 +1,116 @@
+"""Between the bodies of the API and the values of the core."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gateway.api.models.jobs import MISFIRE_AFTER_S, XXL_MISFIRE_AFTER_S, JobBody, ScheduleBody
+from gateway.core.model import DEFAULT_NAMESPACE, Job, Misfire, Task
+from gateway.core.schedule import parse_schedule, require_future
+
+Spec = Mapping[str, Any] | tuple[Mapping[str, Any], ...]
+
+
+def spec_of(body: ScheduleBody | list[ScheduleBody], default_timezone: str) -> Spec:
+    """What is kept: all that the meaning depends on, so the server's default time zone is written out."""
+    if isinstance(body, list):
+        return tuple(_one_spec(one, default_timezone) for one in body)
+    return _one_spec(body, default_timezone)
+
+
+def _one_spec(body: ScheduleBody, default_timezone: str) -> dict[str, Any]:
+    zone = body.timezone or (default_timezone if body.kind == "cron" else None)
+    spec = {"kind": body.kind, "expression": body.expression, "timezone": zone, "misfire": body.misfire}
+    return {name: value for name, value in spec.items() if value is not None}
+
+
+def job_of(
+    body: JobBody,
+    app_id: int,
+    *,
+    now_ms: int,
+    default_timezone: str,
+    base: Job | None = None,
+    within: str = "",
+) -> Job:
+    """The job a body asks for, as a new one or as a change of `base`. Raises `InvalidValue` for its schedule."""
+    field = f"{within}.schedule" if within else "schedule"
+    spec = spec_of(body.schedule, default_timezone)
+    schedule = parse_schedule(spec, anchor_ms=now_ms, field=field)
+    if base is None or base.schedule != spec:
+        require_future(schedule, now_ms, field=f"{field}.expression")
+    misfire_after_s = body.misfire_after_s
+    if misfire_after_s is None:
+        misfire_after_s = XXL_MISFIRE_AFTER_S if body.xxl_style else MISFIRE_AFTER_S
+    return Job(
+        id=base.id if base else 0,
+        namespace_id=DEFAULT_NAMESPACE,
+        app_id=app_id,
+        part=0,
+        version=base.version if base else 0,
+        name=body.name,
+        enabled=body.enabled,
+        schedule=spec,
+        task=_task_of(body, now_ms, base),
+        misfire=Misfire(schedule.misfire),
+        misfire_after_s=misfire_after_s,
+        route=body.route,
+        block_strategy=body.block_strategy,
+        timeout_s=body.timeout_s,
+        max_attempts=body.retry.max_attempts,
+        guarantee=body.guarantee,
+        priority=body.priority,
+        description=body.description,
+    )
+
+
+def _task_of(body: JobBody, now_ms: int, base: Job | None) -> Task:
+    """Executors load a source again when its time has changed, so an unchanged one keeps its time."""
+    source = body.task.glue_source
+    unchanged = base is not None and base.task.glue_source == source
+    return Task(
+        handler=body.task.handler,
+        params=body.task.params,
+        glue_type=body.task.glue_type,
+        glue_source=source,
+        glue_updated_ms=(base.task.glue_updated_ms if base and unchanged else now_ms) if source else 0,
+    )
+
+
+def body_of(job: Job, appname: str) -> dict[str, Any]:
+    """The body that would create this job: what a partial update is laid over."""
+    schedule = job.schedule
+    return {
+        "app": appname,
+        "name": job.name,
+        "description": job.description,
+        "schedule": [dict(one) for one in schedule] if isinstance(schedule, tuple) else dict(schedule),
+        "task": {
+            "handler": job.task.handler,
+            "params": job.task.params,
+            "glue_type": job.task.glue_type,
+            "glue_source": job.task.glue_source,
+        },
+        "route": job.route.value,
+        "block_strategy": job.block_strategy.value,
+        "priority": job.priority,
+        "timeout_s": job.timeout_s,
+        "retry": {"max_attempts": job.max_attempts},
+        "guarantee": job.guarantee.value,
+        "misfire_after_s": job.misfire_after_s,
+        "enabled": job.enabled,
+    }
+
+
+def merged(target: object, patch: object) -> object:
+    """JSON merge patch (RFC 7396): objects are merged, null takes a field back to its default."""
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(target) if isinstance(target, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        else:
+            result[name] = merged(result.get(name), value)
+    return result

@@ -1,0 +1,160 @@
+"""Handlers: jobs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from gateway.api.drafts import body_of, job_of, merged
+from gateway.api.intake import checked, path_id, query_as, read_as, read_object
+from gateway.api.models.base import MAX_ID
+from gateway.api.models.jobs import MAX_BATCH, JobBody, JobIds, JobList, JobQuery
+from gateway.api.problems import FieldError, InvalidInput
+from gateway.api.render import job_answer, json_answer, nothing
+from gateway.api.services import SERVICES, Services
+from gateway.core.errors import Conflict, InvalidValue, NotFound
+from gateway.core.model import Job, JobFilter
+
+_JOBS_A_SLICE = 100
+_PATCH_ATTEMPTS = 3
+
+
+async def create(request: web.Request) -> web.Response:
+    services = request.app[SERVICES]
+    body = await read_as(request, JobBody)
+    app_id = await _app_id(services, body.app, "app")
+    draft = job_of(body, app_id, now_ms=services.clock.now_ms(), default_timezone=services.timezone)
+    (job,) = await services.jobs.create([draft])
+    await services.operations.jobs_changed([job.id])
+    return await _answer(services, job, 201)
+
+
+async def create_batch(request: web.Request) -> web.Response:
+    """Jobs are checked in slices, so that a large batch does not hold up runs that are due."""
+    services = request.app[SERVICES]
+    bodies = _batch_of(await read_object(request))
+    app_ids: dict[str, int] = {}
+    now_ms = services.clock.now_ms()
+    drafts: list[Job] = []
+    for index, value in enumerate(bodies):
+        within = f"jobs[{index}]"
+        body = checked(value, JobBody, within=within)
+        if body.app not in app_ids:
+            app_ids[body.app] = await _app_id(services, body.app, f"{within}.app")
+        drafts.append(
+            job_of(
+                body,
+                app_ids[body.app],
+                now_ms=now_ms,
+                default_timezone=services.timezone,
+                within=within,
+            )
+        )
+        if index % _JOBS_A_SLICE == _JOBS_A_SLICE - 1:
+            await services.clock.sleep(0)
+    ids = [job.id for job in await services.jobs.create(drafts)]
+    await services.operations.jobs_changed(ids)
+    return json_answer(JobIds(ids=ids), 201)
+
+
+async def page(request: web.Request) -> web.Response:
+    services = request.app[SERVICES]
+    query = query_as(request, JobQuery)
+    app_id = None if query.app is None else (await services.apps.get(query.app)).id
+    found = await services.jobs.page(
+        JobFilter(app_id=app_id, name=query.name, enabled=query.enabled),
+        cursor=query.cursor,
+        limit=query.limit,
+    )
+    names = await services.apps.names({job.app_id for job in found.items})
+    items = [job_answer(job, names.get(job.app_id)) for job in found.items]
+    return json_answer(JobList(items=items, next_cursor=found.next_cursor))
+
+
+async def get(request: web.Request) -> web.Response:
+    services = request.app[SERVICES]
+    return await _answer(services, await services.jobs.get(job_id_in(request)))
+
+
+async def patch(request: web.Request) -> web.Response:
+    """A `version` in the body makes the change depend on it; otherwise it is laid over what is there now."""
+    services = request.app[SERVICES]
+    job_id = job_id_in(request)
+    change = await read_object(request)
+    version = change.pop("version", None)
+    for attempt in range(1, _PATCH_ATTEMPTS + 1):
+        old = await services.jobs.get(job_id)
+        if version is not None and version != old.version:
+            raise Conflict(f"job {job_id} is at version {old.version}, not {version}")
+        names = await services.apps.names([old.app_id])
+        appname = names[old.app_id]
+        body = checked(merged(body_of(old, appname), change), JobBody)
+        if body.app != appname:
+            raise InvalidValue("app", body.app, f"{appname!r}: a job cannot move to another app")
+        draft = job_of(
+            body, old.app_id, now_ms=services.clock.now_ms(), default_timezone=services.timezone, base=old
+        )
+        try:
+            job = await services.jobs.update(draft)
+        except Conflict:
+            if version is not None or attempt == _PATCH_ATTEMPTS:
+                raise
+        else:
+            await services.operations.jobs_changed([job_id])
+            return await _answer(services, job)
+    raise AssertionError
+
+
+async def delete(request: web.Request) -> web.Response:
+    services = request.app[SERVICES]
+    job_id = job_id_in(request)
+    await services.jobs.delete(job_id)
+    await services.operations.jobs_changed([job_id])
+    return nothing()
+
+
+async def enable(request: web.Request) -> web.Response:
+    return await _set_enabled(request, enabled=True)
+
+
+async def disable(request: web.Request) -> web.Response:
+    return await _set_enabled(request, enabled=False)
+
+
+async def _set_enabled(request: web.Request, *, enabled: bool) -> web.Response:
+    services = request.app[SERVICES]
+    job = await services.jobs.set_enabled(job_id_in(request), enabled=enabled)
+    await services.operations.jobs_changed([job.id])
+    return await _answer(services, job)
+
+
+def job_id_in(request: web.Request) -> int:
+    """Raises `NotFound` for a number that no job can have."""
+    job_id = path_id(request, "job_id")
+    if job_id > MAX_ID:
+        raise NotFound("job", job_id)
+    return job_id
+
+
+def _batch_of(body: dict[str, Any]) -> list[object]:
+    jobs = body.get("jobs")
+    if unknown := sorted(set(body) - {"jobs"}):
+        raise InvalidInput([FieldError(unknown[0], body[unknown[0]], "a known field: jobs")])
+    if not isinstance(jobs, list) or not jobs:
+        raise InvalidInput([FieldError("jobs", jobs, "a list of at least one job")])
+    if len(jobs) > MAX_BATCH:
+        raise InvalidInput([FieldError("jobs", f"{len(jobs)} items", f"at most {MAX_BATCH} items")])
+    return jobs
+
+
+async def _app_id(services: Services, appname: str, field: str) -> int:
+    try:
+        return (await services.apps.get(appname)).id
+    except NotFound:
+        raise InvalidValue(field, appname, "the appname of an app that exists") from None
+
+
+async def _answer(services: Services, job: Job, status: int = 200) -> web.Response:
+    names = await services.apps.names([job.app_id])
+    return json_answer(job_answer(job, names.get(job.app_id)), status)

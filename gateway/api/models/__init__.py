@@ -1,0 +1,1 @@
+"""Bodies, queries and answers; the OpenAPI document is made from them."""

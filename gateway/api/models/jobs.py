@@ -1,0 +1,229 @@
+"""Jobs and schedules."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from gateway.api.models.base import (
+    Address,
+    Answer,
+    Body,
+    Instant,
+    Iso,
+    Later,
+    Paging,
+    Query,
+    Seconds,
+    later_values,
+    refusal,
+)
+from gateway.core.model import BlockStrategy, Guarantee, Route
+
+MAX_BATCH = 10_000
+MAX_PARAMS = 65_000
+XXL_MISFIRE_AFTER_S = 5
+MISFIRE_AFTER_S = 60
+
+
+class ScheduleBody(Body):
+    """When a job is due."""
+
+    kind: Annotated[Literal["cron", "fixed_rate", "api", "none"], later_values("second_delay", "one_time")]
+    expression: str | int | float | None = Field(
+        None,
+        description="cron: 5 fields are Unix, 6 or 7 Quartz. fixed_rate: seconds, or text such as `90s`.",
+    )
+    timezone: str | None = Field(None, description="IANA name; the server's default if left out.")
+    misfire: Annotated[Literal["skip", "fire_once"], later_values("fire_all")] = Field(
+        "skip", description="What becomes of a slot found more than `misfire_after_s` late."
+    )
+    dialect: Literal["unix", "quartz"] | None = Field(
+        None, description="Told in answers. If given, it must be the one that the number of fields says."
+    )
+
+    @model_validator(mode="after")
+    def _dialect_fits(self) -> ScheduleBody:
+        if self.dialect is not None and self.dialect != dialect_of(self.kind, self.expression):
+            raise refusal("5 fields are unix, 6 or 7 are quartz", at="dialect", value=self.dialect)
+        return self
+
+
+def dialect_of(kind: str, expression: object) -> Literal["unix", "quartz"] | None:
+    """The dialect of a cron expression by its number of fields; None for other kinds."""
+    if kind != "cron" or not isinstance(expression, str):
+        return None
+    return "unix" if len(expression.split()) == 5 else "quartz"
+
+
+ONE, MANY = "schedule:one", "schedule:many"
+Schedules = Annotated[
+    Annotated[ScheduleBody, Tag(ONE)]
+    | Annotated[list[ScheduleBody], Field(min_length=1, max_length=20), Tag(MANY)],
+    Discriminator(lambda value: MANY if isinstance(value, list) else ONE),
+]
+"""One schedule, or a list: the job is due when any of them is."""
+
+
+class TaskBody(Body):
+    """What an executor is told to run."""
+
+    kind: Literal["xxl"] = "xxl"
+    handler: str = Field("", max_length=255, description="Required for BEAN.")
+    params: str = Field("", max_length=MAX_PARAMS)
+    glue_type: str = Field("BEAN", pattern=r"^[A-Z][A-Z0-9_]{0,31}$")
+    glue_source: str = Field("", max_length=1_000_000, description="Required for every type but BEAN.")
+
+    @model_validator(mode="after")
+    def _runnable(self) -> TaskBody:
+        if self.glue_type == "BEAN" and not self.handler.strip():
+            raise refusal("the name of a handler: glue_type BEAN needs one", at="handler", value=self.handler)
+        if self.glue_type != "BEAN" and not self.glue_source:
+            raise refusal(f"the source: glue_type {self.glue_type} needs it", at="glue_source", value="")
+        return self
+
+
+class RetryBody(Body):
+    max_attempts: int = Field(1, ge=1, le=1000, description="All attempts, the first one included.")
+    initial_interval_s: Later = None
+    backoff_coefficient: Later = None
+    maximum_interval_s: Later = None
+
+
+class JobBody(Body):
+    """What to run, when, and under which policies."""
+
+    app: str = Field(min_length=1, max_length=64, description="The appname. Cannot be changed.")
+    name: str = Field(min_length=1, max_length=128)
+    description: str = Field("", max_length=2000)
+    schedule: Schedules
+    task: TaskBody
+    route: Route = Route.ROUND
+    block_strategy: BlockStrategy = BlockStrategy.SERIAL_EXECUTION
+    overlap: Annotated[Literal["allow"], later_values("skip", "queue", "replace")] = "allow"
+    max_concurrency: Later = None
+    priority: int = Field(5, ge=1, le=100, description="A larger number goes first.")
+    timeout_s: Seconds = Field(0, description="Sent to the executor, which stops the run; 0 for none.")
+    deadline_s: Later = None
+    on_deadline: Later = None
+    retry: RetryBody = RetryBody()
+    guarantee: Guarantee = Field(
+        Guarantee.AT_MOST_ONCE,
+        description="What to do when nobody can tell whether the executor received a run.",
+    )
+    misfire_after_s: Seconds | None = Field(
+        None,
+        description=f"A slot found later than this follows its misfire policy; {MISFIRE_AFTER_S} if left out, "
+        f"{XXL_MISFIRE_AFTER_S} with `xxl_style`.",
+    )
+    xxl_style: bool = Field(
+        default=False, description="Choose XXL-JOB's defaults for what is left out. Not kept."
+    )
+    enabled: bool = True
+
+
+class BatchBody(Body):
+    """Jobs to be created all or not at all."""
+
+    jobs: list[JobBody] = Field(min_length=1, max_length=MAX_BATCH)
+
+
+class ScheduleAnswer(Answer):
+    kind: str
+    expression: str | int | float | None
+    timezone: str | None
+    misfire: str
+    dialect: Literal["unix", "quartz"] | None
+
+
+class TaskAnswer(Answer):
+    kind: Literal["xxl"] = "xxl"
+    handler: str
+    params: str
+    glue_type: str
+    glue_source: str
+
+
+class RetryAnswer(Answer):
+    max_attempts: int
+
+
+class JobAnswer(Answer):
+    id: int
+    app: str | None
+    name: str
+    description: str
+    enabled: bool
+    version: int
+    schedule: ScheduleAnswer | list[ScheduleAnswer]
+    task: TaskAnswer
+    route: Route
+    block_strategy: BlockStrategy
+    overlap: Literal["allow"] = "allow"
+    max_concurrency: int | None = None
+    priority: int
+    timeout_s: int
+    retry: RetryAnswer
+    guarantee: Guarantee
+    misfire_after_s: int
+    next_fire: Iso | None
+    next_fire_ms: int | None
+    created: Iso
+    created_ms: int
+    updated: Iso
+    updated_ms: int
+
+
+class JobList(Answer):
+    items: list[JobAnswer]
+    next_cursor: str | None
+
+
+class JobIds(Answer):
+    ids: list[int]
+
+
+class JobQuery(Paging):
+    app: str | None = Field(None, description="The appname.")
+    name: str | None = Field(None, description="A part of the name, in any case.")
+    enabled: bool | None = None
+
+
+class TriggerBody(Body):
+    params: str | None = Field(None, max_length=MAX_PARAMS, description="Instead of the job's own.")
+    task_id: str | None = Field(
+        None, min_length=1, max_length=128, description="A name of your own: submitted twice, it runs once."
+    )
+    addresses: list[Address] | None = Field(
+        None, min_length=1, max_length=1000, description="Instead of the app's executors."
+    )
+    run_at: Later = None
+    delay_s: Later = None
+    ttl_s: Later = None
+    priority: Later = None
+
+
+class TriggerAnswer(Answer):
+    run_id: int
+
+
+class PreviewQuery(Query):
+    count: int = Field(5, ge=1, le=1000)
+
+
+class PreviewBody(Body):
+    schedule: Schedules
+    from_: Instant | None = Field(None, alias="from", description="Now, if left out.")
+    count: int = Field(5, ge=1, le=1000)
+
+
+class Fire(Answer):
+    time: Iso = Field(description="In the schedule's time zone, or UTC if there are several.")
+    time_ms: int
+
+
+class PreviewAnswer(Answer):
+    schedule: ScheduleAnswer | list[ScheduleAnswer]
+    timezone: str
+    next: list[Fire] = Field(description="Fewer than asked for if the schedule ends.")

@@ -1,0 +1,55 @@
+"""Tokens, probes and problems."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from gateway.api.models.base import Answer, Body, Iso
+
+
+class TokenBody(Body):
+    name: str = Field(min_length=1, max_length=64)
+
+
+class TokenAnswer(Answer):
+    id: int
+    name: str
+    created: Iso
+    created_ms: int
+
+
+class NewToken(TokenAnswer):
+    token: str = Field(description="Shown this once; only its hash is kept.")
+
+
+class TokenList(Answer):
+    items: list[TokenAnswer]
+    next_cursor: None = None
+
+
+class Alive(Answer):
+    status: str
+
+
+class Ready(Answer):
+    status: str
+    problems: list[str]
+
+
+class WrongField(Answer):
+    field: str
+    value: Any
+    expected: str
+
+
+class Problem(Answer):
+    """RFC 9457. `errors` names each wrong field; `run_id` the run that a task id already has."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[WrongField] | None = None
+    run_id: int | None = None

@@ -1,0 +1,148 @@
+"""Values as answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+from aiohttp import web
+
+from gateway.api.models.apps import AppAnswer, ExecutorAnswer
+from gateway.api.models.base import Answer
+from gateway.api.models.jobs import JobAnswer, RetryAnswer, ScheduleAnswer, TaskAnswer, dialect_of
+from gateway.api.models.runs import RunAnswer, Slots
+from gateway.api.models.system import TokenAnswer
+from gateway.core.clock import iso_utc
+from gateway.core.model import App, Executor, Job, Run, Token
+from gateway.core.states import PUBLIC_WORDS
+
+JSON = "application/json"
+
+
+def json_answer(answer: Answer, status: int = 200) -> web.Response:
+    return web.Response(status=status, body=answer.model_dump_json().encode(), content_type=JSON)
+
+
+def nothing() -> web.Response:
+    return web.Response(status=204)
+
+
+def times(**ms: int | None) -> dict[str, Any]:
+    """Each instant twice: `name` in ISO 8601, `name_ms` in milliseconds; null where it has not happened."""
+    answer: dict[str, Any] = {}
+    for name, value in ms.items():
+        answer[name] = iso_utc(value) if value else None
+        answer[f"{name}_ms"] = value or None
+    return answer
+
+
+def iso_local(ms: int, offset_s: int) -> str:
+    zone = timezone(timedelta(seconds=offset_s)) if offset_s else UTC
+    return datetime.fromtimestamp(ms / 1000, zone).isoformat(timespec="milliseconds")
+
+
+def app_answer(app: App) -> AppAnswer:
+    return AppAnswer(
+        id=app.id,
+        appname=app.appname,
+        title=app.title,
+        address_mode=app.address_mode.value,
+        addresses=list(app.addresses),
+        **times(created=app.created_ms, updated=app.updated_ms),
+    )
+
+
+def executor_answer(executor: Executor) -> ExecutorAnswer:
+    return ExecutorAnswer(
+        address=executor.address,
+        state="online",
+        dialect=executor.dialect,
+        client=executor.client,
+        **times(last_beat=executor.last_beat_ms, registered=executor.registered_ms),
+    )
+
+
+def schedule_answer(
+    schedule: Mapping[str, Any] | tuple[Mapping[str, Any], ...],
+) -> ScheduleAnswer | list[ScheduleAnswer]:
+    if isinstance(schedule, tuple):
+        return [_one_schedule(one) for one in schedule]
+    return _one_schedule(schedule)
+
+
+def _one_schedule(schedule: Mapping[str, Any]) -> ScheduleAnswer:
+    kind, expression = schedule["kind"], schedule.get("expression")
+    return ScheduleAnswer(
+        kind=kind,
+        expression=expression,
+        timezone=schedule.get("timezone"),
+        misfire=schedule.get("misfire") or "skip",
+        dialect=dialect_of(kind, expression),
+    )
+
+
+def job_answer(job: Job, appname: str | None) -> JobAnswer:
+    return JobAnswer(
+        id=job.id,
+        app=appname,
+        name=job.name,
+        description=job.description,
+        enabled=job.enabled,
+        version=job.version,
+        schedule=schedule_answer(job.schedule),
+        task=TaskAnswer(
+            handler=job.task.handler,
+            params=job.task.params,
+            glue_type=job.task.glue_type,
+            glue_source=job.task.glue_source,
+        ),
+        route=job.route,
+        block_strategy=job.block_strategy,
+        priority=job.priority,
+        timeout_s=job.timeout_s,
+        retry=RetryAnswer(max_attempts=job.max_attempts),
+        guarantee=job.guarantee,
+        misfire_after_s=job.misfire_after_s,
+        **times(next_fire=job.next_fire_at, created=job.created_ms, updated=job.updated_ms),
+    )
+
+
+def run_answer(run: Run, appname: str | None) -> RunAnswer:
+    slots = None
+    if run.slot_count > 1:
+        slots = Slots(count=run.slot_count, **times(first=run.slot_ms or run.due_ms, last=run.last_slot_ms))
+    return RunAnswer(
+        id=run.id,
+        job_id=run.job_id,
+        app=appname,
+        state=run.state.word,
+        status=PUBLIC_WORDS[run.state],
+        attempt=run.attempt,
+        shard=run.shard,
+        shard_total=run.shard_total,
+        root_id=run.root_id,
+        trigger=run.trigger_kind.name.lower(),
+        priority=run.priority,
+        **times(
+            slot=run.slot_ms,
+            due=run.due_ms,
+            created=run.created_ms,
+            claimed=run.claimed_ms,
+            sent=run.sent_ms,
+            answered=run.answered_ms,
+            finished=run.finished_ms,
+        ),
+        lateness_ms=run.sent_ms - run.due_ms if run.sent_ms else None,
+        result_code=run.result_code or None,
+        message=run.message,
+        reason=run.reason,
+        address=run.address or None,
+        params=run.params,
+        job_version=run.job_version or None,
+        slots=slots,
+    )
+
+
+def token_answer(token: Token) -> TokenAnswer:
+    return TokenAnswer(id=token.id, name=token.name, **times(created=token.created_ms))

@@ -1,0 +1,143 @@
+"""The table of all endpoints, from which the router and the OpenAPI document are made."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from aiohttp import web
+from pydantic import BaseModel
+
+from gateway.api import apps, jobs, runs, schedules, system, tokens, trigger
+from gateway.api.models.apps import AppAnswer, AppBody, AppList, AppQuery, ExecutorList
+from gateway.api.models.jobs import (
+    BatchBody,
+    JobAnswer,
+    JobBody,
+    JobIds,
+    JobList,
+    JobQuery,
+    PreviewAnswer,
+    PreviewBody,
+    PreviewQuery,
+    TriggerAnswer,
+    TriggerBody,
+)
+from gateway.api.models.runs import LogAnswer, LogQuery, RunAnswer, RunList, RunQuery, StopAnswer
+from gateway.api.models.system import Alive, NewToken, Ready, TokenBody, TokenList
+
+Handler = Callable[[web.Request], Awaitable[web.Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """`patch`: the body is any part of the model. `answers` maps a status to a model, None for no body."""
+
+    method: str
+    path: str
+    handler: Handler
+    summary: str
+    answers: Mapping[int, type[BaseModel] | None]
+    body: type[BaseModel] | None = None
+    query: type[BaseModel] | None = None
+    patch: bool = False
+    body_optional: bool = False
+    open: bool = False
+    problems: tuple[int, ...] = ()
+
+    @property
+    def operation_id(self) -> str:
+        room = self.handler.__module__.rpartition(".")[2]
+        return f"{room}_{self.handler.__name__}"
+
+
+_V1 = "/api/v1"
+_APP = f"{_V1}/apps/{{appname}}"
+_JOB = f"{_V1}/jobs/{{job_id}}"
+_RUN = f"{_V1}/runs/{{run_id}}"
+
+ROUTES: tuple[Route, ...] = (
+    Route("POST", f"{_V1}/apps", apps.create, "Create an app", {201: AppAnswer}, AppBody, problems=(409,)),
+    Route("GET", f"{_V1}/apps", apps.page, "List apps", {200: AppList}, query=AppQuery),
+    Route("GET", _APP, apps.get, "Show an app", {200: AppAnswer}, problems=(404,)),
+    Route("PATCH", _APP, apps.patch, "Change an app", {200: AppAnswer}, AppBody, patch=True, problems=(404,)),
+    Route("DELETE", _APP, apps.delete, "Delete an app without jobs", {204: None}, problems=(404, 409)),
+    Route(
+        "GET",
+        f"{_APP}/executors",
+        apps.executors,
+        "List live executors",
+        {200: ExecutorList},
+        problems=(404,),
+    ),
+    Route("POST", f"{_V1}/jobs", jobs.create, "Create a job", {201: JobAnswer}, JobBody),
+    Route("GET", f"{_V1}/jobs", jobs.page, "List jobs", {200: JobList}, query=JobQuery, problems=(404,)),
+    Route(
+        "POST", f"{_V1}/jobs/batch", jobs.create_batch, "Create jobs, all or none", {201: JobIds}, BatchBody
+    ),
+    Route("GET", _JOB, jobs.get, "Show a job", {200: JobAnswer}, problems=(404,)),
+    Route(
+        "PATCH", _JOB, jobs.patch, "Change a job", {200: JobAnswer}, JobBody, patch=True, problems=(404, 409)
+    ),
+    Route("DELETE", _JOB, jobs.delete, "Delete a job; its runs stay", {204: None}, problems=(404,)),
+    Route("POST", f"{_JOB}/enable", jobs.enable, "Enable a job", {200: JobAnswer}, problems=(404,)),
+    Route("POST", f"{_JOB}/disable", jobs.disable, "Disable a job", {200: JobAnswer}, problems=(404,)),
+    Route(
+        "POST",
+        f"{_JOB}/trigger",
+        trigger.trigger,
+        "Run a job now",
+        {202: TriggerAnswer},
+        TriggerBody,
+        body_optional=True,
+        problems=(404, 409),
+    ),
+    Route(
+        "GET",
+        f"{_JOB}/preview",
+        schedules.of_job,
+        "When a job is due next",
+        {200: PreviewAnswer},
+        query=PreviewQuery,
+        problems=(404,),
+    ),
+    Route(
+        "POST",
+        f"{_V1}/schedules/preview",
+        schedules.of_body,
+        "When a schedule would fire",
+        {200: PreviewAnswer},
+        PreviewBody,
+    ),
+    Route(
+        "GET",
+        f"{_V1}/runs",
+        runs.page,
+        "List runs, newest first",
+        {200: RunList},
+        query=RunQuery,
+        problems=(404,),
+    ),
+    Route("GET", _RUN, runs.get, "Show a run", {200: RunAnswer}, problems=(404,)),
+    Route(
+        "GET",
+        f"{_RUN}/log",
+        runs.log,
+        "Lines of a run's log, from its executor",
+        {200: LogAnswer},
+        query=LogQuery,
+        problems=(404, 409, 502),
+    ),
+    Route("POST", f"{_RUN}/stop", runs.stop, "Stop a run", {200: StopAnswer}, problems=(404, 409, 502)),
+    Route(
+        "POST", f"{_V1}/tokens", tokens.create, "Create a token", {201: NewToken}, TokenBody, problems=(409,)
+    ),
+    Route("GET", f"{_V1}/tokens", tokens.page, "List tokens", {200: TokenList}),
+    Route(
+        "DELETE", f"{_V1}/tokens/{{token_id}}", tokens.revoke, "Revoke a token", {204: None}, problems=(404,)
+    ),
+    Route("GET", "/healthz", system.healthz, "Whether the process answers", {200: Alive}, open=True),
+    Route("GET", "/readyz", system.readyz, "Whether the node schedules", {200: Ready, 503: Ready}, open=True),
+    Route("GET", "/metrics", system.metrics, "Counters for Prometheus", {200: None}, open=True),
+    Route("GET", "/openapi.json", system.openapi, "The OpenAPI document", {200: None}, open=True),
+)

@@ -1,0 +1,27 @@
+"""What the handlers work with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from gateway.core.catalog import AppCatalog, JobCatalog, RunCatalog, TokenCatalog
+from gateway.core.clock import Clock
+from gateway.core.ports import Operations
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The ports of the API. `timezone` is that of schedules that name none."""
+
+    jobs: JobCatalog
+    apps: AppCatalog
+    runs: RunCatalog
+    tokens: TokenCatalog
+    operations: Operations
+    clock: Clock
+    timezone: str = "UTC"
+
+
+SERVICES = web.AppKey("services", Services)

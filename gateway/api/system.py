@@ -1,0 +1,34 @@
+"""Handlers: probes, metrics, the OpenAPI document."""
+
+from __future__ import annotations
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from gateway.api.models.system import Alive, Ready
+from gateway.api.render import JSON, json_answer
+from gateway.api.services import SERVICES
+
+REGISTRY = web.AppKey("metrics_registry", CollectorRegistry)
+DOCUMENT = web.AppKey("openapi_document", bytes)
+
+
+async def healthz(_request: web.Request) -> web.Response:
+    return json_answer(Alive(status="ok"))
+
+
+async def readyz(request: web.Request) -> web.Response:
+    problems = list(request.app[SERVICES].operations.health().problems)
+    if problems:
+        return json_answer(Ready(status="not ready", problems=problems), 503)
+    return json_answer(Ready(status="ready", problems=[]))
+
+
+async def metrics(request: web.Request) -> web.Response:
+    body = generate_latest(request.app[REGISTRY])
+    return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+async def openapi(request: web.Request) -> web.Response:
+    return web.Response(body=request.app[DOCUMENT], content_type=JSON)

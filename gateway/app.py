@@ -1,0 +1,323 @@
+"""The one place that wires all rooms into a running node."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import gc
+import os
+import secrets
+import signal
+import socket
+from collections.abc import AsyncIterator, Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import structlog
+from aiohttp import web
+
+from compat.executor import demo_executor
+from compat.inbound import setup_executor_routes
+from compat.link import RestLink
+from gateway.api.services import Services
+from gateway.api.setup import setup_api
+from gateway.core.clock import SystemClock
+from gateway.core.context import Context, Tuning
+from gateway.core.errors import Conflict, GatewayError, InvalidValue, Refused
+from gateway.core.model import AddressMode, App, Counters, Job, Misfire, Task
+from gateway.core.ports import Lease, Work
+from gateway.core.registry import Registry
+from gateway.core.specs import Specs
+from gateway.flow.loops import Flow
+from gateway.flow.operations import FlowOperations
+from gateway.flow.timekeeping import Timekeeper
+from gateway.settings import PREFIX, Settings
+from gateway.store import schema
+from gateway.store.apps import AppStore
+from gateway.store.engine import Database, database_url, open_database
+from gateway.store.foreign import ForeignStore
+from gateway.store.ids import app_ids, job_ids, run_ids
+from gateway.store.jobs import JobStore
+from gateway.store.nodes import Nodes
+from gateway.store.runs import RunStore
+from gateway.store.spool import FileSpool
+from gateway.store.tokens import TokenStore
+from gateway.store.writer import GroupWriter
+
+log = structlog.get_logger(__name__)
+
+DEMO_APP = "demo-executor"
+
+
+@dataclass(slots=True)
+class Node:
+    """A started gateway. `urls` are the addresses it listens on, `first_token` an API token made just now."""
+
+    settings: Settings
+    flow: Flow
+    urls: tuple[str, ...]
+    first_token: str | None = None
+    fatal: asyncio.Event = field(default_factory=asyncio.Event)
+    fatal_error: Exception | None = None
+
+
+class CrashPoint:
+    """Tests only: the process kills itself when it first reaches a named point of the flow.
+
+    XXLJOB_GATEWAY_CRASH_POINT names the point, XXLJOB_GATEWAY_CRASH_MARKER a file that is made at that moment and
+    keeps it from happening again.
+    """
+
+    def __init__(self, point: str, marker: Path) -> None:
+        self._point = point
+        self._marker = marker
+
+    def reached(self, point: str, ids: Collection[int]) -> None:
+        if point == self._point and ids and not self._marker.exists():
+            self._marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def lock_data_dir(data_dir: Path) -> BinaryIO:
+    """Hold the data directory for this process alone. Raises `Refused` when another one has it."""
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = (data_dir / "lock").open("a+b")
+    except OSError as error:
+        raise InvalidValue("data_dir", str(data_dir), f"a directory this user can write ({error.strerror})") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise Refused(f"another gateway is running with the data directory {data_dir}") from None
+    return lock
+
+
+def node_name(data_dir: Path) -> str:
+    """This node's name, made once for each data directory."""
+    path = data_dir / "node"
+    if not path.exists():
+        path.write_text(f"{socket.gethostname()[:40]}-{secrets.token_hex(4)}\n")
+    return path.read_text().strip()
+
+
+async def prepare_database(db: Database) -> None:
+    """Upgrade the embedded database; refuse an outdated or unknown schema of any other."""
+    found = await schema.revision(db)
+    if found == schema.HEAD:
+        return
+    if found is not None and found > schema.HEAD:
+        raise Refused(f"the database has schema {found}, newer than this version's {schema.HEAD}: upgrade the gateway")
+    if db.is_sqlite:
+        await schema.upgrade(db)
+        return
+    state = "empty" if found is None else f"at schema {found}"
+    raise Refused(f"the database is {state}, this version needs {schema.HEAD}: run `xxljob-gateway migrate`")
+
+
+@contextlib.asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Node]:
+    """A whole node, from the lock of its data directory to its listening socket; stopped in order at the end."""
+    clock = SystemClock()
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(lock_data_dir(settings.data_dir).close)
+        db = open_database(database_url(settings.effective_database_url))
+        stack.push_async_callback(db.close)
+        await prepare_database(db)
+        for warning in await schema.durability_problems(db):
+            log.warning("durability", problem=warning)
+        nodes = Nodes(db, clock, int(settings.lease_s * 1000))
+        grant = await nodes.acquire(node_name(settings.data_dir))
+
+        counters = Counters()
+        writer = GroupWriter(db, clock, counters)
+        link = RestLink(
+            clock,
+            token=settings.access_tokens[0] if settings.access_tokens else "",
+            timeout_s=settings.executor_timeout_s,
+            max_connections_per_address=settings.connections_per_executor,
+            verify_tls=settings.executor_tls_verify,
+        )
+        stack.push_async_callback(link.close)
+        ids = run_ids(db, clock)
+        jobs, runs, apps = JobStore(db, clock, job_ids(db, clock), ids), RunStore(db), AppStore(db, clock, app_ids(db, clock))
+        tokens = TokenStore(db, clock)
+        context = Context(
+            clock=clock,
+            writer=writer,
+            jobs=jobs,
+            runs=runs,
+            link=link,
+            run_ids=ids,
+            specs=Specs(jobs),
+            registry=Registry(),
+            lease=grant.lease,
+            tuning=Tuning(lease_ms=int(settings.lease_s * 1000), stop_grace_s=settings.stop_grace_s),
+            counters=counters,
+        )
+        if PREFIX + "CRASH_POINT" in os.environ:
+            marker = Path(os.environ.get(PREFIX + "CRASH_MARKER", str(settings.data_dir / "crashed")))
+            context.signals = CrashPoint(os.environ[PREFIX + "CRASH_POINT"], marker)
+        spool = FileSpool(settings.data_dir / "spool", settings.spool_max_mb << 20)
+        stack.callback(spool.close)
+
+        node = Node(settings, flow=None, urls=())  # type: ignore[arg-type]
+
+        def on_fatal(error: Exception) -> None:
+            node.fatal_error = error
+            node.fatal.set()
+
+        flow = node.flow = Flow(
+            context,
+            apps=apps,
+            executors=apps,
+            foreign=ForeignStore(db, clock),
+            spool=spool,
+            renew=lambda: _renew(context, grant.lease),
+            on_fatal=on_fatal,
+        )
+        node.first_token = await _first_token(settings, tokens)
+        writing = asyncio.create_task(writer.run(), name="writer")
+        stack.push_async_callback(_stop, flow, writer, writing, nodes, grant.lease)
+        await flow.start(grant.seen_ms)
+        keeper = Timekeeper(clock, None if db.is_sqlite else nodes.offset_ms)
+        stack.push_async_callback(_cancel, asyncio.create_task(keeper.run(), name="timekeeper"))
+
+        operations = FlowOperations(flow, runs, apps, keeper)
+        services = Services(jobs, apps, runs, tokens, operations, clock, settings.timezone)
+        node.urls = await _listen(settings, services, flow, clock, stack)
+        if settings.demo:
+            await _demo(settings, services, node, stack)
+        # What lives until the end need not be looked at by every later collection.
+        gc.collect()
+        gc.freeze()
+        yield node
+
+
+async def _renew(context: Context, lease: Lease) -> None:
+    await context.writer.write(Work(lease=lease))
+
+
+async def _stop(flow: Flow, writer: GroupWriter, writing: asyncio.Task[None], nodes: Nodes, lease: Lease) -> None:
+    log.info("stopping", in_flight=len(flow.context.flights))
+    with contextlib.suppress(Exception):
+        async with asyncio.timeout(flow.context.tuning.stop_grace_s + 10):
+            await flow.stop()
+            await writer.drain()
+    await _cancel(writing)
+    with contextlib.suppress(Exception):
+        async with asyncio.timeout(5):
+            await nodes.release(lease)
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError, Exception):
+        await task
+
+
+async def _first_token(settings: Settings, tokens: TokenStore) -> str | None:
+    """Make the first API token if there is none; None when there is one, or when the settings gave it."""
+    if settings.admin_token is not None:
+        await tokens.set_text("admin", settings.admin_token.get_secret_value())
+        return None
+    if await tokens.all_tokens():
+        return None
+    _, text = await tokens.create("admin")
+    path = settings.data_dir / "token"
+    path.touch(mode=0o600)
+    path.write_text(text + "\n")
+    return text
+
+
+async def _listen(
+    settings: Settings, services: Services, flow: Flow, clock: SystemClock, stack: contextlib.AsyncExitStack
+) -> tuple[str, ...]:
+    app = web.Application()
+    setup_api(app, services)
+    setup_executor_routes(app, flow, tokens=settings.access_tokens, clock=clock)
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=2)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    try:
+        site = web.TCPSite(runner, settings.host, settings.port, backlog=4096)
+        await site.start()
+    except OSError as error:
+        raise Refused(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}") from None
+    return tuple(f"http://{_shown(address[0])}:{address[1]}" for address in runner.addresses)
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+async def _demo(settings: Settings, services: Services, node: Node, stack: contextlib.AsyncExitStack) -> None:
+    """The app, the two jobs and the executor of `--demo`; what exists from an earlier start stays."""
+    app = App(0, 1, DEMO_APP, "The executor of serve --demo", AddressMode.AUTO, (), 0, 0)
+    try:
+        app = await services.apps.create(app)
+    except Conflict:
+        app = await services.apps.get(DEMO_APP)
+    else:
+        jobs = [
+            _demo_job(app, "demo: hello every 5 seconds", "demoHello", {"kind": "cron", "expression": "0/5 * * * * ?"}),
+            _demo_job(app, "demo: report every 8 seconds", "demoReport", {"kind": "fixed_rate", "expression": "8s"}),
+        ]
+        await services.jobs.create(jobs)
+    await services.operations.app_changed(app.id)
+    executor = demo_executor(
+        node.urls[0], settings.access_tokens[0] if settings.access_tokens else None, services.clock, DEMO_APP
+    )
+    await executor.start()
+    stack.push_async_callback(executor.stop)
+
+
+def _demo_job(app: App, name: str, handler: str, schedule: dict[str, object]) -> Job:
+    return Job(
+        id=0,
+        namespace_id=app.namespace_id,
+        app_id=app.id,
+        part=0,
+        version=1,
+        name=name,
+        enabled=True,
+        schedule={"timezone": "UTC", **schedule},
+        task=Task(handler, "from the demo"),
+        misfire=Misfire.SKIP,
+    )
+
+
+async def check_database(settings: Settings) -> tuple[list[str], list[str]]:
+    """What is wrong with the database (errors, warnings); empty lists when nothing is."""
+    db = open_database(database_url(settings.effective_database_url))
+    try:
+        found = await schema.revision(db)
+        errors = await schema.durability_problems(db)
+        if found is None and not db.is_sqlite:
+            errors.append("the database is empty: run `xxljob-gateway migrate`")
+        elif found is not None and found != schema.HEAD and not db.is_sqlite:
+            errors.append(f"the database is at schema {found}, this version needs {schema.HEAD}: run `migrate`")
+        return errors, await schema.durability_warnings(db)
+    except GatewayError:
+        raise
+    except Exception as error:  # noqa: BLE001 – whatever the driver says is the answer
+        raise Refused(f"the database cannot be used: {str(error)[:300]}") from None
+    finally:
+        await db.close()
+
+
+async def migrate_database(settings: Settings) -> tuple[str | None, str]:
+    """Upgrade the schema: the revisions before and after. Raises `Refused` with what the database says."""
+    db = open_database(database_url(settings.effective_database_url))
+    try:
+        before = await schema.revision(db)
+        await schema.upgrade(db)
+    except GatewayError:
+        raise
+    except Exception as error:  # noqa: BLE001 – whatever the driver says is the answer
+        raise Refused(f"the database cannot be upgraded: {str(error)[:300]}") from None
+    else:
+        return before, schema.HEAD
+    finally:
+        await db.close()

@@ -1,0 +1,82 @@
+"""What is kept for people: ports of the store, called by the API and by `compat`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
+from gateway.core.model import App, Job, JobFilter, Page, Run, RunFilter, Token
+
+
+class AppCatalog(Protocol):
+    async def create(self, app: App) -> App:
+        """Store it; id and times are filled in. Raises `Conflict` when the appname is taken."""
+        ...
+
+    async def get(self, appname: str) -> App:
+        """Raises `NotFound`."""
+        ...
+
+    async def names(self, app_ids: Collection[int]) -> dict[int, str]:
+        """The appnames of these ids, without those that were deleted."""
+        ...
+
+    async def page(self, *, cursor: str | None, limit: int) -> Page[App]: ...
+
+    async def update(self, app: App) -> App:
+        """Raises `NotFound`."""
+        ...
+
+    async def delete(self, app_id: int) -> None:
+        """Raises `NotFound`, `Conflict` while it has jobs."""
+        ...
+
+
+class JobCatalog(Protocol):
+    """Every change makes a version, takes back what was planned ahead and computes the next fire anew."""
+
+    async def create(self, jobs: Sequence[Job]) -> list[Job]:
+        """Store all or none; id, part, version and times are filled in. Raises `InvalidValue`, `Conflict`."""
+        ...
+
+    async def get(self, job_id: int) -> Job:
+        """Raises `NotFound`."""
+        ...
+
+    async def page(self, wanted: JobFilter, *, cursor: str | None, limit: int) -> Page[Job]: ...
+
+    async def update(self, changed: Job) -> Job:
+        """`changed` was made from the version it names: raises `Conflict` when another came between."""
+        ...
+
+    async def set_enabled(self, job_id: int, *, enabled: bool) -> Job:
+        """Raises `NotFound`, and `InvalidValue` when the schedule to be enabled never fires again."""
+        ...
+
+    async def delete(self, job_id: int) -> None:
+        """Raises `NotFound`. The history stays."""
+        ...
+
+
+class RunCatalog(Protocol):
+    async def get(self, run_id: int) -> Run:
+        """Raises `NotFound`."""
+        ...
+
+    async def page(self, wanted: RunFilter, *, cursor: str | None, limit: int) -> Page[Run]:
+        """Newest first. A page may be short, or empty, and still have a cursor: a page's work is bounded."""
+        ...
+
+
+class TokenCatalog(Protocol):
+    async def create(self, name: str) -> tuple[Token, str]:
+        """The token and its text, which is shown this once. Raises `Conflict` when the name is taken."""
+        ...
+
+    async def all_tokens(self) -> list[Token]: ...
+
+    async def revoke(self, token_id: int) -> None:
+        """Raises `NotFound`."""
+        ...
+
+    async def accepts(self, text: str) -> bool: ...

@@ -1,0 +1,50 @@
+"""Runs that this node has sent or is about to send, so that most results need no question to the database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gateway.core.model import NewRun
+from gateway.core.ports import RunOrder
+
+
+@dataclass(slots=True, eq=False)
+class Flight:
+    """A claimed run: its row, the order that carries it, and what has been asked of it."""
+
+    seed: NewRun
+    order: RunOrder
+    claim: int
+    candidates: tuple[str, ...] = ()
+    handed_over: bool = False
+    answered_ms: int = 0
+    stop_asked: bool = False
+    ended: bool = False
+    durable: asyncio.Future[bool] | None = None
+
+
+class InFlight:
+    """By run id, and by (job, address) for a stop that takes siblings with it."""
+
+    def __init__(self) -> None:
+        self._flights: dict[int, Flight] = {}
+
+    def __len__(self) -> int:
+        return len(self._flights)
+
+    def __iter__(self) -> Iterator[Flight]:
+        return iter(self._flights.values())
+
+    def add(self, flight: Flight) -> None:
+        self._flights[flight.seed.id] = flight
+
+    def get(self, run_id: int) -> Flight | None:
+        return self._flights.get(run_id)
+
+    def pop(self, run_id: int) -> Flight | None:
+        return self._flights.pop(run_id, None)
+
+    def of_job(self, job_id: int) -> list[Flight]:
+        return [flight for flight in self._flights.values() if flight.seed.job_id == job_id]

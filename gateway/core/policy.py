@@ -1,0 +1,147 @@
+"""Pure decisions about a run: what a result means, whether to try again, what to do with a late slot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from gateway.core.model import ExecutorResult, Job, Misfire, NewRun, Run, TriggerKind
+from gateway.core.states import OPEN, RunState
+
+TIMED_OUT_CODE = 502
+SUCCESS_CODE = 200
+MAX_MESSAGE = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How an attempt ends. `outcome` is what happened even where the state says `retrying`."""
+
+    state: RunState
+    outcome: RunState
+    retry: bool
+
+
+def outcome_of(code: int, *, stop_asked: bool) -> RunState:
+    """What a result code means. Some clients report success for a killed run, so a stop that was asked wins."""
+    if stop_asked:
+        return RunState.STOPPED
+    if code == SUCCESS_CODE:
+        return RunState.SUCCEEDED
+    return RunState.TIMED_OUT if code == TIMED_OUT_CODE else RunState.FAILED
+
+
+def ending(outcome: RunState, attempt: int, job: Job | None) -> Ending:
+    """Whether another attempt follows; a run that was stopped, or whose job is gone, gets none."""
+    tries = outcome in (RunState.FAILED, RunState.TIMED_OUT, RunState.LOST)
+    if tries and job is not None and attempt < job.max_attempts:
+        return Ending(RunState.RETRYING, outcome, retry=True)
+    return Ending(outcome, outcome, retry=False)
+
+
+def next_attempt(seed: NewRun, run_id: int, now_ms: int) -> NewRun:
+    """The row of the next attempt: same slot, same shard, due at once."""
+    return NewRun(
+        id=run_id,
+        namespace_id=seed.namespace_id,
+        job_id=seed.job_id,
+        app_id=seed.app_id,
+        part=seed.part,
+        slot_key=seed.slot_key,
+        due_ms=now_ms,
+        created_ms=now_ms,
+        trigger_kind=TriggerKind.RETRY,
+        state=RunState.QUEUED,
+        root_id=seed.root_id,
+        shard=seed.shard,
+        shard_total=seed.shard_total,
+        attempt=seed.attempt + 1,
+        priority=seed.priority,
+        params=seed.params,
+        addresses=seed.addresses,
+    )
+
+
+def seed_of(run: Run, part: int) -> NewRun:
+    """A stored row as the value that the stages work with."""
+    return NewRun(
+        id=run.id,
+        namespace_id=run.namespace_id,
+        job_id=run.job_id,
+        app_id=run.app_id,
+        part=part,
+        slot_key=run.slot_key,
+        due_ms=run.due_ms,
+        created_ms=run.created_ms,
+        trigger_kind=run.trigger_kind,
+        state=run.state,
+        root_id=run.root_id,
+        shard=run.shard,
+        shard_total=run.shard_total,
+        attempt=run.attempt,
+        priority=run.priority,
+        params=run.params,
+        addresses=run.addresses,
+    )
+
+
+def is_misfire(due_ms: int, now_ms: int, job: Job) -> bool:
+    return now_ms - due_ms > job.misfire_after_s * 1000
+
+
+def misfire_reason(due_ms: int, now_ms: int, job: Job) -> str:
+    return (
+        f"misfire: found {(now_ms - due_ms) / 1000:.1f} s late, more than the {job.misfire_after_s} s of "
+        f"misfire_after_s; policy {job.misfire.value}"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SlotPlan:
+    """What becomes of a job's slots: those to skip as one row, and those to run."""
+
+    skipped: Sequence[int]
+    runs: Sequence[int]
+
+
+def plan_slots(slots: Sequence[int], now_ms: int, job: Job, *, more_missed: bool) -> SlotPlan:
+    """Divide due slots by the misfire policy. `more_missed`: later slots that are missed as well will follow."""
+    limit = now_ms - job.misfire_after_s * 1000
+    missed = [slot for slot in slots if slot < limit]
+    on_time = slots[len(missed) :]
+    if not missed:
+        return SlotPlan((), on_time)
+    if job.misfire is Misfire.FIRE_ONCE and not more_missed:
+        return SlotPlan(missed[:-1], [missed[-1], *on_time])
+    return SlotPlan(missed, on_time)
+
+
+def matches_run(result: ExecutorResult, trigger_ms: int) -> bool:
+    """Whether a result is for this run and not for one of the same id of another admin.
+
+    Java executors return the `logDateTime` they were given; others send a time of their own.
+    """
+    return not result.strict_time or result.log_time_ms is None or result.log_time_ms == trigger_ms
+
+
+def parent_ending(shards: Iterable[Run]) -> RunState | None:
+    """How a broadcast ends: None while a shard is open, succeeded when the last attempt of every shard did."""
+    last: dict[int, Run] = {}
+    for run in shards:
+        if run.shard < 0:
+            continue
+        if run.state in OPEN:
+            return None
+        if run.shard not in last or last[run.shard].attempt < run.attempt:
+            last[run.shard] = run
+    states = {run.state for run in last.values()}
+    if states <= {RunState.SUCCEEDED}:
+        return RunState.SUCCEEDED
+    return RunState.STOPPED if states <= {RunState.SUCCEEDED, RunState.STOPPED} else RunState.FAILED
+
+
+def clip(message: str | None) -> str | None:
+    """A message short enough to keep; executors cut theirs at 50,000 characters."""
+    if message is None or len(message) <= MAX_MESSAGE:
+        return message
+    return message[:MAX_MESSAGE] + "…"

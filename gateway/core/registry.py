@@ -1,0 +1,150 @@
+"""Apps and their live executors, as this node knows them. Memory only; the store mirrors it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from gateway.core.model import DEFAULT_NAMESPACE, AddressMode, App, Beat, Executor
+
+DEAD_AFTER_MS = 90_000
+SAVE_AFTER_MS = 45_000
+
+
+class Registry:
+    """Who is there. An executor is alive for 90 s after its last beat; a removal takes it out at once.
+
+    A beat costs no write until half of an executor's life has passed since the last one that was saved.
+    """
+
+    def __init__(self) -> None:
+        self._apps: dict[int, App] = {}
+        self._by_name: dict[tuple[int, str], App] = {}
+        self._executors: dict[int, dict[str, Executor]] = {}
+        self._addresses: dict[int, tuple[str, ...]] = {}
+        self._saved_ms: dict[tuple[int, str], int] = {}
+        self._dirty: dict[tuple[int, str], Executor | None] = {}
+
+    # ------------------------------------------------------------ apps
+
+    def set_app(self, app: App) -> None:
+        old = self._apps.get(app.id)
+        if old is not None:
+            self._by_name.pop((old.namespace_id, old.appname), None)
+        self._apps[app.id] = app
+        self._by_name[app.namespace_id, app.appname] = app
+        self._executors.setdefault(app.id, {})
+        self._refresh(app.id)
+
+    def drop_app(self, app_id: int) -> None:
+        app = self._apps.pop(app_id, None)
+        if app is not None:
+            self._by_name.pop((app.namespace_id, app.appname), None)
+        for address in self._executors.pop(app_id, {}):
+            self._dirty[app_id, address] = None
+        self._addresses.pop(app_id, None)
+
+    def app(self, app_id: int) -> App | None:
+        return self._apps.get(app_id)
+
+    def app_named(self, appname: str, namespace_id: int = DEFAULT_NAMESPACE) -> App | None:
+        return self._by_name.get((namespace_id, appname))
+
+    # ------------------------------------------------------------ executors
+
+    def load(self, executors: Iterable[Executor]) -> None:
+        """Take what the database knows, as of its last save."""
+        for executor in executors:
+            if executor.app_id in self._apps:
+                self._executors[executor.app_id][executor.address] = executor
+                self._saved_ms[executor.app_id, executor.address] = executor.last_beat_ms
+        for app_id in self._apps:
+            self._refresh(app_id)
+
+    def beat(self, app: App, beat: Beat) -> bool:
+        """Note a sign of life. True if the executor is new here."""
+        known = self._executors[app.id].get(beat.address)
+        executor = Executor(
+            app_id=app.id,
+            address=beat.address,
+            dialect=beat.dialect,
+            client=beat.client,
+            registered_ms=known.registered_ms if known else beat.received_ms,
+            last_beat_ms=beat.received_ms,
+        )
+        self._executors[app.id][beat.address] = executor
+        key = (app.id, beat.address)
+        changed = known is None or (known.dialect, known.client) != (beat.dialect, beat.client)
+        if changed or beat.received_ms - self._saved_ms.get(key, 0) >= SAVE_AFTER_MS:
+            self._dirty[key] = executor
+        if known is None:
+            self._refresh(app.id)
+        return known is None
+
+    def remove(self, app_id: int, address: str) -> bool:
+        """Take an executor out. True if it was there."""
+        executors = self._executors.get(app_id, {})
+        if executors.pop(address, None) is None:
+            return False
+        self._dirty[app_id, address] = None
+        self._refresh(app_id)
+        return True
+
+    def expire(self, now_ms: int) -> list[Executor]:
+        """Take out those whose last beat is too old; returns them."""
+        dead = [
+            executor
+            for executors in self._executors.values()
+            for executor in executors.values()
+            if now_ms - executor.last_beat_ms > DEAD_AFTER_MS
+        ]
+        for executor in dead:
+            self.remove(executor.app_id, executor.address)
+        return dead
+
+    def pardon(self, seen_ms: int, now_ms: int) -> None:
+        """After an outage of the gateway: who was alive when it went down gets a full life to beat again."""
+        for executors in self._executors.values():
+            for address, executor in executors.items():
+                if seen_ms - executor.last_beat_ms <= DEAD_AFTER_MS:
+                    executors[address] = replace(executor, last_beat_ms=max(executor.last_beat_ms, now_ms))
+
+    def executors(self, app_id: int) -> list[Executor]:
+        return [self._executors[app_id][address] for address in sorted(self._executors.get(app_id, ()))]
+
+    def executor(self, app_id: int, address: str) -> Executor | None:
+        return self._executors.get(app_id, {}).get(address)
+
+    def addresses(self, app_id: int) -> tuple[str, ...]:
+        """Where runs of this app may go, in text order: the app's own list if it is manual."""
+        return self._addresses.get(app_id, ())
+
+    def count(self) -> int:
+        return sum(map(len, self._executors.values()))
+
+    def _refresh(self, app_id: int) -> None:
+        app = self._apps.get(app_id)
+        if app is None:
+            return
+        manual = app.address_mode is AddressMode.MANUAL
+        self._addresses[app_id] = app.addresses if manual else tuple(sorted(self._executors[app_id]))
+
+    # ------------------------------------------------------------ mirror
+
+    def take_dirty(self) -> tuple[list[Executor], list[tuple[int, str]]]:
+        """What to save and what to delete since the last call, each in the order of its key."""
+        dirty, self._dirty = self._dirty, {}
+        changed = [executor for _, executor in sorted(dirty.items()) if executor is not None]
+        for executor in changed:
+            self._saved_ms[executor.app_id, executor.address] = executor.last_beat_ms
+        removed = sorted(key for key, executor in dirty.items() if executor is None)
+        for key in removed:
+            self._saved_ms.pop(key, None)
+        return changed, removed
+
+    def put_back(self, changed: Iterable[Executor], removed: Iterable[tuple[int, str]]) -> None:
+        """A save failed: try again with the next one, unless something newer has come."""
+        for executor in changed:
+            self._dirty.setdefault((executor.app_id, executor.address), executor)
+        for key in removed:
+            self._dirty.setdefault(key, None)

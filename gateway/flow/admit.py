@@ -1,0 +1,396 @@
+"""Admit: waiting rows are judged, routed and claimed.
+
+In: rows in `planned` or `queued` whose instant is near, and requests from people and programs (which enter as
+`queued` rows). Out: rows in `dispatching`, with address, job version and claim token, handed on with the
+deadline by which their bytes must have left; or rows that end here (`skipped`, `failed`) with the reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable, Sequence
+
+import structlog
+
+from gateway.core.agenda import Agenda
+from gateway.core.context import Context
+from gateway.core.errors import LeaseLost
+from gateway.core.inflight import Flight
+from gateway.core.model import (
+    BROADCAST_PARENT,
+    Job,
+    Misfire,
+    NewRun,
+    Route,
+    TriggerKind,
+)
+from gateway.core.policy import is_misfire, misfire_reason
+from gateway.core.ports import Move, RunOrder, TaskName, Work, Written
+from gateway.core.routing import PROBED, Router
+from gateway.core.states import WAITING, RunState
+
+log = structlog.get_logger(__name__)
+
+RUNS_PER_CLAIM = 1000
+CLAIMS_AT_ONCE = 3
+DEFAULT_DIALECT = "rest"
+_OF_SCHEDULE = frozenset({TriggerKind.SCHEDULE, TriggerKind.MISFIRE})
+_WITHDRAWN = frozenset({RunState.DISPATCHING})
+
+OnClaimed = Callable[[list[Flight]], None]
+OnUnroutable = Callable[[NewRun, str], None]
+
+
+class Admitter:
+    """Owns the agenda of waiting runs and turns them into claims, a batch at a time."""
+
+    def __init__(self, context: Context, on_claimed: OnClaimed, on_unroutable: OnUnroutable) -> None:
+        self._context = context
+        self._on_claimed = on_claimed
+        self._on_unroutable = on_unroutable
+        self._agenda = Agenda()
+        self._router = Router()
+        self._claims = 0
+        self._claims_done = asyncio.Event()
+        self._claims_done.set()
+        self.wake = asyncio.Event()
+
+    @property
+    def waiting(self) -> int:
+        return len(self._agenda)
+
+    def next_due_ms(self) -> int | None:
+        return self._agenda.next_due_ms()
+
+    def add(self, runs: Iterable[NewRun]) -> None:
+        """Take committed rows that wait for their instant."""
+        self._agenda.add(runs)
+        self.wake.set()
+
+    # ------------------------------------------------------------ requests
+
+    async def request(
+        self,
+        job: Job,
+        *,
+        kind: TriggerKind,
+        params: str | None,
+        addresses: tuple[str, ...] | None,
+        task_id: str | None,
+    ) -> tuple[int, bool]:
+        """Insert a run of this job that is due now. Its id once it is durable, and whether it is new.
+
+        Not new means that `task_id` already names a run: the id is that run's.
+        """
+        now_ms = self._context.clock.now_ms()
+        (run_id,) = self._context.run_ids.take(1)
+        run = NewRun(
+            id=run_id,
+            namespace_id=job.namespace_id,
+            job_id=job.id,
+            app_id=job.app_id,
+            part=job.part,
+            slot_key=-run_id,
+            due_ms=now_ms,
+            created_ms=now_ms,
+            trigger_kind=kind,
+            state=RunState.QUEUED,
+            root_id=run_id,
+            shard=BROADCAST_PARENT if job.route is Route.SHARDING_BROADCAST else 0,
+            priority=job.priority,
+            params=params,
+            addresses=addresses,
+        )
+        names = (TaskName(job.namespace_id, task_id, run_id, now_ms),) if task_id else ()
+        written = await self._context.writer.write(Work(inserts=(run,), names=names))
+        if task_id and task_id in written.taken_names:
+            return written.taken_names[task_id], False
+        self.add((run,))
+        return run_id, True
+
+    # ------------------------------------------------------------ claims
+
+    async def run_once(self, room: int) -> None:
+        """Claim what is due within the claim lead, at most `room` runs."""
+        context = self._context
+        while room > 0 and self._claims < CLAIMS_AT_ONCE:
+            now_ms = context.clock.now_ms()
+            until_ms = now_ms + context.tuning.claim_lead_ms
+            runs = self._agenda.take(until_ms, min(room, RUNS_PER_CLAIM))
+            if not runs:
+                return
+            room -= len(runs)
+            try:
+                await context.specs.ensure([(job_id, 0) for job_id in {run.job_id for run in runs}])
+            except Exception:
+                self._agenda.add(runs)
+                raise
+            self._claim(runs)
+
+    def _claim(self, runs: Sequence[NewRun]) -> None:
+        context = self._context
+        now_ms = context.clock.now_ms()
+        budget_ms = context.tuning.lease_ms - context.tuning.lease_margin_ms
+        send_before = context.clock.monotonic() + budget_ms / 1000
+        token = random.getrandbits(62)
+        moves: list[Move] = []
+        flights: dict[int, Flight] = {}
+        expanded: dict[int, tuple[NewRun, ...]] = {}
+        last_late: dict[int, int] | None = None
+        for run in runs:
+            spec = context.specs.get(run.job_id)
+            job = spec.job if spec else None
+            reason = _why_not(run, job)
+            if reason is None and job is not None and run.trigger_kind is TriggerKind.SCHEDULE:
+                if is_misfire(run.due_ms, now_ms, job):
+                    if last_late is None and job.misfire is Misfire.FIRE_ONCE:
+                        last_late = self._last_late(runs, now_ms)
+                    reason = _late(run, job, now_ms, last_late or {})
+            if reason is not None or job is None:
+                moves.append(_skip(run, reason or "", now_ms))
+                context.counters.add("skipped")
+                continue
+            addresses = run.addresses or context.registry.addresses(run.app_id)
+            if not addresses:
+                self._on_unroutable(run, self._nobody(run))
+            elif run.shard == BROADCAST_PARENT:
+                move = self._expand(run, job, addresses, now_ms)
+                expanded[run.id] = move.then
+                moves.append(move)
+            else:
+                flight = self._fly(run, job, addresses, token, now_ms, send_before)
+                flights[run.id] = flight
+                moves.append(_claim_move(flight, now_ms, now_ms + budget_ms))
+        if not moves:
+            return
+
+        def on_written(result: Written | Exception) -> None:
+            self._claims -= 1
+            if not self._claims:
+                self._claims_done.set()
+            if isinstance(result, Exception):
+                self._not_claimed(runs, result)
+            else:
+                self._claimed(runs, flights, expanded, result)
+
+        self._claims += 1
+        self._claims_done.clear()
+        context.writer.submit(Work(moves=moves, lease=context.lease), on_written)
+
+    def _claimed(
+        self,
+        runs: Sequence[NewRun],
+        flights: dict[int, Flight],
+        expanded: dict[int, tuple[NewRun, ...]],
+        written: Written,
+    ) -> None:
+        lost = written.lost_moves
+        if written.stale_jobs:
+            self._context.specs.invalidate(written.stale_jobs)
+            self.add(run for run in runs if run.id in lost and run.job_id in written.stale_jobs)
+        won = (
+            [flight for run_id, flight in flights.items() if run_id not in lost]
+            if lost
+            else list(flights.values())
+        )
+        for flight in won:
+            self._context.flights.add(flight)
+        for parent_id, shards in expanded.items():
+            if parent_id not in lost:
+                self.add(shards)
+        if won:
+            self._context.signals.reached("after_claim", [flight.seed.id for flight in won])
+            self._context.counters.add("claimed", len(won))
+            self._on_claimed(won)
+        if expanded or written.stale_jobs:
+            self.wake.set()
+
+    def _not_claimed(self, runs: Sequence[NewRun], error: Exception) -> None:
+        if isinstance(error, LeaseLost):
+            return  # another node has these runs now
+        log.warning("claim_failed", runs=len(runs), error=str(error)[:200])
+        self.add(runs)
+
+    def _fly(
+        self,
+        run: NewRun,
+        job: Job,
+        addresses: Sequence[str],
+        token: int,
+        now_ms: int,
+        send_before: float,
+    ) -> Flight:
+        context = self._context
+        address = self._shard_address(run, addresses) or self._router.choose(job.route, job.id, addresses)
+        executor = context.registry.executor(run.app_id, address)
+        app = context.registry.app(run.app_id)
+        order = RunOrder(
+            run_id=run.id,
+            job=job,
+            appname=app.appname if app else "",
+            address=address,
+            dialect=executor.dialect if executor else DEFAULT_DIALECT,
+            params=run.params,
+            shard=run.shard,
+            shard_total=run.shard_total,
+            trigger_ms=max(run.due_ms, now_ms),
+            due_ms=run.due_ms,
+            send_before=send_before,
+        )
+        context.link.prepare(order)
+        candidates = tuple(addresses) if job.route in PROBED and run.shard_total == 1 else ()
+        return Flight(run, order, token, candidates=candidates)
+
+    def _shard_address(self, run: NewRun, addresses: Sequence[str]) -> str | None:
+        """A shard stays where it was put; its retry moves to the executor of its number if that one has left."""
+        if run.shard_total == 1:
+            return None
+        live = self._context.registry.addresses(run.app_id)
+        if run.attempt > 1 and live and addresses[0] not in live:
+            return live[run.shard] if run.shard < len(live) else live[0]
+        return addresses[0]
+
+    def _expand(self, run: NewRun, job: Job, addresses: Sequence[str], now_ms: int) -> Move:
+        """A broadcast parent starts: one shard a live executor, all in the transaction that starts it."""
+        ids = self._context.run_ids.take(len(addresses))
+        shards = tuple(
+            NewRun(
+                id=shard_id,
+                namespace_id=run.namespace_id,
+                job_id=run.job_id,
+                app_id=run.app_id,
+                part=run.part,
+                slot_key=run.slot_key,
+                due_ms=run.due_ms,
+                created_ms=now_ms,
+                trigger_kind=TriggerKind.SHARD,
+                state=RunState.QUEUED,
+                root_id=run.root_id,
+                shard=index,
+                shard_total=len(addresses),
+                priority=run.priority,
+                params=run.params,
+                addresses=(address,),
+            )
+            for index, (shard_id, address) in enumerate(zip(ids, addresses, strict=True))
+        )
+        return Move(
+            run.id,
+            RunState.RUNNING,
+            WAITING,
+            {
+                "job_version": job.version,
+                "claimed_ms": now_ms,
+                "sent_ms": max(now_ms, run.due_ms),
+                "shard_total": len(addresses),
+            },
+            then=shards,
+            job_id=job.id,
+            job_version=job.version,
+        )
+
+    def _last_late(self, runs: Iterable[NewRun], now_ms: int) -> dict[int, int]:
+        """Per job the id of its last late scheduled run, among those at hand and those that still wait."""
+        last: dict[int, NewRun] = {}
+        for run in (*runs, *self._agenda.until(now_ms)):
+            if run.trigger_kind in _OF_SCHEDULE and (
+                run.job_id not in last or last[run.job_id].due_ms < run.due_ms
+            ):
+                job = self._context.specs.job(run.job_id)
+                if job is None or is_misfire(run.due_ms, now_ms, job):
+                    last[run.job_id] = run
+        return {job_id: run.id for job_id, run in last.items()}
+
+    def _nobody(self, run: NewRun) -> str:
+        app = self._context.registry.app(run.app_id)
+        return (
+            f"no executor of app {app.appname!r} is registered"
+            if app
+            else "the app of this job does not exist"
+        )
+
+    # ------------------------------------------------------------ edits
+
+    async def settled(self) -> None:
+        """Return when no claim is on its way to the database."""
+        await self._claims_done.wait()
+
+    async def take_back(self, flights: Sequence[Flight], why: str) -> None:
+        """Claimed runs that were provably not sent wait again, unless their job no longer wants them."""
+        if not flights:
+            return
+        context = self._context
+        now_ms = context.clock.now_ms()
+        await context.specs.ensure([(job_id, 0) for job_id in {flight.seed.job_id for flight in flights}])
+        moves: list[Move] = []
+        back: dict[int, NewRun] = {}
+        for flight in flights:
+            run = flight.seed
+            context.flights.pop(run.id)
+            spec = context.specs.get(run.job_id)
+            reason = _why_not(run, spec.job if spec else None)
+            ahead = run.trigger_kind is TriggerKind.SCHEDULE and run.due_ms > now_ms and run.shard <= 0
+            if reason is None and spec and ahead and spec.schedule.next_after(run.due_ms - 1) != run.due_ms:
+                reason = "the schedule was changed before this slot was sent"
+            if reason is None:
+                back[run.id] = run
+                values: dict[str, int | str | None] = {"reason": why, "claim_token": 0}
+                moves.append(Move(run.id, RunState.QUEUED, _WITHDRAWN, values, claim=flight.claim))
+            else:
+                moves.append(_skip(run, reason, now_ms, sources=_WITHDRAWN, claim=flight.claim))
+        written = await context.writer.write(Work(moves=moves))
+        self.add(run for run_id, run in back.items() if run_id not in written.lost_moves)
+
+    async def stop_waiting(self, run: NewRun, reason: str) -> bool:
+        """End a run that waits. False if it no longer does."""
+        now_ms = self._context.clock.now_ms()
+        move = Move(run.id, RunState.STOPPED, WAITING, {"finished_ms": now_ms, "reason": reason})
+        written = await self._context.writer.write(Work(moves=[move]))
+        return run.id not in written.lost_moves
+
+
+def _why_not(run: NewRun, job: Job | None) -> str | None:
+    """Why this run must not start, or None."""
+    if job is None:
+        return "the job was deleted"
+    if not job.enabled and run.trigger_kind in _OF_SCHEDULE:
+        return "the job is disabled"
+    return None
+
+
+def _late(run: NewRun, job: Job, now_ms: int, last_late: dict[int, int]) -> str | None:
+    if job.misfire is Misfire.FIRE_ONCE and last_late.get(run.job_id) == run.id:
+        return None
+    return misfire_reason(run.due_ms, now_ms, job)
+
+
+def _skip(
+    run: NewRun,
+    reason: str,
+    now_ms: int,
+    *,
+    sources: frozenset[RunState] = WAITING,
+    claim: int | None = None,
+) -> Move:
+    return Move(run.id, RunState.SKIPPED, sources, {"reason": reason, "finished_ms": now_ms}, claim=claim)
+
+
+def _claim_move(flight: Flight, now_ms: int, send_deadline_ms: int) -> Move:
+    order = flight.order
+    return Move(
+        order.run_id,
+        RunState.DISPATCHING,
+        WAITING,
+        {
+            "job_version": order.job.version,
+            "address": order.address,
+            "dialect": order.dialect,
+            "claim_token": flight.claim,
+            "claimed_ms": now_ms,
+            "send_deadline_ms": send_deadline_ms,
+            "trigger_ms": order.trigger_ms,
+        },
+        job_id=order.job.id,
+        job_version=order.job.version,
+    )

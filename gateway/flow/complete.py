@@ -1,0 +1,125 @@
+"""Complete: the last move of an attempt and all that it causes, in one transaction.
+
+In: results, refusals, losses and stops. Out: a final state, or `retrying` together with the queued row of the
+next attempt; and the end of a broadcast parent once the last of its shards has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+
+import structlog
+
+from gateway.core.context import Context
+from gateway.core.ending import End
+from gateway.core.model import BROADCAST_PARENT, NewRun
+from gateway.core.policy import clip, ending, next_attempt, parent_ending
+from gateway.core.ports import Move, Work, Written
+from gateway.core.states import SOURCES, RunState
+
+log = structlog.get_logger(__name__)
+
+OnQueued = Callable[[Iterable[NewRun]], None]
+
+
+class Completer:
+    def __init__(self, context: Context, on_queued: OnQueued) -> None:
+        self._context = context
+        self._on_queued = on_queued
+        self._parents: dict[tuple[int, int], asyncio.Task[None]] = {}
+
+    def finish(self, ends: Sequence[End], on_written: Callable[[frozenset[int] | Exception], None]) -> None:
+        """Write these endings; `on_written` gets the ids of runs that could not end so, or the error.
+
+        The jobs of runs that did not succeed must have been loaded (`prepare`), else they get no retry.
+        """
+        moves: list[Move] = []
+        retries: dict[int, NewRun] = {}
+        for end in ends:
+            move = self._move(end)
+            if move.then:
+                retries[end.seed.id] = move.then[0]
+            moves.append(move)
+
+        def written_(result: Written | Exception) -> None:
+            if isinstance(result, Exception):
+                on_written(result)
+                return
+            lost = result.lost_moves
+            for end in ends:
+                self._context.flights.pop(end.seed.id)
+                if end.seed.root_id != end.seed.id and end.seed.id not in lost:
+                    self._close_parent(end.seed)
+            if retries:
+                self._on_queued([retry for run_id, retry in retries.items() if run_id not in lost])
+            self._context.counters.add("finished", len(ends) - len(lost))
+            on_written(lost)
+
+        self._context.writer.submit(Work(moves=moves), written_)
+
+    async def prepare(self, job_ids: Iterable[int]) -> None:
+        """Load the jobs whose retry policy will be needed."""
+        await self._context.specs.ensure([(job_id, 0) for job_id in set(job_ids)])
+
+    def _move(self, end: End) -> Move:
+        seed = end.seed
+        verdict = ending(end.outcome, seed.attempt, self._context.specs.job(seed.job_id))
+        then = self._retry(seed) if verdict.retry else ()
+        values: dict[str, int | str | None] = {
+            "outcome": int(end.outcome),
+            "finished_ms": end.finished_ms or self._context.clock.now_ms(),
+            "result_code": end.code,
+        }
+        if end.message is not None:
+            values["message"] = clip(end.message)
+        if end.reason is not None:
+            values["reason"] = end.reason
+        if end.sent_ms:
+            values["sent_ms"] = end.sent_ms
+        if end.answered_ms:
+            values["answered_ms"] = end.answered_ms
+        sources = end.sources if end.sources is not None else SOURCES[verdict.state]
+        return Move(seed.id, verdict.state, sources, values, claim=end.claim, then=then)
+
+    def _retry(self, seed: NewRun) -> tuple[NewRun, ...]:
+        (run_id,) = self._context.run_ids.take(1)
+        return (next_attempt(seed, run_id, self._context.clock.now_ms()),)
+
+    # ------------------------------------------------------------ broadcast
+
+    def _close_parent(self, shard: NewRun) -> None:
+        """Look, soon, whether this was the last shard; one look serves all shards that end meanwhile."""
+        key = (shard.job_id, shard.slot_key)
+        if key in self._parents:
+            return
+        task = asyncio.get_running_loop().create_task(self._look_at_parent(*key))
+        self._parents[key] = task
+
+    async def _look_at_parent(self, job_id: int, slot_key: int) -> None:
+        await self._context.clock.sleep(0.05)
+        self._parents.pop((job_id, slot_key), None)
+        try:
+            await self.close_parent(job_id, slot_key)
+        except Exception as error:
+            log.warning("parent_not_closed", job_id=job_id, slot=slot_key, error=str(error)[:200])
+
+    async def close_parent(self, job_id: int, slot_key: int) -> None:
+        """End a broadcast parent if all its shards have ended. Safe to repeat."""
+        family = await self._context.runs.family(job_id, slot_key)
+        parent = next((run for run in family if run.shard == BROADCAST_PARENT), None)
+        state = parent_ending(family)
+        if parent is None or state is None or parent.state not in SOURCES[state]:
+            return
+        shards = [run for run in family if run.shard != BROADCAST_PARENT]
+        failed = sorted(
+            {run.shard for run in shards if run.state not in (RunState.SUCCEEDED, RunState.RETRYING)}
+        )
+        reason = None if state is RunState.SUCCEEDED else f"shards that did not succeed: {failed}"
+        values: dict[str, int | str | None] = {
+            "outcome": int(state),
+            "finished_ms": self._context.clock.now_ms(),
+            "reason": reason,
+        }
+        sources = frozenset({RunState.RUNNING, RunState.STOPPING})
+        await self._context.writer.write(Work(moves=[Move(parent.id, state, sources, values)]))

@@ -1,0 +1,265 @@
+"""Dispatch: claimed runs go out at their due instant, with no database in the way.
+
+In: flights in `dispatching`. Out: `running` (the executor took it), or a verdict for the other stages: refused
+or unreachable (complete), provably unsent (back to admit), doubtful (settle).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections import deque
+from collections.abc import Sequence
+from typing import Protocol
+
+import structlog
+
+from gateway.core.context import Context
+from gateway.core.errors import Unreachable
+from gateway.core.inflight import Flight
+from gateway.core.model import Route
+from gateway.core.ports import Move, Outcome, RunOrder, Work
+from gateway.core.states import RunState
+
+log = structlog.get_logger(__name__)
+
+BURST = 64
+IDLE_S = 3600.0
+_CLAIMED = frozenset({RunState.DISPATCHING})
+
+
+class Verdicts(Protocol):
+    """Where a send that did not simply succeed goes on."""
+
+    def refused(self, flight: Flight, message: str) -> None: ...
+
+    def unreachable(self, flight: Flight, message: str) -> None: ...
+
+    def unsent(self, flights: Sequence[Flight], why: str) -> None: ...
+
+    def doubtful(self, flight: Flight, message: str) -> None: ...
+
+
+class Dispatcher:
+    """Holds claimed runs until they are due and sends them in turn by app, a burst at a time."""
+
+    def __init__(self, context: Context, verdicts: Verdicts) -> None:
+        self._context = context
+        self._verdicts = verdicts
+        self._by_due: dict[int, list[Flight]] = {}
+        self._dues: list[int] = []
+        self._ready: deque[Flight] = deque()
+        self._held = 0
+        self._wake = asyncio.Event()
+        self._answers: list[Flight] = []
+        self._probes: set[asyncio.Task[None]] = set()
+
+    @property
+    def held(self) -> int:
+        """Claimed runs whose bytes have not been handed over."""
+        return self._held
+
+    def add(self, flights: Sequence[Flight]) -> None:
+        for flight in flights:
+            due_ms = flight.order.due_ms
+            bucket = self._by_due.get(due_ms)
+            if bucket is None:
+                self._by_due[due_ms] = [flight]
+                heapq.heappush(self._dues, due_ms)
+            else:
+                bucket.append(flight)
+        self._held += len(flights)
+        self._wake.set()
+
+    def withdraw(self, job_id: int) -> list[Flight]:
+        """Take out the unsent claims of a job."""
+        taken: list[Flight] = []
+        for due_ms, bucket in self._by_due.items():
+            mine = [flight for flight in bucket if flight.seed.job_id == job_id]
+            if mine:
+                taken.extend(mine)
+                self._by_due[due_ms] = [flight for flight in bucket if flight.seed.job_id != job_id]
+        mine = [flight for flight in self._ready if flight.seed.job_id == job_id]
+        if mine:
+            taken.extend(mine)
+            self._ready = deque(flight for flight in self._ready if flight.seed.job_id != job_id)
+        self._held -= len(taken)
+        return taken
+
+    def withdraw_run(self, run_id: int) -> Flight | None:
+        """Take out one unsent claim."""
+        flight = self._context.flights.get(run_id)
+        if flight is None or flight.handed_over:
+            return None
+        for queue in (self._by_due.get(flight.order.due_ms, []), self._ready):
+            if flight in queue:
+                queue.remove(flight)
+                self._held -= 1
+                return flight
+        return None
+
+    def withdraw_all(self) -> list[Flight]:
+        """Take out every unsent claim."""
+        taken = [flight for bucket in self._by_due.values() for flight in bucket]
+        taken.extend(self._ready)
+        self._by_due.clear()
+        self._dues.clear()
+        self._ready.clear()
+        self._held = 0
+        return taken
+
+    # ------------------------------------------------------------ sending
+
+    async def run(self) -> None:
+        clock = self._context.clock
+        while True:
+            self._collect(clock.now_ms())
+            if self._ready:
+                self._send_burst()
+                await clock.sleep(0)  # answers and results get their turn between bursts
+                continue
+            self._wake.clear()
+            wait_s = (self._dues[0] - clock.now_ms()) / 1000 if self._dues else IDLE_S
+            if wait_s > 0:
+                await clock.wait(self._wake, wait_s)
+
+    def _collect(self, now_ms: int) -> None:
+        """Move what is due to the ready queue, in turn by app."""
+        due: list[Flight] = []
+        while self._dues and self._dues[0] <= now_ms:
+            due.extend(self._by_due.pop(heapq.heappop(self._dues)))
+        if not due:
+            return
+        queues: dict[int, deque[Flight]] = {}
+        for flight in due:
+            queues.setdefault(flight.seed.app_id, deque()).append(flight)
+        if len(queues) == 1:
+            self._ready.extend(due)
+            return
+        waiting = deque(queues.values())
+        while waiting:
+            queue = waiting.popleft()
+            self._ready.append(queue.popleft())
+            if queue:
+                waiting.append(queue)
+
+    def _send_burst(self) -> None:
+        monotonic = self._context.clock.monotonic()
+        late: list[Flight] = []
+        for _ in range(min(BURST, len(self._ready))):
+            flight = self._ready.popleft()
+            self._held -= 1
+            flight.handed_over = True
+            if flight.order.send_before <= monotonic:
+                late.append(flight)
+            elif flight.candidates:
+                self._probe(flight)
+            else:
+                self._context.link.run(flight.order, self._on_outcome)
+                self._context.signals.reached("after_send", (flight.order.run_id,))
+        if late:
+            self._verdicts.unsent(late, "the claim was too old to send")
+
+    def _on_outcome(self, order: RunOrder, outcome: Outcome, message: str) -> None:
+        flight = self._context.flights.get(order.run_id)
+        if flight is None or flight.ended:
+            return  # its result came first
+        order.request = b""
+        match outcome:
+            case Outcome.ACCEPTED:
+                self._context.signals.reached("after_answer", (order.run_id,))
+                flight.answered_ms = self._context.clock.now_ms()
+                self._answers.append(flight)
+            case Outcome.REFUSED:
+                flight.answered_ms = self._context.clock.now_ms()
+                self._verdicts.refused(flight, message)
+            case Outcome.NOT_SENT:
+                if self._context.clock.monotonic() >= order.send_before:
+                    self._verdicts.unsent([flight], message)
+                else:
+                    self._verdicts.unreachable(flight, message)
+            case Outcome.DOUBTFUL:
+                self._verdicts.doubtful(flight, message)
+
+    # ------------------------------------------------------------ answers
+
+    def answers(self) -> Work | None:
+        """The answers that are not written yet. Nobody waits for them, so they share another commit."""
+        answers, self._answers = self._answers, []
+        moves = [
+            Move(
+                flight.seed.id,
+                RunState.RUNNING,
+                _CLAIMED,
+                {"sent_ms": flight.order.sent_ms, "answered_ms": flight.answered_ms},
+            )
+            for flight in answers
+            if not (flight.ended or flight.stop_asked)
+        ]
+        if not moves:
+            return None
+        self._context.counters.add("accepted", len(moves))
+        return Work(moves=moves)
+
+    # ------------------------------------------------------------ FAILOVER and BUSYOVER
+
+    def _probe(self, flight: Flight) -> None:
+        task = asyncio.get_running_loop().create_task(self._ask_in_turn(flight))
+        self._probes.add(task)
+        task.add_done_callback(self._probes.discard)
+
+    async def _ask_in_turn(self, flight: Flight) -> None:
+        """Send to the first executor that answers its probe; the row names each address before it is used."""
+        context = self._context
+        order = flight.order
+        said: list[str] = []
+        for address in flight.candidates:
+            executor = context.registry.executor(flight.seed.app_id, address)
+            dialect = executor.dialect if executor else order.dialect
+            try:
+                if order.job.route is Route.FAILOVER:
+                    answer = await context.link.beat(address, dialect, order.appname)
+                else:
+                    answer = await context.link.idle(address, dialect, order.appname, order.job.id)
+            except Unreachable as error:
+                said.append(f"{address}: {error.why}")
+                continue
+            if not answer.ok:
+                said.append(f"{address}: {answer.message or answer.code}")
+                continue
+            if await self._address(flight, address, dialect):
+                if context.clock.monotonic() >= order.send_before:
+                    self._verdicts.unsent([flight], "probing took longer than the claim lasts")
+                    return
+                context.link.run(order, self._on_outcome)
+            return
+        if not flight.ended:
+            self._verdicts.unreachable(
+                flight, f"{order.job.route.value}: no executor answered: " + "; ".join(said)
+            )
+
+    async def _address(self, flight: Flight, address: str, dialect: str) -> bool:
+        """Write the address into the row and renew the claim. False if the run is no longer ours to send."""
+        context = self._context
+        order = flight.order
+        if (
+            address == order.address
+            and dialect == order.dialect
+            and context.clock.monotonic() < order.send_before
+        ):
+            return True
+        budget_ms = context.tuning.lease_ms - context.tuning.lease_margin_ms
+        send_before = context.clock.monotonic() + budget_ms / 1000
+        move = Move(
+            order.run_id,
+            RunState.DISPATCHING,
+            _CLAIMED,
+            {"address": address, "dialect": dialect, "send_deadline_ms": context.clock.now_ms() + budget_ms},
+            claim=flight.claim,
+        )
+        written = await context.writer.write(Work(moves=[move], lease=context.lease))
+        if written.lost_moves:
+            return False
+        order.address, order.dialect, order.send_before = address, dialect, send_before
+        context.link.prepare(order)
+        return True

@@ -1,0 +1,186 @@
+"""What people and programs ask of the running flow. Implements `core.ports.Operations`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+from gateway.core.catalog import RunCatalog
+from gateway.core.errors import AlreadySubmitted, Conflict, NotFound, StoreError, Unreachable
+from gateway.core.inflight import Flight
+from gateway.core.model import BROADCAST_PARENT, Executor, LogPage, Run, TriggerKind
+from gateway.core.parts import part_of
+from gateway.core.policy import seed_of
+from gateway.core.ports import AppReader, Health, Move, StopReport, Work
+from gateway.core.states import IN_FLIGHT, WAITING, RunState
+from gateway.flow.loops import Flow
+from gateway.flow.timekeeping import Timekeeper
+
+_STOPPABLE = frozenset({RunState.DISPATCHING, RunState.RUNNING})
+_REASON = "stopped on request"
+
+
+class FlowOperations:
+    def __init__(self, flow: Flow, runs: RunCatalog, apps: AppReader, keeper: Timekeeper) -> None:
+        self._flow = flow
+        self._keeper = keeper
+        self._context = flow.context
+        self._runs = runs
+        self._apps = apps
+
+    async def trigger(
+        self,
+        job_id: int,
+        *,
+        params: str | None,
+        addresses: tuple[str, ...] | None,
+        task_id: str | None,
+        kind: TriggerKind,
+    ) -> int:
+        spec = self._context.specs.get(job_id)
+        if spec is None:
+            await self._context.specs.ensure([(job_id, 0)])
+            spec = self._context.specs.get(job_id)
+            if spec is None:
+                raise NotFound("job", job_id)
+        if not self._flow.ready:
+            raise StoreError("the scheduler is starting or stopping: try again in a moment")
+        run_id, is_new = await self._flow.admitter.request(
+            spec.job, kind=kind, params=params, addresses=addresses, task_id=task_id
+        )
+        if not is_new:
+            raise AlreadySubmitted(task_id or "", run_id)
+        return run_id
+
+    async def jobs_changed(self, job_ids: Collection[int]) -> None:
+        await self._flow.jobs_changed(job_ids)
+
+    async def app_changed(self, app_id: int) -> None:
+        app = next((app for app in await self._apps.all_apps() if app.id == app_id), None)
+        if app is None:
+            self._context.registry.drop_app(app_id)
+        else:
+            self._context.registry.set_app(app)
+
+    def live_executors(self, app_id: int) -> list[Executor]:
+        return self._context.registry.executors(app_id)
+
+    def health(self) -> Health:
+        health = self._flow.health()
+        if self._keeper.problem is None:
+            return health
+        return replace(health, problems=(*health.problems, self._keeper.problem))
+
+    # ------------------------------------------------------------ stop
+
+    async def stop(self, run_id: int) -> StopReport:
+        """A waiting run ends at once. A running one is `stopping` until its executor has reported its end.
+
+        `/kill` takes all of the job on that executor, so the siblings there go with it.
+        """
+        run = await self._runs.get(run_id)
+        if run.state in WAITING and await self._flow.admitter.stop_waiting(seed_of(run, part_of(run.job_id)), _REASON):
+            return StopReport(run_id, RunState.STOPPED)
+        unsent = self._flow.dispatcher.withdraw_run(run_id)
+        if unsent is not None:
+            await self._stop_unsent(unsent)
+            return StopReport(run_id, RunState.STOPPED)
+        run = await self._runs.get(run_id)
+        if run.state is RunState.STOPPING:
+            return StopReport(run_id, run.state)
+        if run.state not in _STOPPABLE:
+            raise Conflict(f"run {run_id} is {run.state.word}: only a run that waits or runs can be stopped")
+        family = [run] if run.shard != BROADCAST_PARENT else await self._open_shards(run)
+        reached: list[Run] = []
+        failure: Unreachable | None = None
+        for one in family:
+            try:
+                reached += await self._kill(one)
+            except Unreachable as error:
+                failure = error
+        if failure is not None and not reached:
+            raise failure
+        if run.shard == BROADCAST_PARENT:
+            await self._mark([run])
+        return StopReport(run_id, RunState.STOPPING, tuple(one.id for one in reached if one.id != run_id))
+
+    async def _stop_unsent(self, flight: Flight) -> None:
+        self._context.flights.pop(flight.seed.id)
+        values: dict[str, int | str | None] = {"finished_ms": self._context.clock.now_ms(), "reason": _REASON}
+        move = Move(flight.seed.id, RunState.STOPPED, frozenset({RunState.DISPATCHING}), values, claim=flight.claim)
+        await self._context.writer.write(Work(moves=[move]))
+
+    async def _open_shards(self, parent: Run) -> list[Run]:
+        family = await self._context.runs.family(parent.job_id, parent.slot_key)
+        return [run for run in family if run.shard != BROADCAST_PARENT and run.state in _STOPPABLE]
+
+    async def _kill(self, run: Run) -> list[Run]:
+        """Mark what goes, then ask the executor. The mark comes first: the end may be reported before the answer."""
+        going = [run, *await self._siblings(run)]
+        before = {one.id: one.state for one in going}
+        await self._mark(going)
+        app = self._context.registry.app(run.app_id)
+        try:
+            answer = await self._context.link.kill(run.address, run.dialect, app.appname if app else "", run.job_id)
+        except Unreachable:
+            await self._unmark(going, before)
+            raise
+        if not answer.ok:
+            # Some clients answer 500 when nothing runs: the sweeper finds out.
+            self._context.counters.add("kills_refused")
+        self._context.counters.add("kills")
+        return going
+
+    async def _siblings(self, run: Run) -> list[Run]:
+        """Other runs of the job on the same executor."""
+        found: list[Run] = []
+        after_id = 0
+        while page := await self._context.runs.open_runs_of_job(run.job_id, after_id, 500):
+            after_id = page[-1].id
+            found += [
+                one
+                for one in page
+                if one.id != run.id and one.address == run.address and one.state in _STOPPABLE and one.sent_ms
+            ]
+        return found
+
+    async def _mark(self, runs: Sequence[Run]) -> None:
+        moves: list[Move] = []
+        for index, run in enumerate(runs):
+            flight = self._context.flights.get(run.id)
+            if flight is not None:
+                flight.stop_asked = True
+            reason = _REASON if index == 0 else f"stopped together with run {runs[0].id}: a kill takes the whole job"
+            moves.append(Move(run.id, RunState.STOPPING, _STOPPABLE, {"reason": reason}))
+        await self._context.writer.write(Work(moves=moves))
+
+    async def _unmark(self, runs: Sequence[Run], before: dict[int, RunState]) -> None:
+        for run in runs:
+            flight = self._context.flights.get(run.id)
+            if flight is not None:
+                flight.stop_asked = False
+        moves = [
+            Move(run.id, RunState.RUNNING, frozenset({RunState.STOPPING}), {"reason": "the executor could not be reached to stop it"})
+            for run in runs
+            if before[run.id] in _STOPPABLE
+        ]
+        await self._context.writer.write(Work(moves=moves))
+
+    # ------------------------------------------------------------ log
+
+    async def log(self, run_id: int, from_line: int) -> LogPage:
+        """Lines of the executor's log. The end is there when the run is over and nothing more came."""
+        run = await self._runs.get(run_id)
+        if run.shard == BROADCAST_PARENT:
+            raise Conflict(f"run {run_id} is the parent of a broadcast: its shards have the logs")
+        if not run.address or not run.trigger_ms:
+            raise Conflict(f"run {run_id} is {run.state.word} and was never sent: there is no log")
+        app = self._context.registry.app(run.app_id)
+        page = await self._context.link.log(
+            run.address, run.dialect, app.appname if app else "", run.id, run.trigger_ms, from_line
+        )
+        over = run.state not in WAITING | IN_FLIGHT
+        if page is None:
+            return LogPage(from_line, from_line - 1, "", is_end=over)
+        is_end = over and (page.is_end or page.to_line < from_line)
+        return LogPage(from_line, page.to_line, page.content, is_end=is_end)

@@ -1,0 +1,128 @@
+"""Plan: slots of enabled jobs become `planned` rows, a few seconds ahead.
+
+In: jobs whose next fire is near. Out: rows in state `planned` (or `skipped` by the misfire policy), and the
+job's next fire moved past them, both in one transaction under a compare-and-set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from gateway.core.context import Context
+from gateway.core.model import BROADCAST_PARENT, Job, NewRun, Route, TriggerKind
+from gateway.core.policy import misfire_reason, plan_slots
+from gateway.core.ports import DueJob, JobFire, Work
+from gateway.core.specs import Spec
+from gateway.core.states import RunState
+
+log = structlog.get_logger(__name__)
+
+JOBS_PER_PASS = 2000
+FIRES_PER_WORK = 500
+SLOTS_PER_JOB = 5000
+
+OnPlanned = Callable[[list[NewRun]], None]
+
+
+class Planner:
+    """Moves jobs' next fires forward. `planned_until_ms` is the instant up to which every slot has its row."""
+
+    def __init__(self, context: Context, on_planned: OnPlanned) -> None:
+        self._context = context
+        self._on_planned = on_planned
+        self.planned_until_ms = 0
+
+    async def run_once(self) -> None:
+        """Plan everything due by `now + near`, up to `now + far`. Returns when the rows are committed."""
+        context = self._context
+        while True:
+            now_ms = context.clock.now_ms()
+            near_ms = now_ms + context.tuning.plan_near_ms
+            due = await context.jobs.due(near_ms, JOBS_PER_PASS)
+            if not due:
+                self.planned_until_ms = near_ms
+                return
+            await context.specs.ensure([(job.job_id, job.version) for job in due])
+            await self._plan(due, now_ms)
+
+    async def _plan(self, due: Sequence[DueJob], now_ms: int) -> None:
+        far_ms = now_ms + self._context.tuning.plan_far_ms
+        fires: list[JobFire] = []
+        for one in due:
+            spec = self._context.specs.get(one.job_id)
+            if spec is None or spec.job.version != one.version:
+                continue  # edited or deleted since it was read; the next look sees the new state
+            fires.append(self._fire(one, spec, now_ms, far_ms))
+        for start in range(0, len(fires), FIRES_PER_WORK):
+            await self._write(fires[start : start + FIRES_PER_WORK])
+
+    async def _write(self, fires: list[JobFire]) -> None:
+        work = Work(fires=fires, lease=self._context.lease)
+        written = await self._context.writer.write(work)
+        if written.lost_fires:
+            self._context.specs.invalidate(written.lost_fires)
+        planned = [
+            row
+            for fire in fires
+            if fire.job_id not in written.lost_fires
+            for row in fire.rows
+            if row.state is RunState.PLANNED
+        ]
+        self._context.counters.add("planned", len(planned))
+        self._on_planned(planned)
+
+    def _fire(self, due: DueJob, spec: Spec, now_ms: int, far_ms: int) -> JobFire:
+        slots, following = _slots(spec, due.next_fire_at, far_ms)
+        job = spec.job
+        more_missed = following is not None and following < now_ms - job.misfire_after_s * 1000
+        plan = plan_slots(slots, now_ms, job, more_missed=more_missed)
+        ids = iter(self._context.run_ids.take(len(plan.runs) + bool(plan.skipped)))
+        rows: list[NewRun] = []
+        if plan.skipped:
+            rows.append(_skipped(job, next(ids), plan.skipped, now_ms))
+            self._context.counters.add("skipped", len(plan.skipped))
+        limit_ms = now_ms - job.misfire_after_s * 1000
+        for slot in plan.runs:
+            rows.append(_planned(job, next(ids), slot, now_ms, is_catch_up=slot < limit_ms))
+        return JobFire(job.id, job.version, due.next_fire_at, following, tuple(rows))
+
+
+def _slots(spec: Spec, first_ms: int, far_ms: int) -> tuple[list[int], int | None]:
+    """Slots from `first_ms` on that are due before `far_ms` (never none), and the one after them."""
+    slots: list[int] = []
+    slot: int | None = first_ms
+    while slot is not None and (not slots or slot < far_ms) and len(slots) < SLOTS_PER_JOB:
+        slots.append(slot)
+        slot = spec.schedule.next_after(slot)
+    return slots, slot
+
+
+def _planned(job: Job, run_id: int, slot_ms: int, now_ms: int, *, is_catch_up: bool) -> NewRun:
+    broadcast = job.route is Route.SHARDING_BROADCAST
+    return NewRun(
+        id=run_id,
+        namespace_id=job.namespace_id,
+        job_id=job.id,
+        app_id=job.app_id,
+        part=job.part,
+        slot_key=slot_ms,
+        due_ms=slot_ms,
+        created_ms=now_ms,
+        trigger_kind=TriggerKind.MISFIRE if is_catch_up else TriggerKind.SCHEDULE,
+        state=RunState.PLANNED,
+        root_id=run_id,
+        shard=BROADCAST_PARENT if broadcast else 0,
+        priority=job.priority,
+    )
+
+
+def _skipped(job: Job, run_id: int, slots: Sequence[int], now_ms: int) -> NewRun:
+    row = _planned(job, run_id, slots[0], now_ms, is_catch_up=False)
+    row.state = RunState.SKIPPED
+    row.reason = misfire_reason(slots[0], now_ms, job)
+    row.last_slot_ms = slots[-1]
+    row.slot_count = len(slots)
+    row.finished_ms = now_ms
+    return row

@@ -1,0 +1,83 @@
+"""Presence: who is there to run things.
+
+In: registrations, beats and removals. Out: the registry, and its mirror in the database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from gateway.core.context import Context
+from gateway.core.errors import NotFound, Unreachable
+from gateway.core.model import App, Beat
+from gateway.core.ports import ExecutorWriter
+
+log = structlog.get_logger(__name__)
+
+GHOST_MS = 1000
+TICK_S = 1.0
+
+
+class Presence:
+    def __init__(self, context: Context, store: ExecutorWriter) -> None:
+        self._context = context
+        self._store = store
+        self._removed_ms: dict[tuple[int, str], int] = {}
+        self._checks: set[asyncio.Task[None]] = set()
+
+    async def register(self, beat: Beat) -> None:
+        """Take a sign of life. Raises `NotFound` for an app that does not exist."""
+        app = self._context.registry.app_named(beat.appname)
+        if app is None:
+            raise NotFound("app", beat.appname)
+        removed_ms = self._removed_ms.get((app.id, beat.address))
+        if removed_ms is not None and beat.received_ms - removed_ms < GHOST_MS:
+            # A beat that was on its way when its executor said goodbye must not bring it back.
+            task = asyncio.get_running_loop().create_task(self._check(app, beat))
+            self._checks.add(task)
+            task.add_done_callback(self._checks.discard)
+            return
+        self._note(app, beat)
+
+    async def remove(self, appname: str, address: str) -> None:
+        """Take an executor out at once. Raises `NotFound` for an app that does not exist."""
+        app = self._context.registry.app_named(appname)
+        if app is None:
+            raise NotFound("app", appname)
+        self._removed_ms[app.id, address] = self._context.clock.now_ms()
+        if self._context.registry.remove(app.id, address):
+            log.info("executor_removed", app=appname, executor=address)
+
+    def _note(self, app: App, beat: Beat) -> None:
+        if self._context.registry.beat(app, beat):
+            log.info("executor_registered", app=app.appname, executor=beat.address, client=beat.client)
+
+    async def _check(self, app: App, beat: Beat) -> None:
+        try:
+            answer = await self._context.link.beat(beat.address, beat.dialect, beat.appname)
+        except Unreachable:
+            return
+        if answer.ok:
+            self._note(app, beat)
+
+    async def run(self) -> None:
+        """Expire the dead and save what changed, every second. A loop."""
+        while True:
+            await self._context.clock.sleep(TICK_S)
+            now_ms = self._context.clock.now_ms()
+            for executor in self._context.registry.expire(now_ms):
+                log.warning("executor_dead", executor=executor.address, last_beat_ms=executor.last_beat_ms)
+            self._removed_ms = {key: at for key, at in self._removed_ms.items() if now_ms - at < GHOST_MS}
+            await self.save()
+
+    async def save(self) -> None:
+        changed, removed = self._context.registry.take_dirty()
+        if not changed and not removed:
+            return
+        try:
+            await self._store.save_executors(changed, removed)
+        except Exception as error:
+            log.warning("executors_not_saved", error=str(error)[:200])
+            self._context.registry.put_back(changed, removed)

@@ -1,0 +1,233 @@
+"""Report: results of executors become durable before they are acknowledged.
+
+In: callbacks. Out: endings for `complete`. A result is acknowledged once its transaction has committed; when
+that takes longer than half a second, once it is in the node's spool, which is replayed until the database has
+taken it. Repeated, late or foreign results are acknowledged as well: a client would repeat them for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from gateway.core.context import Context
+from gateway.core.ending import End
+from gateway.core.errors import GatewayError
+from gateway.core.inflight import Flight
+from gateway.core.model import ExecutorResult, Run
+from gateway.core.parts import part_of
+from gateway.core.policy import matches_run, outcome_of, seed_of
+from gateway.core.ports import ForeignResults, Spool
+from gateway.core.states import ENDED_BY_RESULT, IN_FLIGHT, RunState
+from gateway.flow.ports import Finisher
+
+log = structlog.get_logger(__name__)
+
+STOPPED = "stopped on request"
+LATE = "the result came after the run had been given up"
+SPOOL_CHECK_S = 0.05
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """A callback whose transaction has not committed yet."""
+
+    since: float
+    durable: asyncio.Future[bool]
+    results: Sequence[ExecutorResult]
+    client: str
+
+
+class Reporter:
+    def __init__(self, context: Context, finisher: Finisher, foreign: ForeignResults, spool: Spool) -> None:
+        self._context = context
+        self._finisher = finisher
+        self._foreign = foreign
+        self._spool = spool
+        self._waiting: deque[_Waiting] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def report(self, results: Sequence[ExecutorResult], client: str) -> bool:
+        """True once all results are durable, False if neither database nor spool took them."""
+        if not self._context.writer.healthy:
+            return await self._to_spool(results, client)
+        durable: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        flights = self._flights(results)
+        self._waiting.append(_Waiting(self._context.clock.monotonic(), durable, results, client))
+        if flights is not None:
+            self._finish_known(results, flights, durable)
+        else:
+            task = asyncio.get_running_loop().create_task(self._look_up(results, client, durable))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return await durable
+
+    # ------------------------------------------------------------ runs of this node
+
+    def _flights(self, results: Sequence[ExecutorResult]) -> list[Flight] | None:
+        """The flights of these results, or None if any needs a look into the database."""
+        flights: list[Flight] = []
+        for result in results:
+            flight = self._context.flights.get(result.run_id)
+            if flight is None or flight.ended or not matches_run(result, flight.order.trigger_ms):
+                return None
+            if result.code != 200 and self._context.specs.get(flight.seed.job_id) is None:
+                return None
+            flights.append(flight)
+        return (
+            flights
+            if len(flights) < 2 or len({flight.seed.id for flight in flights}) == len(flights)
+            else None
+        )
+
+    def _finish_known(
+        self, results: Sequence[ExecutorResult], flights: list[Flight], durable: asyncio.Future[bool]
+    ) -> None:
+        ends: list[End] = []
+        for result, flight in zip(results, flights, strict=True):
+            flight.ended = True
+            flight.durable = durable
+            order = flight.order
+            ends.append(
+                End(
+                    flight.seed,
+                    outcome_of(result.code, stop_asked=flight.stop_asked),
+                    result.code,
+                    result.message,
+                    STOPPED if flight.stop_asked else None,
+                    # An answer that is not written yet goes with the result.
+                    order.sent_ms or result.received_ms,
+                    flight.answered_ms or result.received_ms,
+                    result.received_ms,
+                )
+            )
+        self._finisher.finish(ends, lambda lost: _settle(durable, lost))
+
+    # ------------------------------------------------------------ all others
+
+    async def _look_up(
+        self, results: Sequence[ExecutorResult], client: str, durable: asyncio.Future[bool]
+    ) -> None:
+        try:
+            await self.store(results, client)
+        except Exception as error:
+            # The callback goes to the spool when its time is up.
+            log.warning("result_not_stored", results=len(results), error=str(error)[:200])
+        else:
+            _settle(durable, frozenset())
+
+    async def store(self, results: Sequence[ExecutorResult], client: str) -> None:
+        """Write results whose runs must be looked up. Raises if the database does not take them."""
+        found = await self._context.runs.get_many({result.run_id for result in results})
+        foreign: list[tuple[ExecutorResult, str]] = []
+        ends: dict[int, End] = {}
+        pending: list[asyncio.Future[bool]] = []
+        for result in results:
+            run = found.get(result.run_id)
+            why = _why_foreign(result, run)
+            if run is None or why:
+                foreign.append((result, why or ""))
+            elif run.state in ENDED_BY_RESULT or run.id in ends:
+                self._context.counters.add("results_repeated")
+            else:
+                flight = self._context.flights.get(run.id)
+                if flight is not None and flight.ended and flight.durable is not None:
+                    pending.append(flight.durable)
+                    continue
+                if flight is not None:
+                    flight.ended = True
+                ends[run.id] = _late_end(run, result, flight)
+        if foreign:
+            await self._foreign.keep(foreign, client)
+            self._context.counters.add("results_foreign", len(foreign))
+        if ends:
+            await self._finisher.prepare(end.seed.job_id for end in ends.values())
+            stored: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+            self._finisher.finish(list(ends.values()), lambda lost: _settle(stored, lost))
+            await stored
+        for one in pending:
+            await asyncio.shield(one)
+
+    # ------------------------------------------------------------ spool
+
+    async def watch(self) -> None:
+        """Spool what waits too long. A loop."""
+        clock, limit = self._context.clock, self._context.tuning.spool_after_s
+        while True:
+            await clock.sleep(SPOOL_CHECK_S)
+            overdue: list[_Waiting] = []
+            now = clock.monotonic()
+            while self._waiting and (
+                self._waiting[0].durable.done() or now - self._waiting[0].since >= limit
+            ):
+                waiting = self._waiting.popleft()
+                if not waiting.durable.done():
+                    overdue.append(waiting)
+            if overdue:
+                await asyncio.gather(*(self._spool_one(waiting) for waiting in overdue))
+
+    async def _spool_one(self, waiting: _Waiting) -> None:
+        spooled = await self._to_spool(waiting.results, waiting.client)
+        if not waiting.durable.done():
+            waiting.durable.set_result(spooled)
+
+    async def _to_spool(self, results: Sequence[ExecutorResult], client: str) -> bool:
+        try:
+            await self._spool.append(results, client)
+        except GatewayError as error:
+            log.error("spool_refused", results=len(results), error=str(error))
+            return False
+        self._context.counters.add("results_spooled", len(results))
+        return True
+
+    async def replay(self) -> None:
+        """Write what the spool holds. Raises if the database does not take it; nothing is lost then."""
+        while (batch := await self._spool.oldest()) is not None:
+            name, entries = batch
+            by_client: dict[str, list[ExecutorResult]] = {}
+            for result, client in entries:
+                by_client.setdefault(client, []).append(result)
+            for client, results in by_client.items():
+                for start in range(0, len(results), 500):
+                    await self.store(results[start : start + 500], client)
+            await self._spool.forget(name)
+            log.info("spool_replayed", results=len(entries))
+
+
+def _settle(durable: asyncio.Future[bool], lost: frozenset[int] | Exception) -> None:
+    """A committed batch is durable whatever it lost: a run that could not end so had ended before."""
+    if durable.done():
+        return
+    if isinstance(lost, Exception):
+        durable.set_result(False)
+    else:
+        durable.set_result(True)
+
+
+def _why_foreign(result: ExecutorResult, run: Run | None) -> str | None:
+    if run is None:
+        return "no run has this log id"
+    if run.state not in IN_FLIGHT | ENDED_BY_RESULT | {RunState.LOST} and not run.address:
+        return "the run was never sent"
+    if not matches_run(result, run.trigger_ms):
+        return "the log time is not this run's"
+    return None
+
+
+def _late_end(run: Run, result: ExecutorResult, flight: Flight | None) -> End:
+    stop_asked = run.state is RunState.STOPPING or (flight is not None and flight.stop_asked)
+    reason = STOPPED if stop_asked else LATE if run.state is RunState.LOST else None
+    return End(
+        seed_of(run, part_of(run.job_id)),
+        outcome_of(result.code, stop_asked=stop_asked),
+        result.code,
+        result.message,
+        reason,
+        run.sent_ms or (flight.order.sent_ms if flight else 0) or result.received_ms,
+        run.answered_ms or (flight.answered_ms if flight else 0) or result.received_ms,
+        result.received_ms,
+    )

@@ -1,0 +1,151 @@
+"""Settle: a send whose fate is unknown is asked about, never simply repeated.
+
+In: runs in `dispatching` whose bytes left without an answer, or that a crash left behind. Out: `running` (the
+executor has a log of it), back to `queued` (it provably never arrived), or `lost` when it cannot be asked.
+
+`/run` itself is no question: repeating a log id is executed again once the first has started. So the
+executor's `/idleBeat` and `/log` are asked. A log file means received. No file and busy: wait. No file and idle,
+twice, at least two seconds apart and as long after the sender's last chance: never received.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from gateway.core.context import Context
+from gateway.core.errors import Unreachable
+from gateway.core.model import Guarantee, Job, NewRun
+from gateway.core.ports import Move, Work
+from gateway.core.states import RunState
+
+log = structlog.get_logger(__name__)
+
+_DOUBTFUL = frozenset({RunState.DISPATCHING})
+
+
+@dataclass(slots=True, eq=False)
+class Doubt:
+    """A doubtful send. `last_chance_ms`: after this instant its sender can no longer have sent it."""
+
+    seed: NewRun
+    address: str
+    dialect: str
+    trigger_ms: int
+    claim: int | None
+    last_chance_ms: int
+    why: str
+
+
+class Settlements(Protocol):
+    """Where a settled doubt goes on."""
+
+    def again(self, seed: NewRun) -> None:
+        """The row waits once more."""
+        ...
+
+    def lost(self, seed: NewRun, reason: str) -> None: ...
+
+
+class Settler:
+    def __init__(self, context: Context, settlements: Settlements) -> None:
+        self._context = context
+        self._settlements = settlements
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def start(self, doubt: Doubt) -> None:
+        """Begin to ask. Returns at once; the outcome arrives through `Settlements`."""
+        if doubt.seed.id in self._tasks:
+            return
+        task = asyncio.get_running_loop().create_task(self._settle(doubt))
+        self._tasks[doubt.seed.id] = task
+        task.add_done_callback(lambda done: self._finished(doubt, done))
+        self._context.counters.add("doubtful")
+
+    def stop(self) -> None:
+        for task in self._tasks.values():
+            task.cancel()
+
+    def _finished(self, doubt: Doubt, task: asyncio.Task[None]) -> None:
+        self._tasks.pop(doubt.seed.id, None)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("settling_failed", run_id=doubt.seed.id, error=repr(task.exception()))
+            self.start(doubt)
+
+    async def _settle(self, doubt: Doubt) -> None:
+        context = self._context
+        clock, tuning, run = context.clock, context.tuning, doubt.seed
+        app = context.registry.app(run.app_id)
+        appname = app.appname if app else ""
+        idle_since: int | None = None
+        asked_since = clock.now_ms()
+        executor = context.registry.executor(run.app_id, doubt.address)
+        real_log = context.link.log_is_real(doubt.dialect, executor.client if executor else "")
+        while True:
+            flight = context.flights.get(run.id)
+            if flight is not None and flight.ended:
+                return  # its result has come: nothing is left to ask
+            asked_ms = clock.now_ms()
+            try:
+                idle = await context.link.idle(doubt.address, doubt.dialect, appname, run.job_id)
+                page = await context.link.log(
+                    doubt.address, doubt.dialect, appname, run.id, doubt.trigger_ms, 1
+                )
+            except Unreachable as error:
+                idle_since = None
+                if clock.now_ms() - asked_since >= tuning.settle_give_up_ms:
+                    await self._give_up(doubt, f"{doubt.why}; then it could not be asked: {error.why}")
+                    return
+            else:
+                if real_log and page is not None:
+                    await self._received(doubt)
+                    return
+                if not idle.ok:
+                    idle_since = None
+                    if not real_log and clock.now_ms() - asked_since >= tuning.settle_give_up_ms:
+                        await self._give_up(doubt, f"{doubt.why}; this client cannot tell which run it has")
+                        return
+                elif idle_since is None:
+                    if asked_ms >= doubt.last_chance_ms + tuning.settle_gap_ms:
+                        idle_since = asked_ms
+                elif asked_ms - idle_since >= tuning.settle_gap_ms:
+                    if real_log:
+                        await self._again(doubt, f"{doubt.why}; the executor never received it: sent again")
+                    else:
+                        await self._give_up(doubt, f"{doubt.why}; this client cannot tell a run it never saw")
+                    return
+            await clock.sleep(tuning.settle_ask_s)
+
+    async def _received(self, doubt: Doubt) -> None:
+        now_ms = self._context.clock.now_ms()
+        values: dict[str, int | str | None] = {
+            "answered_ms": now_ms,
+            "reason": f"{doubt.why}; the executor has it",
+        }
+        move = Move(doubt.seed.id, RunState.RUNNING, _DOUBTFUL, values, claim=doubt.claim)
+        await self._context.writer.write(Work(moves=[move]))
+        self._context.counters.add("doubts_received")
+
+    async def _again(self, doubt: Doubt, reason: str) -> None:
+        self._context.flights.pop(doubt.seed.id)
+        values: dict[str, int | str | None] = {"reason": reason, "claim_token": 0}
+        move = Move(doubt.seed.id, RunState.QUEUED, _DOUBTFUL, values, claim=doubt.claim)
+        written = await self._context.writer.write(Work(moves=[move]))
+        self._context.counters.add("doubts_sent_again")
+        if doubt.seed.id not in written.lost_moves:
+            self._settlements.again(doubt.seed)
+
+    async def _give_up(self, doubt: Doubt, reason: str) -> None:
+        await self._context.specs.ensure([(doubt.seed.job_id, 0)])
+        job: Job | None = self._context.specs.job(doubt.seed.job_id)
+        if job is not None and job.guarantee is Guarantee.AT_LEAST_ONCE:
+            await self._again(doubt, f"{reason}; at_least_once: sent again, it may have run already")
+            return
+        self._context.counters.add("doubts_lost")
+        self._settlements.lost(doubt.seed, f"{reason}; at_most_once: not sent again")

@@ -1,0 +1,118 @@
+"""Sweep: running rows without a result are asked about, so that none stays open for ever.
+
+In: rows in `running` or `stopping`. Out: `lost` (or `stopped` for a stop that was asked) for those whose
+executor twice says that it has nothing of the job, or has been gone for as long. A late result corrects it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+
+from gateway.core.context import Context
+from gateway.core.ending import End
+from gateway.core.errors import Unreachable
+from gateway.core.model import BROADCAST_PARENT, Run
+from gateway.core.parts import part_of
+from gateway.core.policy import seed_of
+from gateway.core.states import RunState
+from gateway.flow.ports import Finisher
+
+log = structlog.get_logger(__name__)
+
+PAGE = 500
+AT_ONCE = 32
+_ASKED = frozenset({RunState.RUNNING, RunState.STOPPING})
+Place = tuple[int, str, str, int]
+
+
+class Sweeper:
+    """Asks once a place (executor and job), and judges all runs there by the answer."""
+
+    def __init__(self, context: Context, finisher: Finisher) -> None:
+        self._context = context
+        self._finisher = finisher
+        self._silent_since: dict[int, int] = {}
+
+    async def run_once(self) -> None:
+        """Ask about all running rows that were sent long enough ago."""
+        context = self._context
+        before_ms = context.clock.now_ms() - int(context.tuning.sweep_every_s * 1000)
+        seen: set[int] = set()
+        after_id = 0
+        while runs := await context.runs.open_runs(after_id, PAGE, _ASKED):
+            after_id = runs[-1].id
+            for run in runs:
+                if run.shard == BROADCAST_PARENT:
+                    await self._finisher.close_parent(run.job_id, run.slot_key)
+            asked = [run for run in runs if run.shard != BROADCAST_PARENT and run.sent_ms < before_ms]
+            seen.update(run.id for run in asked)
+            await self._ask(asked)
+        self._silent_since = {run_id: since for run_id, since in self._silent_since.items() if run_id in seen}
+
+    async def _ask(self, runs: Sequence[Run]) -> None:
+        places: dict[Place, list[Run]] = {}
+        for run in runs:
+            places.setdefault((run.app_id, run.address, run.dialect, run.job_id), []).append(run)
+        gate = asyncio.Semaphore(AT_ONCE)
+
+        async def ask(place: Place) -> str | None:
+            async with gate:
+                return await self._why_gone(place)
+
+        answers = await asyncio.gather(*(ask(place) for place in places))
+        lost = [
+            (run, why)
+            for why, here in zip(answers, places.values(), strict=True)
+            for run in here
+            if self._is_confirmed(run, why)
+        ]
+        if lost:
+            await self._give_up(lost)
+
+    async def _why_gone(self, place: Place) -> str | None:
+        """Why nothing of the job can be running there, or None if something may be."""
+        app_id, address, dialect, job_id = place
+        context = self._context
+        app = context.registry.app(app_id)
+        try:
+            answer = await context.link.idle(address, dialect, app.appname if app else "", job_id)
+        except Unreachable as error:
+            if context.registry.executor(app_id, address) is not None:
+                return None
+            return f"the executor is gone ({error.why})"
+        return "the executor says that it runs nothing of this job" if answer.ok else None
+
+    def _is_confirmed(self, run: Run, why: str | None) -> bool:
+        """Whether this is the second such answer, long enough after the first."""
+        if why is None:
+            self._silent_since.pop(run.id, None)
+            return False
+        now_ms = self._context.clock.now_ms()
+        since = self._silent_since.setdefault(run.id, now_ms)
+        return now_ms - since >= self._context.tuning.sweep_confirm_ms
+
+    async def _give_up(self, lost: Sequence[tuple[Run, str | None]]) -> None:
+        await self._finisher.prepare(run.job_id for run, _ in lost)
+        ends: list[End] = []
+        for run, why in lost:
+            stopped = run.state is RunState.STOPPING
+            ends.append(
+                End(
+                    seed_of(run, part_of(run.job_id)),
+                    RunState.STOPPED if stopped else RunState.LOST,
+                    reason=f"no result came, and {why}, twice in {self._context.tuning.sweep_confirm_ms // 1000} s",
+                    finished_ms=self._context.clock.now_ms(),
+                    sources=frozenset({run.state}),
+                )
+            )
+            self._silent_since.pop(run.id, None)
+        log.warning("runs_lost", runs=[run.id for run, _ in lost][:20], count=len(lost))
+        self._context.counters.add("lost", len(ends))
+        self._finisher.finish(ends, _ignore)
+
+
+def _ignore(_lost: frozenset[int] | Exception) -> None:
+    """A run that moved meanwhile was not lost; after an error the next sweep asks again."""

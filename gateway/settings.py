@@ -1,0 +1,145 @@
+"""Configuration: an option of the command line, else the environment, else the file, else the default."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from gateway.core.errors import InvalidValue
+
+PREFIX = "XXLJOB_GATEWAY_"
+CONFIG_VARIABLE = PREFIX + "CONFIG"
+
+
+class Settings(BaseSettings):
+    """All settings, with defaults that let `serve` start on an empty machine."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", validate_default=True)
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8080, ge=0, le=65535, description="port to listen on")
+    data_dir: Path = Field(
+        default_factory=lambda: Path(os.environ.get("XDG_DATA_HOME") or "~/.local/share").expanduser() / "xxljob-gateway",
+        description="embedded database, spool and the name of this node",
+    )
+    database_url: SecretStr | None = Field(
+        None, description="mysql+aiomysql://USER:PASSWORD@HOST:PORT/DATABASE; SQLite in data_dir when absent"
+    )
+    admin_token: SecretStr | None = Field(None, description="the first API token; made and printed once when absent")
+    access_token: SecretStr | None = Field(
+        None, description="the token executors must send (xxl.job.accessToken); several, separated by commas, rotate"
+    )
+    register_unknown_apps: bool = Field(
+        False, description="whether an executor of an unknown app creates the app instead of being refused"
+    )
+    timezone: str = Field("UTC", description="zone of schedules that name none")
+    workers: int = Field(1, ge=1, description="processes; this version runs one")
+    demo: bool = Field(False, description="start a small executor and two jobs to look at")
+    executor_timeout_s: float = Field(3.0, gt=0, le=60, description="how long an executor may take to answer")
+    executor_tls_verify: bool = Field(True, description="whether the certificates of https executors are checked")
+    connections_per_executor: int = Field(16, ge=1, le=1000, description="most connections to one executor")
+    spool_max_mb: int = Field(1024, ge=1, description="most megabytes of results kept on disk while the database is away")
+    stop_grace_s: float = Field(5.0, ge=0, le=600, description="how long results are still taken after SIGTERM")
+    lease_s: float = Field(2.0, ge=1, le=60, description="how long this node's ownership lasts without a renewal")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "text", "json"] = Field("auto", description="auto: text on a terminal, else JSON")
+
+    @field_validator("workers")
+    @classmethod
+    def _one_worker(cls, value: int) -> int:
+        if value != 1:
+            raise ValueError("this version runs one worker: use 1")
+        return value
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        from gateway.core.zones import resolve_zone
+
+        resolve_zone(value)
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 – part of the signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        path = os.environ.get(CONFIG_VARIABLE)
+        file = (TomlConfigSettingsSource(settings_cls, Path(path)),) if path else ()
+        return (init_settings, env_settings, *file)
+
+    @property
+    def effective_database_url(self) -> str:
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite+aiosqlite:///{self.data_dir / 'gateway.db'}"
+
+    @property
+    def access_tokens(self) -> tuple[str, ...]:
+        if self.access_token is None:
+            return ()
+        return tuple(one.strip() for one in self.access_token.get_secret_value().split(",") if one.strip())
+
+
+def load_settings(options: Mapping[str, Any]) -> Settings:
+    """Settings from everywhere. `options` of the command line that are None count as absent.
+
+    Raises `InvalidValue` that names the setting, its value and what would be right.
+    """
+    path = os.environ.get(CONFIG_VARIABLE)
+    if path and not Path(path).is_file():
+        raise InvalidValue(CONFIG_VARIABLE, path, "the path of a TOML file")
+    unknown = sorted(
+        name
+        for name in os.environ
+        if name.startswith(PREFIX)
+        and name.removeprefix(PREFIX).lower() not in Settings.model_fields
+        and name not in _OTHER_VARIABLES
+    )
+    if unknown:
+        raise InvalidValue(unknown[0], os.environ[unknown[0]], "the name of a setting (`check` lists them)")
+    try:
+        return Settings(**{name: value for name, value in options.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"]) or "settings"
+        field = Settings.model_fields.get(name)
+        secret = field is not None and "SecretStr" in str(field.annotation)
+        raise InvalidValue(name, "***" if secret else first["input"], first["msg"]) from None
+    except ValueError as error:
+        raise InvalidValue(CONFIG_VARIABLE, path, f"a readable TOML file ({error})") from None
+
+
+_OTHER_VARIABLES = frozenset(
+    PREFIX + name for name in ("CONFIG", "URL", "TOKEN", "CRASH_POINT", "CRASH_MARKER")
+)
+
+
+def masked(settings: Settings) -> dict[str, str]:
+    """Settings as text, secrets hidden."""
+    shown: dict[str, str] = {}
+    for name in Settings.model_fields:
+        value = getattr(settings, name)
+        if name == "database_url":
+            from gateway.store.engine import database_url
+
+            shown[name] = database_url(settings.effective_database_url).render_as_string(hide_password=True)
+        elif isinstance(value, SecretStr):
+            shown[name] = "***"
+        else:
+            shown[name] = "" if value is None else str(value)
+    return shown

@@ -1,0 +1,170 @@
+"""Apps and their executors."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import delete, func, insert, select, tuple_, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.core.clock import Clock
+from gateway.core.errors import Conflict, NotFound
+from gateway.core.model import DEFAULT_NAMESPACE, AddressMode, App, Executor, Page
+from gateway.store import cursors
+from gateway.store.engine import Database
+from gateway.store.ids import Sequence as IdSequence
+from gateway.store.sqltext import join_addresses, split_addresses
+from gateway.store.tables import app as app_table
+from gateway.store.tables import executor as executor_table
+from gateway.store.tables import job as job_table
+from gateway.store.transact import reading, transact, upsert
+
+
+class AppStore:
+    """Implements `core.catalog.AppCatalog`, `core.ports.AppReader` and `core.ports.ExecutorWriter`."""
+
+    def __init__(self, db: Database, clock: Clock, ids: IdSequence) -> None:
+        self._db = db
+        self._clock = clock
+        self._ids = ids
+        self._names: dict[int, str] = {}
+
+    # ------------------------------------------------------------ catalog
+
+    async def create(self, app: App) -> App:
+        (app_id,) = await self._ids.draw(1)
+        now_ms = self._clock.now_ms()
+        made = replace(app, id=app_id, created_ms=now_ms, updated_ms=now_ms)
+
+        async def body(conn: AsyncConnection) -> None:
+            try:
+                await conn.execute(
+                    insert(app_table).values(
+                        id=made.id,
+                        namespace_id=made.namespace_id,
+                        appname=made.appname,
+                        created_ms=now_ms,
+                        **_changeable(made),
+                    )
+                )
+            except IntegrityError:
+                raise Conflict(f"there is an app {made.appname!r} already") from None
+
+        await transact(self._db, self._clock, body)
+        return made
+
+    async def get(self, appname: str) -> App:
+        query = select(app_table).where(
+            app_table.c.namespace_id == DEFAULT_NAMESPACE, app_table.c.appname == appname
+        )
+        async with reading(self._db) as conn:
+            row = (await conn.execute(query)).first()
+        if row is None:
+            raise NotFound("app", appname)
+        return _app_of(row)
+
+    async def names(self, app_ids: Collection[int]) -> dict[int, str]:
+        """From memory where it can: an appname never changes."""
+        missing = sorted({app_id for app_id in app_ids if app_id not in self._names})
+        if missing:
+            query = select(app_table.c.id, app_table.c.appname).where(app_table.c.id.in_(missing))
+            async with reading(self._db) as conn:
+                self._names.update((row.id, row.appname) for row in await conn.execute(query))
+        return {app_id: self._names[app_id] for app_id in app_ids if app_id in self._names}
+
+    async def page(self, *, cursor: str | None, limit: int) -> Page[App]:
+        after = 0 if cursor is None else cursors.decode("a", cursor)
+        query = (
+            select(app_table)
+            .where(app_table.c.namespace_id == DEFAULT_NAMESPACE, app_table.c.id > after)
+            .order_by(app_table.c.id)
+            .limit(limit + 1)
+        )
+        async with reading(self._db) as conn:
+            apps = [_app_of(row) for row in await conn.execute(query)]
+        more = len(apps) > limit
+        return Page(tuple(apps[:limit]), cursors.encode("a", apps[limit - 1].id) if more else None)
+
+    async def update(self, app: App) -> App:
+        changed = replace(app, updated_ms=self._clock.now_ms())
+
+        async def body(conn: AsyncConnection) -> None:
+            done = await conn.execute(
+                update(app_table).where(app_table.c.id == app.id).values(**_changeable(changed))
+            )
+            if not done.rowcount:
+                raise NotFound("app", app.appname)
+
+        await transact(self._db, self._clock, body)
+        return changed
+
+    async def delete(self, app_id: int) -> None:
+        async def body(conn: AsyncConnection) -> None:
+            # Whoever adds a job locks the app's row as well, so none can come in between.
+            mine = select(app_table.c.appname).where(app_table.c.id == app_id).with_for_update()
+            row = (await conn.execute(mine)).first()
+            if row is None:
+                raise NotFound("app", app_id)
+            jobs = select(func.count()).select_from(job_table).where(job_table.c.app_id == app_id)
+            count = (await conn.execute(jobs)).scalar_one()
+            if count:
+                raise Conflict(f"app {row.appname!r} still has {count} jobs: delete them first")
+            await conn.execute(delete(app_table).where(app_table.c.id == app_id))
+            await conn.execute(delete(executor_table).where(executor_table.c.app_id == app_id))
+
+        await transact(self._db, self._clock, body)
+
+    # ------------------------------------------------------------ the scheduler's side
+
+    async def all_apps(self) -> list[App]:
+        async with reading(self._db) as conn:
+            return [_app_of(row) for row in await conn.execute(select(app_table).order_by(app_table.c.id))]
+
+    async def all_executors(self) -> list[Executor]:
+        query = select(executor_table).order_by(executor_table.c.app_id, executor_table.c.address)
+        async with reading(self._db) as conn:
+            return [Executor(**row) for row in (await conn.execute(query)).mappings()]
+
+    async def save_executors(self, changed: Sequence[Executor], removed: Sequence[tuple[int, str]]) -> None:
+        """Both in the order of (app, address)."""
+
+        async def body(conn: AsyncConnection) -> None:
+            key = tuple_(executor_table.c.app_id, executor_table.c.address)
+            for start in range(0, len(removed), _CHUNK):
+                gone = list(removed[start : start + _CHUNK])
+                await conn.execute(delete(executor_table).where(key.in_(gone)))
+            if changed:
+                columns = ("dialect", "client", "registered_ms", "last_beat_ms")
+                rows = [{name: getattr(executor, name) for name in _EXECUTOR_COLUMNS} for executor in changed]
+                await conn.execute(upsert(self._db, executor_table, update=columns), rows)
+
+        await transact(self._db, self._clock, body)
+
+
+_CHUNK = 500
+_EXECUTOR_COLUMNS = tuple(column.name for column in executor_table.columns)
+
+
+def _changeable(app: App) -> dict[str, Any]:
+    return {
+        "title": app.title,
+        "address_mode": app.address_mode.value,
+        "addresses": join_addresses(app.addresses),
+        "updated_ms": app.updated_ms,
+    }
+
+
+def _app_of(row: Any) -> App:
+    return App(
+        id=row.id,
+        namespace_id=row.namespace_id,
+        appname=row.appname,
+        title=row.title,
+        address_mode=AddressMode(row.address_mode),
+        addresses=split_addresses(row.addresses) or (),
+        created_ms=row.created_ms,
+        updated_ms=row.updated_ms,
+    )

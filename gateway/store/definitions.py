@@ -1,0 +1,62 @@
+"""A job's definition as the JSON text of its row: all that a version holds and no query asks for."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from gateway.core.model import BlockStrategy, Guarantee, Job, Misfire, Route, Task
+
+_PLAIN = ("misfire_after_s", "timeout_s", "max_attempts", "priority", "description")
+
+
+def definition_of(job: Job) -> dict[str, Any]:
+    return {
+        "schedule": job.schedule,
+        "task": asdict(job.task),
+        "misfire": job.misfire.value,
+        "route": job.route.value,
+        "block_strategy": job.block_strategy.value,
+        "guarantee": job.guarantee.value,
+        **{name: getattr(job, name) for name in _PLAIN},
+    }
+
+
+def definition_text(job: Job) -> str:
+    return _text(definition_of(job))
+
+
+def version_text(job: Job) -> str:
+    """What the history keeps: the definition, and the columns of its own that a change may touch."""
+    return _text({"name": job.name, "enabled": job.enabled, **definition_of(job)})
+
+
+def _text(definition: dict[str, Any]) -> str:
+    return json.dumps(definition, ensure_ascii=False, separators=(",", ":"), default=dict)
+
+
+def job_of(row: Any) -> Job:
+    """From a row of `job` joined with its `next_fire_at`."""
+    stored: dict[str, Any] = json.loads(row.definition)
+    schedule = stored["schedule"]
+    return Job(
+        id=row.id,
+        namespace_id=row.namespace_id,
+        app_id=row.app_id,
+        part=row.part,
+        version=row.version,
+        name=row.name,
+        enabled=bool(row.enabled),
+        schedule=tuple(schedule) if isinstance(schedule, list) else schedule,
+        task=Task(**stored["task"]),
+        misfire=Misfire(stored["misfire"]),
+        route=Route(stored["route"]),
+        block_strategy=BlockStrategy(stored["block_strategy"]),
+        guarantee=Guarantee(stored["guarantee"]),
+        anchor_ms=row.anchor_ms,
+        next_fire_at=row.next_fire_at,
+        created_ms=row.created_ms,
+        updated_ms=row.updated_ms,
+        **{name: stored[name] for name in _PLAIN},
+    )

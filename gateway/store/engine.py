@@ -1,0 +1,169 @@
+"""The database: engines, transactions, and what differs between SQLite and MySQL."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import event, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from gateway.core.errors import InvalidValue
+
+DRIVERS = {"sqlite": "aiosqlite", "mysql": "aiomysql", "mariadb": "aiomysql"}
+_SQL_MODE = "STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
+_LOCK_TIMEOUT_S = 5
+
+# Deadlock, lock timeout; TiDB's write conflict, schema change and retryable commit; what a cut connection says.
+_REPEATABLE = {1213, 1205, 8002, 8028, 9007, 1047, 1180}
+_GONE = {2000, 2003, 2006, 2013, 2014, 2055, 1053, 1152, 1184, 1927, 1317, 1290, 1040, 1129, 1203, 1226}
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """Two engines over one database: `reader` autocommits, `writer` opens transactions.
+
+    SQLite has a single writer connection (BEGIN IMMEDIATE); on MySQL both come from one kind of pool.
+    """
+
+    url: URL
+    reader: AsyncEngine
+    writer: AsyncEngine
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.writer.dialect.name == "sqlite"
+
+    @property
+    def for_update(self) -> str:
+        """The lock clause of a reading that a write follows; SQLite's writer is alone anyway."""
+        return "" if self.is_sqlite else " FOR UPDATE"
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        async with self.reader.connect() as conn:
+            yield conn
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction: committed at the end of the block, rolled back when it raises."""
+        async with self.writer.begin() as conn:
+            yield conn
+
+    async def close(self) -> None:
+        await self.reader.dispose()
+        await self.writer.dispose()
+
+
+def database_url(value: str) -> URL:
+    """Check a database URL and fill in the driver. Raises `InvalidValue` for `database_url`."""
+    expected = "sqlite+aiosqlite:///PATH or mysql+aiomysql://USER:PASSWORD@HOST:PORT/DATABASE"
+    try:
+        url = make_url(value)
+    except (ArgumentError, ValueError):
+        raise InvalidValue("database_url", _masked(value), expected) from None
+    backend, _, driver = url.drivername.partition("+")
+    if backend not in DRIVERS or driver not in (
+        "",
+        DRIVERS[backend],
+        "asyncmy" if backend != "sqlite" else "",
+    ):
+        raise InvalidValue("database_url", url.render_as_string(hide_password=True), expected)
+    if not url.database:
+        raise InvalidValue("database_url", url.render_as_string(hide_password=True), expected)
+    name = "sqlite" if backend == "sqlite" else "mysql"
+    return url.set(drivername=f"{name}+{driver or DRIVERS[backend]}")
+
+
+def _masked(value: str) -> str:
+    head, at, tail = value.rpartition("@")
+    return f"***@{tail}" if at and head else value
+
+
+def open_database(url: URL, *, pool_size: int = 10) -> Database:
+    """Engines for a checked URL. Nothing is connected yet."""
+    if url.get_backend_name() == "sqlite":
+        return _open_sqlite(url)
+    options: dict[str, Any] = {
+        "isolation_level": "READ COMMITTED",
+        "pool_size": pool_size,
+        "max_overflow": 10,
+        "pool_recycle": 1800,
+        "pool_pre_ping": True,
+        "connect_args": {
+            "charset": "utf8mb4",
+            "connect_timeout": 5,
+            "init_command": f"SET SESSION sql_mode='{_SQL_MODE}', innodb_lock_wait_timeout={_LOCK_TIMEOUT_S}",
+        },
+    }
+    engine = create_async_engine(url, **options)
+    return Database(url, engine.execution_options(isolation_level="AUTOCOMMIT"), engine)
+
+
+def _open_sqlite(url: URL) -> Database:
+    Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
+    writer = create_async_engine(url, pool_size=1, max_overflow=0, pool_timeout=60)
+    reader = create_async_engine(url, pool_size=4, max_overflow=4, isolation_level="AUTOCOMMIT")
+
+    def connected(dbapi: Any, _record: object) -> None:
+        dbapi.isolation_level = None
+        cursor = dbapi.cursor()
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000", "cache_size=-64000"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    event.listen(writer.sync_engine, "connect", connected)
+    event.listen(reader.sync_engine, "connect", connected)
+    event.listen(writer.sync_engine, "begin", lambda conn: conn.exec_driver_sql("BEGIN IMMEDIATE"))
+    return Database(url, reader, writer)
+
+
+def error_code(error: BaseException) -> int | None:
+    """The server's number for an error of either driver, wrapped by SQLAlchemy or not."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    args = getattr(cause, "args", ())
+    return args[0] if args and isinstance(args[0], int) else None
+
+
+def is_repeatable(error: BaseException) -> bool:
+    """Whether the whole transaction may simply be repeated: nothing of it has happened."""
+    if isinstance(error, (DBAPIError,)) or error.__class__.__module__.startswith(
+        ("pymysql", "asyncmy", "sqlite3")
+    ):
+        return error_code(error) in _REPEATABLE or "database is locked" in str(error)
+    return False
+
+
+def is_gone(error: BaseException) -> bool:
+    """Whether the connection or the server is gone: the outcome of a commit under way is unknown."""
+    if isinstance(error, (OSError, EOFError, TimeoutError)):
+        return True
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
+    name = error.__class__.__name__
+    if name in ("InterfaceError", "ResourceClosedError", "InvalidStateError"):
+        return True
+    return error_code(error) in _GONE
+
+
+async def ping(db: Database) -> None:
+    """Raise whatever the database says to the smallest question."""
+    async with db.read() as conn:
+        await conn.execute(text("SELECT 1"))
+
+
+__all__ = [
+    "Database",
+    "SQLAlchemyError",
+    "database_url",
+    "error_code",
+    "is_gone",
+    "is_repeatable",
+    "open_database",
+    "ping",
+]

@@ -1,0 +1,105 @@
+"""Ids from blocks (hi/lo): a block is taken in a transaction of its own, ids out of it cost nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.core.clock import Clock
+from gateway.core.errors import StoreError
+from gateway.core.model import FIRST_LONG_ID
+from gateway.store.engine import Database
+from gateway.store.tables import id_sequence
+from gateway.store.transact import transact
+
+
+class Sequence:
+    """One row of `id_sequence`. Implements `core.ports.IdSource`.
+
+    Ids ascend in each process and are unique over all; what a process has not used when it ends is lost.
+    """
+
+    def __init__(self, db: Database, clock: Clock, name: str, first: int, block: int) -> None:
+        self._db = db
+        self._clock = clock
+        self._name = name
+        self._first = first
+        self._block = block
+        self._reserve: deque[range] = deque()
+        self._left = 0
+        self._refilling = asyncio.Lock()
+
+    def take(self, count: int) -> range | list[int]:
+        if count > self._left:
+            raise StoreError(f"the reserve of ids {self._name!r} is used up")
+        self._left -= count
+        head = self._reserve[0] if self._reserve else range(0)
+        if count <= len(head):
+            self._reserve[0] = head[count:]
+            return head[:count]
+        ids: list[int] = []
+        while len(ids) < count:
+            head = self._reserve.popleft()
+            wanted = count - len(ids)
+            ids.extend(head[:wanted])
+            if len(head) > wanted:
+                self._reserve.appendleft(head[wanted:])
+        return ids
+
+    async def refill(self) -> None:
+        """Have at least one block in reserve."""
+        await self._reserve_at_least(self._block)
+
+    async def draw(self, count: int) -> range | list[int]:
+        """As `take`, but gets what is missing first."""
+        while count > self._left:
+            await self._reserve_at_least(count)
+        return self.take(count)
+
+    async def _reserve_at_least(self, count: int) -> None:
+        async with self._refilling:
+            missing = count - self._left
+            if missing > 0:
+                ids = await self._next_block(max(missing, self._block))
+                self._reserve.append(ids)
+                self._left += len(ids)
+
+    async def _next_block(self, size: int) -> range:
+        async def body(conn: AsyncConnection) -> int:
+            mine = id_sequence.c.name == self._name
+            further = update(id_sequence).where(mine).values(next_id=id_sequence.c.next_id + size)
+            if not (await conn.execute(further)).rowcount:
+                try:
+                    await conn.execute(
+                        insert(id_sequence).values(name=self._name, next_id=self._first + size)
+                    )
+                except IntegrityError:  # another node was faster
+                    await conn.execute(further)
+            # The row is locked by the update, so this is what it has set.
+            end: int = (await conn.execute(select(id_sequence.c.next_id).where(mine))).scalar_one()
+            return end
+
+        end = await transact(self._db, self._clock, body)
+        return range(end - size, end)
+
+
+def run_ids(db: Database, clock: Clock, block: int = 20_000) -> Sequence:
+    """Ids of runs: above 2³², which every executor from 2.1.0 on can hold."""
+    return Sequence(db, clock, "run", FIRST_LONG_ID, block)
+
+
+def short_run_ids(db: Database, clock: Clock, block: int = 1_000) -> Sequence:
+    """Ids of runs for executors whose log id is an int."""
+    return Sequence(db, clock, "run_int", 1, block)
+
+
+def job_ids(db: Database, clock: Clock, block: int = 20) -> Sequence:
+    return Sequence(db, clock, "job", 1, block)
+
+
+def app_ids(db: Database, clock: Clock, block: int = 1) -> Sequence:
+    return Sequence(db, clock, "app", 1, block)

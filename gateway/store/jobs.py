@@ -1,0 +1,280 @@
+"""Jobs. A change and all it causes (version, next fire, rows planned ahead) are one transaction.
+
+Locks are taken in the order app → job → next fire → run. The row of `job_next_fire` is written before planned
+rows are looked for: the planner writes it too, before it inserts, so it is either seen here or refused there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import Select, bindparam, delete, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.core.clock import Clock
+from gateway.core.errors import Conflict, NotFound
+from gateway.core.model import PARTS, Job, JobFilter, Page
+from gateway.core.parts import part_of
+from gateway.core.ports import DueJob, IdSource
+from gateway.core.schedule import parse_schedule, require_future
+from gateway.core.states import RunState
+from gateway.store import cursors
+from gateway.store.definitions import definition_text, job_of, version_text
+from gateway.store.engine import Database
+from gateway.store.ids import Sequence as IdSequence
+from gateway.store.overdue import overdue_row
+from gateway.store.tables import app, job, job_next_fire, job_version, run
+from gateway.store.transact import reading, transact
+
+_CHUNK = 500
+# 128 short seeks in the index instead of a scan.
+_ALL_PARTS = job_next_fire.c.part.in_(bindparam("parts", range(PARTS), expanding=True, literal_execute=True))
+
+
+class JobStore:
+    """Implements `core.catalog.JobCatalog` and `core.ports.JobReader`."""
+
+    def __init__(self, db: Database, clock: Clock, ids: IdSequence, run_ids: IdSource) -> None:
+        self._db = db
+        self._clock = clock
+        self._ids = ids
+        self._run_ids = run_ids
+
+    # ------------------------------------------------------------ reading
+
+    async def get(self, job_id: int) -> Job:
+        found = await self.load([job_id])
+        if job_id not in found:
+            raise NotFound("job", job_id)
+        return found[job_id]
+
+    async def load(self, job_ids: Collection[int]) -> dict[int, Job]:
+        wanted = sorted(job_ids)
+        found: dict[int, Job] = {}
+        async with reading(self._db) as conn:
+            for start in range(0, len(wanted), _CHUNK):
+                rows = await conn.execute(_jobs().where(job.c.id.in_(wanted[start : start + _CHUNK])))
+                found.update((row.id, job_of(row)) for row in rows)
+        return found
+
+    async def due(self, before_ms: int, limit: int) -> list[DueJob]:
+        fire = job_next_fire.c
+        query = (
+            select(fire.job_id, fire.version, fire.next_fire_at)
+            .where(_ALL_PARTS, fire.next_fire_at < before_ms, fire.enabled == 1)
+            .order_by(fire.next_fire_at, fire.job_id)
+            .limit(limit)
+        )
+        async with reading(self._db) as conn:
+            return [DueJob(*row) for row in await conn.execute(query)]
+
+    async def page(self, wanted: JobFilter, *, cursor: str | None, limit: int) -> Page[Job]:
+        after = 0 if cursor is None else cursors.decode("j", cursor)
+        query = _jobs().where(job.c.namespace_id == wanted.namespace_id, job.c.id > after)
+        if wanted.app_id is not None:
+            query = query.where(job.c.app_id == wanted.app_id)
+        if wanted.name is not None:
+            query = query.where(func.lower(job.c.name).contains(wanted.name.lower(), autoescape=True))
+        if wanted.enabled is not None:
+            query = query.where(job.c.enabled == wanted.enabled)
+        async with reading(self._db) as conn:
+            jobs = [job_of(row) for row in await conn.execute(query.order_by(job.c.id).limit(limit + 1))]
+        more = len(jobs) > limit
+        return Page(tuple(jobs[:limit]), cursors.encode("j", jobs[limit - 1].id) if more else None)
+
+    # ------------------------------------------------------------ changing
+
+    async def create(self, jobs: Sequence[Job]) -> list[Job]:
+        ids = await self._ids.draw(len(jobs))
+        now_ms = self._clock.now_ms()
+        made = [
+            _scheduled(
+                replace(
+                    one,
+                    id=job_id,
+                    part=part_of(job_id),
+                    version=1,
+                    anchor_ms=one.anchor_ms or now_ms,
+                    created_ms=now_ms,
+                    updated_ms=now_ms,
+                ),
+                now_ms,
+            )
+            for one, job_id in zip(jobs, ids, strict=True)
+        ]
+        apps = sorted({one.app_id for one in made})
+
+        async def body(conn: AsyncConnection) -> None:
+            # Locked, so that no app is deleted under its new jobs.
+            lock = select(app.c.id).where(app.c.id.in_(apps)).order_by(app.c.id).with_for_update()
+            found = {row.id for row in await conn.execute(lock)}
+            if missing := sorted(set(apps) - found):
+                raise Conflict(f"app {missing[0]} was deleted at this moment")
+            await conn.execute(insert(job), [_job_row(one) for one in made])
+            await conn.execute(insert(job_version), [_version_row(one) for one in made])
+            await conn.execute(insert(job_next_fire), [_fire_row(one) for one in made])
+
+        await transact(self._db, self._clock, body)
+        return made
+
+    async def update(self, changed: Job) -> Job:
+        async def body(conn: AsyncConnection) -> Job:
+            old = await _lock(conn, changed.id)
+            if old.version != changed.version:
+                raise Conflict(
+                    f"job {old.id} was changed meanwhile: it is at version {old.version}, not {changed.version}"
+                )
+            return old if _same(old, changed) else await self._store_change(conn, old, changed)
+
+        await self._run_ids.refill()
+        return await transact(self._db, self._clock, body)
+
+    async def set_enabled(self, job_id: int, *, enabled: bool) -> Job:
+        async def body(conn: AsyncConnection) -> Job:
+            old = await _lock(conn, job_id)
+            if old.enabled == enabled:
+                return old
+            return await self._store_change(conn, old, replace(old, enabled=enabled))
+
+        await self._run_ids.refill()
+        return await transact(self._db, self._clock, body)
+
+    async def delete(self, job_id: int) -> None:
+        async def body(conn: AsyncConnection) -> None:
+            old = await _lock(conn, job_id)
+            now_ms = self._clock.now_ms()
+            await conn.execute(delete(job).where(job.c.id == job_id))
+            await conn.execute(delete(job_next_fire).where(job_next_fire.c.job_id == job_id))
+            await self._take_back(conn, old, now_ms, "the job was deleted")
+
+        await self._run_ids.refill()
+        await transact(self._db, self._clock, body)
+
+    # ------------------------------------------------------------ pieces
+
+    async def _store_change(self, conn: AsyncConnection, old: Job, changed: Job) -> Job:
+        now_ms = self._clock.now_ms()
+        same_schedule = old.schedule == changed.schedule
+        same_slots = same_schedule and old.enabled == changed.enabled
+        new = replace(
+            changed,
+            namespace_id=old.namespace_id,
+            app_id=old.app_id,
+            part=old.part,
+            version=old.version + 1,
+            anchor_ms=old.anchor_ms if same_schedule else now_ms,
+            created_ms=old.created_ms,
+            updated_ms=now_ms,
+        )
+        if same_slots and old.next_fire_at is not None and old.next_fire_at <= now_ms:
+            # Slots that are due but not planned yet are the planner's, who judges them by the new version.
+            new = replace(new, next_fire_at=old.next_fire_at)
+        else:
+            new = _scheduled(new, now_ms, may_end=same_slots)
+        row = _job_row(new)
+        fire = _fire_row(new)
+        await conn.execute(update(job).where(job.c.id == old.id).values(row))
+        await conn.execute(update(job_next_fire).where(job_next_fire.c.job_id == old.id).values(fire))
+        await conn.execute(insert(job_version).values(_version_row(new)))
+        what = "changed" if new.enabled else "disabled"
+        await self._take_back(conn, old, now_ms, "" if same_slots else f"the job was {what}")
+        return new
+
+    async def _take_back(self, conn: AsyncConnection, old: Job, now_ms: int, reason: str) -> None:
+        """Remove what is planned ahead. With a `reason`, slots due but not planned yet get a row that says it."""
+        mine = (run.c.job_id == old.id, run.c.state == RunState.PLANNED)
+        # By the index on open runs of a part: its rows ahead are those of a few seconds.
+        ahead = select(run.c.id).where(run.c.open_part == old.part, run.c.due_ms > now_ms, *mine)
+        ids = sorted(row.id for row in await conn.execute(ahead))
+        for start in range(0, len(ids), _CHUNK):
+            await conn.execute(delete(run).where(run.c.id.in_(ids[start : start + _CHUNK]), *mine))
+        if not reason or old.next_fire_at is None or old.next_fire_at > now_ms:
+            return
+        between = select(run.c.slot_key).where(
+            run.c.job_id == old.id, run.c.slot_key.between(old.next_fire_at, now_ms)
+        )
+        present = {row.slot_key for row in await conn.execute(between)}
+        late = overdue_row(old, now_ms, f"{reason} before this slot was planned", self._run_ids, present)
+        if late is not None:
+            await conn.execute(insert(run).values(late))
+
+
+def _jobs() -> Select[Any]:
+    return select(job, job_next_fire.c.next_fire_at).join(job_next_fire, job_next_fire.c.job_id == job.c.id)
+
+
+async def _lock(conn: AsyncConnection, job_id: int) -> Job:
+    """The job as it is now, its rows locked, `job` before `job_next_fire`. Raises `NotFound`."""
+    mine = (await conn.execute(select(job).where(job.c.id == job_id).with_for_update())).first()
+    if mine is None:
+        raise NotFound("job", job_id)
+    fire = (
+        await conn.execute(
+            select(job_next_fire.c.next_fire_at).where(job_next_fire.c.job_id == job_id).with_for_update()
+        )
+    ).scalar_one()
+    return job_of(_Joined(mine, fire))
+
+
+class _Joined:
+    """A row of `job` with the next fire read apart."""
+
+    def __init__(self, row: Any, next_fire_at: int | None) -> None:
+        self._row = row
+        self.next_fire_at = next_fire_at
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._row, name)
+
+
+def _same(old: Job, changed: Job) -> bool:
+    return (old.name, old.enabled, definition_text(old)) == (
+        changed.name,
+        changed.enabled,
+        definition_text(changed),
+    )
+
+
+def _scheduled(one: Job, now_ms: int, *, may_end: bool = False) -> Job:
+    """With its next fire. Raises `InvalidValue` for a wrong schedule, or unless it `may_end` one that has ended."""
+    schedule = parse_schedule(one.schedule, anchor_ms=one.anchor_ms)
+    if not may_end:
+        require_future(schedule, now_ms)
+    return replace(one, next_fire_at=schedule.first_after(now_ms) if one.enabled else None)
+
+
+def _job_row(one: Job) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "namespace_id": one.namespace_id,
+        "app_id": one.app_id,
+        "part": one.part,
+        "version": one.version,
+        "name": one.name,
+        "enabled": one.enabled,
+        "definition": definition_text(one),
+        "anchor_ms": one.anchor_ms,
+        "created_ms": one.created_ms,
+        "updated_ms": one.updated_ms,
+    }
+
+
+def _version_row(one: Job) -> dict[str, Any]:
+    return {
+        "job_id": one.id,
+        "version": one.version,
+        "definition": version_text(one),
+        "created_ms": one.updated_ms,
+    }
+
+
+def _fire_row(one: Job) -> dict[str, Any]:
+    return {
+        "job_id": one.id,
+        "part": one.part,
+        "version": one.version,
+        "enabled": int(one.enabled),
+        "next_fire_at": one.next_fire_at,
+    }

@@ -1,0 +1,136 @@
+"""Queries on runs. None of them scans the history: a page examines a bounded number of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, bindparam, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.core.errors import NotFound
+from gateway.core.model import PARTS, Page, Run, RunFilter
+from gateway.core.states import OPEN, RunState
+from gateway.store import cursors
+from gateway.store.engine import Database
+from gateway.store.run_rows import COLUMNS, run_of
+from gateway.store.tables import run
+from gateway.store.transact import reading
+
+EXAMINED = 50_000
+_CHUNK = 500
+_NEWEST = 1 << 62
+_ALL_PARTS = run.c.open_part.in_(bindparam("parts", range(PARTS), expanding=True, literal_execute=True))
+# MySQL would rather walk the primary key when a query is ordered by it; `+ 0` says the same to SQLite.
+_OPEN_INDEX = "FORCE INDEX (ix_run_open_part_due_ms)"
+_ID = run.c.id + 0
+
+
+class RunStore:
+    """Implements `core.catalog.RunCatalog` and `core.ports.RunReader`. `examined` bounds the work of a page."""
+
+    def __init__(self, db: Database, examined: int = EXAMINED) -> None:
+        self._db = db
+        self._examined = examined
+
+    # ------------------------------------------------------------ catalog
+
+    async def get(self, run_id: int) -> Run:
+        found = await self.get_many([run_id])
+        if run_id not in found:
+            raise NotFound("run", run_id)
+        return found[run_id]
+
+    async def page(self, wanted: RunFilter, *, cursor: str | None, limit: int) -> Page[Run]:
+        before = _NEWEST if cursor is None else cursors.decode("r", cursor)
+        async with reading(self._db) as conn:
+            if wanted.states is not None and wanted.states <= OPEN:
+                return await self._open_page(conn, wanted, before, limit)
+            if wanted.job_id is not None:
+                floor, more = await self._job_window(conn, wanted, before)
+            else:
+                before, floor, more = await self._window(conn, before)
+            query = _newest(wanted).where(run.c.id < before, run.c.id >= floor).order_by(run.c.id.desc())
+            return await _page_of(conn, query, limit, floor if more else None)
+
+    async def _open_page(
+        self, conn: AsyncConnection, wanted: RunFilter, before: int, limit: int
+    ) -> Page[Run]:
+        """By the index that holds open runs only."""
+        query = _newest(wanted).where(_ALL_PARTS, before > _ID).order_by(_ID.desc())
+        return await _page_of(conn, query.with_hint(run, _OPEN_INDEX, "mysql"), limit, None)
+
+    async def _job_window(self, conn: AsyncConnection, wanted: RunFilter, before: int) -> tuple[int, bool]:
+        """The smallest id to examine among the job's own, and whether there may be smaller ones."""
+        if wanted == RunFilter(wanted.namespace_id, job_id=wanted.job_id):
+            return 0, False  # every row counts, so the limit of the page bounds it
+        ids = (
+            select(run.c.id)
+            .where(run.c.job_id == wanted.job_id, run.c.id < before)
+            .order_by(run.c.id.desc())
+            .limit(self._examined)
+            .subquery()
+        )
+        count, floor = (await conn.execute(select(func.count(), func.min(ids.c.id)))).one()
+        return floor or 0, count == self._examined
+
+    async def _window(self, conn: AsyncConnection, before: int) -> tuple[int, int, bool]:
+        """A stretch of ids that begins at the newest run, so that gaps between blocks of ids cost nothing."""
+        newest = (await conn.execute(select(func.max(run.c.id)).where(run.c.id < before))).scalar()
+        if newest is None:
+            return before, before, False
+        floor = max(newest - self._examined + 1, 0)
+        return newest + 1, floor, floor > 0
+
+    # ------------------------------------------------------------ the flow's side
+
+    async def get_many(self, run_ids: Collection[int]) -> dict[int, Run]:
+        wanted = sorted(run_ids)
+        found: dict[int, Run] = {}
+        async with reading(self._db) as conn:
+            for start in range(0, len(wanted), _CHUNK):
+                query = select(*COLUMNS).where(run.c.id.in_(wanted[start : start + _CHUNK]))
+                found.update((row["id"], run_of(row)) for row in (await conn.execute(query)).mappings())
+        return found
+
+    async def open_runs(self, after_id: int, limit: int, states: Collection[RunState]) -> list[Run]:
+        query = (
+            select(*COLUMNS)
+            .where(_ALL_PARTS, after_id < _ID, run.c.state.in_(sorted(states)))
+            .order_by(_ID)
+            .limit(limit)
+            .with_hint(run, _OPEN_INDEX, "mysql")
+        )
+        async with reading(self._db) as conn:
+            return [run_of(row) for row in (await conn.execute(query)).mappings()]
+
+    async def family(self, job_id: int, slot_key: int) -> list[Run]:
+        query = select(*COLUMNS).where(run.c.job_id == job_id, run.c.slot_key == slot_key)
+        async with reading(self._db) as conn:
+            rows = await conn.execute(query.order_by(run.c.shard, run.c.attempt))
+            return [run_of(row) for row in rows.mappings()]
+
+
+def _newest(wanted: RunFilter) -> Select[Any]:
+    guards: list[ColumnElement[bool]] = [run.c.namespace_id == wanted.namespace_id]
+    if wanted.job_id is not None:
+        guards.append(run.c.job_id == wanted.job_id)
+    if wanted.app_id is not None:
+        guards.append(run.c.app_id == wanted.app_id)
+    if wanted.states is not None:
+        guards.append(run.c.state.in_(sorted(wanted.states)))
+    if wanted.from_ms is not None:
+        guards.append(run.c.due_ms >= wanted.from_ms)
+    if wanted.to_ms is not None:
+        guards.append(run.c.due_ms < wanted.to_ms)
+    if wanted.root_id is not None:
+        guards.append(run.c.root_id == wanted.root_id)
+    return select(*COLUMNS).where(*guards)
+
+
+async def _page_of(conn: AsyncConnection, query: Select[Any], limit: int, floor: int | None) -> Page[Run]:
+    """`floor` is the smallest id that the query looked at, None if it looked at all that is left."""
+    runs = [run_of(row) for row in (await conn.execute(query.limit(limit + 1))).mappings()]
+    if len(runs) > limit:
+        return Page(tuple(runs[:limit]), cursors.encode("r", runs[limit - 1].id))
+    return Page(tuple(runs), None if floor is None else cursors.encode("r", floor))

@@ -1,0 +1,77 @@
+"""Which schema a database has, and how it gets the present one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, inspect, text
+
+from gateway.core.errors import Refused
+from gateway.store.engine import Database
+
+HEAD = "0001"
+"""The revision this code works with; a test holds it equal to the newest migration."""
+
+
+async def revision(db: Database) -> str | None:
+    """The revision of this database, None for an empty one. Raises `Refused` for a database of someone else."""
+
+    def read(conn: Connection) -> str | None:
+        tables = set(inspect(conn).get_table_names())
+        if "alembic_version" in tables:
+            return conn.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        if tables:
+            found = ", ".join(sorted(tables)[:5])
+            raise Refused(f"the database holds other tables ({found} …): name an empty database or one of a gateway")
+        return None
+
+    async with db.read() as conn:
+        return await conn.run_sync(read)
+
+
+async def upgrade(db: Database) -> None:
+    """Bring the database to HEAD, one migration after the other."""
+
+    def run(conn: Connection) -> None:
+        from alembic import command  # noqa: I001 – imported here: serve rarely needs it, and it is slow to import
+        from alembic.config import Config
+
+        config = Config()
+        config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+        config.attributes["connection"] = conn
+        command.upgrade(config, HEAD)
+
+    async with db.write() as conn:
+        await conn.run_sync(run)
+
+
+async def durability_problems(db: Database) -> list[str]:
+    """What in the server's settings would let a committed run disappear."""
+    if db.is_sqlite:
+        return []
+    async with db.read() as conn:
+        wanted = "('innodb_flush_log_at_trx_commit','sync_binlog','log_bin','innodb_doublewrite')"
+        rows: Any = await conn.execute(text(f"SHOW GLOBAL VARIABLES WHERE Variable_name IN {wanted}"))
+        settings = {name.lower(): str(value).lower() for name, value in rows}
+    problems: list[str] = []
+    flush = settings.get("innodb_flush_log_at_trx_commit")
+    if flush is not None and flush != "1":
+        problems.append(f"innodb_flush_log_at_trx_commit is {flush}: a crash loses committed runs; set it to 1")
+    if settings.get("log_bin") in ("on", "1") and settings.get("sync_binlog") != "1":
+        problems.append(f"sync_binlog is {settings.get('sync_binlog')}: a replica may miss runs; set it to 1")
+    return problems
+
+
+async def durability_warnings(db: Database) -> list[str]:
+    """What may lose runs in a fail-over, though not here."""
+    if db.is_sqlite:
+        return []
+    async with db.read() as conn:
+        try:
+            replicas = (await conn.execute(text("SHOW SLAVE HOSTS"))).all()
+        except Exception:  # noqa: BLE001 – not allowed, or renamed in this server: then nothing can be said
+            return []
+    if replicas:
+        return [f"{len(replicas)} asynchronous replica(s): a fail-over to one of them can lose the last commits"]
+    return []

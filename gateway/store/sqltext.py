@@ -1,0 +1,162 @@
+"""Finished text for the hot statements.
+
+SQLAlchemy builds a multi-row statement at about 100 µs a row; these builders take 1 to 3 µs, which is
+what the figures of docs/performance.md need. Everything else in the store is SQLAlchemy Core. All values
+pass through `Quoter`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+
+from gateway.core.model import NewRun
+from gateway.core.states import OPEN
+
+SqlValue = int | str | None
+Quoter = Callable[[SqlValue], str]
+
+MAX_TEXT = 400_000
+_MANY_VALUES = 24
+
+_MYSQL_ESCAPES = str.maketrans(
+    {"\\": "\\\\", "'": "\\'", "\0": "\\0", "\n": "\\n", "\r": "\\r", "\x1a": "\\Z"}
+)
+
+
+def quote_mysql(value: SqlValue) -> str:
+    """A literal for a utf8mb4 connection whose sql_mode has no NO_BACKSLASH_ESCAPES."""
+    if value is None:
+        return "NULL"
+    if isinstance(value, str):
+        return f"'{_encodable(value).translate(_MYSQL_ESCAPES)}'"
+    return str(int(value))
+
+
+def quote_sqlite(value: SqlValue) -> str:
+    """A literal for SQLite, whose text ends at a NUL: one in a value becomes U+FFFD."""
+    if value is None:
+        return "NULL"
+    if isinstance(value, str):
+        clean = _encodable(value).replace("'", "''").replace("\0", "�")
+        return f"'{clean}'"
+    return str(int(value))
+
+
+def _encodable(value: str) -> str:
+    if value.isascii():
+        return value
+    # Half a surrogate pair can arrive in JSON and has no UTF-8 form.
+    return value.encode("utf-8", "replace").decode("utf-8")
+
+
+_PLAIN = (
+    "id,namespace_id,job_id,app_id,part,slot_key,shard,shard_total,attempt,root_id,trigger_kind,state,open_part,"
+    "priority,due_ms,created_ms"
+)
+_EXTRA = ",params,addresses,reason,last_slot_ms,slot_count,finished_ms"
+
+
+def insert_runs(rows: Sequence[NewRun], quote: Quoter, tolerant: str = "") -> Iterator[str]:
+    """INSERT statements for these rows, in the order of their ids. `tolerant` is the clause for existing keys."""
+    plain = [row for row in rows if row.params is None and row.reason is None and row.addresses is None]
+    wide = [row for row in rows if not (row.params is None and row.reason is None and row.addresses is None)]
+    if plain:
+        head = f"INSERT INTO run ({_PLAIN}) VALUES "
+        yield from _chunks(head, (f"({_plain_values(row)})" for row in plain), tolerant)
+    if wide:
+        head = f"INSERT INTO run ({_PLAIN}{_EXTRA}) VALUES "
+        yield from _chunks(
+            head,
+            (
+                f"({_plain_values(row)},{quote(row.params)},{quote(join_addresses(row.addresses))},"
+                f"{quote(row.reason)},{row.last_slot_ms},{row.slot_count},{row.finished_ms})"
+                for row in wide
+            ),
+            tolerant,
+        )
+
+
+def join_addresses(addresses: Iterable[str] | None) -> str | None:
+    """How a list of addresses stands in a column: one a line."""
+    return None if addresses is None else "\n".join(addresses)
+
+
+def split_addresses(column: str | None) -> tuple[str, ...] | None:
+    return None if column is None else tuple(column.split("\n")) if column else ()
+
+
+def _plain_values(row: NewRun) -> str:
+    open_part = row.part if row.state in OPEN else "NULL"
+    return (
+        f"{row.id},{row.namespace_id},{row.job_id},{row.app_id},{row.part},{row.slot_key},{row.shard},"
+        f"{row.shard_total},{row.attempt},{row.root_id},{row.trigger_kind:d},{row.state:d},{open_part},"
+        f"{row.priority},{row.due_ms},{row.created_ms}"
+    )
+
+
+def _chunks(head: str, tuples: Iterable[str], tail: str) -> Iterator[str]:
+    batch: list[str] = []
+    size = 0
+    for item in tuples:
+        if batch and size + len(item) > MAX_TEXT:
+            yield f"{head}{','.join(batch)}{tail}"
+            batch, size = [], 0
+        batch.append(item)
+        size += len(item)
+    if batch:
+        yield f"{head}{','.join(batch)}{tail}"
+
+
+def update_by_id(
+    table: str,
+    key: str,
+    rows: Sequence[tuple[int, tuple[SqlValue, ...]]],
+    columns: Sequence[str],
+    guard: str,
+    quote: Quoter,
+) -> Iterator[tuple[str, int]]:
+    """UPDATE statements that set `columns` of each row to its own values, and the number of rows each must match.
+
+    `rows` are (key, values) in ascending order of keys. A column with one value for all rows is a literal,
+    any other a CASE over the keys that share a value; many different values make shorter statements, since a
+    server walks the CASE for every row.
+    """
+    for chunk in _row_chunks(rows, len(columns)):
+        ids = ",".join(str(row_id) for row_id, _ in chunk)
+        sets = ",".join(f"{name}={_column(key, chunk, index, quote)}" for index, name in enumerate(columns))
+        yield f"UPDATE {table} SET {sets} WHERE {key} IN ({ids}){guard}", len(chunk)
+
+
+def _row_chunks(
+    rows: Sequence[tuple[int, tuple[SqlValue, ...]]], width: int
+) -> Iterator[Sequence[tuple[int, tuple[SqlValue, ...]]]]:
+    most = max((len({values[index] for _, values in rows}) for index in range(width)), default=1)
+    limit = 1000 if most <= _MANY_VALUES else 100
+    start = 0
+    while start < len(rows):
+        end, size = start, 0
+        while end < len(rows) and end - start < limit and (size < MAX_TEXT or end == start):
+            size += 24 + sum(len(value) for value in rows[end][1] if isinstance(value, str))
+            end += 1
+        yield rows[start:end]
+        start = end
+
+
+def _column(key: str, rows: Sequence[tuple[int, tuple[SqlValue, ...]]], index: int, quote: Quoter) -> str:
+    groups: dict[SqlValue, list[int]] = {}
+    for row_id, values in rows:
+        groups.setdefault(values[index], []).append(row_id)
+    if len(groups) == 1:
+        return quote(next(iter(groups)))
+    whens = " ".join(
+        f"WHEN {key}={ids[0]} THEN {quote(value)}"
+        if len(ids) == 1
+        else f"WHEN {key} IN ({','.join(map(str, ids))}) THEN {quote(value)}"
+        for value, ids in groups.items()
+    )
+    return f"CASE {whens} END"
+
+
+def in_list(ids: Collection[int]) -> str:
+    """Ids in ascending order for an IN list: every statement takes its locks in this order."""
+    return ",".join(map(str, sorted(ids)))

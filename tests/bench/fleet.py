@@ -1,0 +1,351 @@
+"""A fleet of fake executors in one cheap process, and what they saw.
+
+    python tests/bench/fleet.py --admin http://127.0.0.1:8080 --app bench --addresses 64 \
+        --callbacks batch --control-port 9000
+    curl 'http://127.0.0.1:9000/stats?reset=1'
+
+Listens on `--addresses` ports of 127.0.0.1 from `--base-port` on, registers them every 30 s, answers as
+the Java executor does and records every /run. Prints {"ready": …} when all are registered and, at
+SIGTERM or SIGINT, the same JSON as /stats. A stats request sorts all it has: ask when the load is over.
+
+Cost: see docs/decisions/0001-http-client.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import json
+import time
+from array import array
+from collections import Counter, deque
+from functools import partial
+
+from wire import (
+    JSON_TYPE,
+    BareServer,
+    counted,
+    cpu_seconds,
+    distribution,
+    http_answer,
+    run,
+    say,
+    stop_signal,
+    why_failed,
+)
+
+from compat.http1 import Call, ConnectionPool, Outcome, request_bytes, request_head, split_address
+
+SUCCESS = http_answer(b'{"code":200,"msg":"Success"}')
+RESULT = b'{"logId":%d,"logDateTim":%d,"handleCode":200}'
+COLUMNS = 6  # of a record: log id, job id, logDateTime, receive time in ns, broadcast index, executor
+BATCH = 20
+FLUSH_S = 0.02  # how long a result waits for others in `batch` mode
+RETRY_S = 1.0  # after which results the gateway did not take are sent again
+
+
+def failure(message: str) -> bytes:
+    return http_answer(json.dumps({"code": 500, "msg": message}, ensure_ascii=False).encode())
+
+
+class Results:
+    """Sends results to the gateway: one a call, or up to 20."""
+
+    def __init__(
+        self, pool: ConnectionPool, admin: str, token: str | None, *, mode: str, delay_s: float
+    ) -> None:
+        self._origin, prefix = split_address(admin)
+        self._head = request_head(self._origin, prefix + "api/callback", headers(token))
+        self._pool = pool
+        self._per_call = BATCH if mode == "batch" else 1
+        self._delay_s = delay_s
+        self._running: deque[tuple[float, tuple[int, int]]] = deque()
+        self._pending: list[tuple[int, int]] = []
+        self.reset()
+        asyncio.get_running_loop().call_later(FLUSH_S, self._tick)
+
+    def reset(self) -> None:
+        self._round_trips = array("d")
+        self._stored = 0
+        self._failures: Counter[str] = Counter()
+
+    def stats(self) -> dict[str, object]:
+        return {
+            "calls": len(self._round_trips),
+            "results": self._stored,
+            "not_yet_stored": len(self._running) + len(self._pending) + self._pool.stats().waiting,
+            "round_trip_ms": distribution(seconds * 1000 for seconds in self._round_trips),
+            "failures": counted(self._failures),
+        }
+
+    def add(self, result: tuple[int, int]) -> None:
+        if self._delay_s:
+            self._running.append((time.monotonic() + self._delay_s, result))
+        else:
+            self._give(result)
+
+    def _give(self, result: tuple[int, int]) -> None:
+        self._pending.append(result)
+        if len(self._pending) >= self._per_call:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._send(self._pending)
+        self._pending = []
+
+    def _send(self, results: list[tuple[int, int]]) -> None:
+        body = b"[%b]" % b",".join([RESULT % result for result in results])
+        call = Call(b"%b%d\r\n\r\n%b" % (self._head, len(body), body), float("inf"), self._done, results)
+        self._pool.send(self._origin, call)
+
+    def _done(self, call: Call, outcome: Outcome, status: int, body: bytes) -> None:
+        if outcome is Outcome.ANSWERED and b'"code":200' in body.replace(b" ", b""):
+            self._round_trips.append(time.monotonic() - call.sent_at)
+            self._stored += len(call.token)
+        else:
+            self._failures[why_failed(call, outcome, status, body)] += 1
+            asyncio.get_running_loop().call_later(RETRY_S, self._send, call.token)
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        while self._running and self._running[0][0] <= now:
+            self._give(self._running.popleft()[1])
+        if self._pending:
+            self._flush()
+        asyncio.get_running_loop().call_later(FLUSH_S, self._tick)
+
+
+class Fleet:
+    def __init__(self, results: Results | None) -> None:
+        self._results = results
+        self._log_dates: dict[int, int] = {}  # of all log ids ever received
+        self._calls: Counter[str] = Counter()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the figures; what was received stays known to /log and to the counting of repeats."""
+        self._records = array("q")
+        self._repeated_log_ids = 0
+        self._calls.clear()
+        self._cpu_before = cpu_seconds()
+
+    def answer(self, executor: int, target: str, body: bytes) -> bytes:
+        if target == "/run":
+            return self._run(executor, body)
+        self._calls[target] += 1
+        if target in {"/beat", "/idleBeat"}:
+            return SUCCESS
+        if target == "/kill":
+            return http_answer(b'{"code":200,"msg":"Success","data":"job thread already killed."}')
+        if target == "/log":
+            return self._log(json.loads(body))
+        return failure(f"invalid request, uri-mapping({target}) not found.")
+
+    def _run(self, executor: int, body: bytes) -> bytes:
+        received_ns = time.time_ns()
+        trigger = json.loads(body)
+        log_id, log_date = trigger["logId"], trigger["logDateTime"]
+        self._records.extend(
+            (log_id, trigger["jobId"], log_date, received_ns, trigger["broadcastIndex"], executor)
+        )
+        if log_id in self._log_dates:
+            self._repeated_log_ids += 1
+        self._log_dates[log_id] = log_date
+        if self._results is not None:
+            self._results.add((log_id, log_date))
+        return SUCCESS
+
+    def _log(self, asked: dict[str, int]) -> bytes:
+        first = asked.get("fromLineNum", 1)
+        date = asked.get("logDateTim", asked.get("logDateTime"))
+        if self._log_dates.get(asked["logId"]) != date:
+            data = {
+                "fromLineNum": first,
+                "toLineNum": 0,
+                "logContent": "readLog fail, logFile not exists",
+                "isEnd": True,
+            }
+        else:
+            lines = [
+                "----------- xxl-job job execute start -----------",
+                "----------- xxl-job job execute end -----------",
+            ]
+            text = "".join(line + "\n" for line in lines[first - 1 :])
+            data = {
+                "fromLineNum": first,
+                "toLineNum": len(lines) if text else 0,
+                "logContent": text,
+                "isEnd": False,
+            }
+        return http_answer(json.dumps({"code": 200, "msg": "Success", "data": data}).encode())
+
+    def stats(self) -> dict[str, object]:
+        cpu = cpu_seconds() - self._cpu_before  # before the sorting below
+        records = self._records
+        log_ids, jobs, dates, times, shards, executors = (
+            records[column::COLUMNS] for column in range(COLUMNS)
+        )
+        late_ms = [ns / 1e6 - date for ns, date in zip(times, dates, strict=True)]
+        slots = Counter(zip(jobs, dates, shards, strict=True))
+        by_executor = Counter(executors)
+        return {
+            "received": len(log_ids),
+            "lateness_ms": distribution(late_ms),
+            "early": sum(late < 0 for late in late_ms),
+            "first_ms": min(times) / 1e6 if times else None,
+            "last_ms": max(times) / 1e6 if times else None,
+            "last_after_slot_ms": round(max(times) / 1e6 - min(dates), 3) if times else None,
+            "jobs": len(set(jobs)),
+            "repeated_log_ids": self._repeated_log_ids,
+            "repeated_slots": sum(count - 1 for count in slots.values()),
+            "executors_used": len(by_executor),
+            "runs_per_executor": distribution(by_executor.values()),
+            "other_calls": dict(self._calls),
+            "cpu_seconds": round(cpu, 4),
+            "callbacks": self._results.stats() if self._results is not None else None,
+        }
+
+    def all_reset(self) -> None:
+        self.reset()
+        if self._results is not None:
+            self._results.reset()
+
+    def control(self, target: str, _body: bytes) -> bytes:
+        path, _, query = target.partition("?")
+        if path != "/stats":
+            return http_answer(b'{"error":"GET /stats or /stats?reset=1"}', "application/json")
+        answer = http_answer(json.dumps(self.stats()).encode(), "application/json")
+        if query == "reset=1":
+            self.all_reset()
+        return answer
+
+
+class Registration:
+    """Registers all addresses, again and again."""
+
+    def __init__(self, pool: ConnectionPool, arguments: argparse.Namespace) -> None:
+        self._pool = pool
+        self._origin, self._prefix = split_address(arguments.admin)
+        self._headers = headers(arguments.token)
+        apps = (
+            [f"{arguments.app}-{n}" for n in range(arguments.apps)] if arguments.apps > 1 else [arguments.app]
+        )
+        self._bodies = [
+            json.dumps(
+                {
+                    "registryGroup": "EXECUTOR",
+                    "registryKey": apps[n % len(apps)],
+                    "registryValue": f"http://127.0.0.1:{arguments.base_port + n}/",
+                }
+            ).encode()
+            for n in range(arguments.addresses)
+        ]
+        self._left: set[int] = set()
+        self._all_done = asyncio.Event()
+        self.failures: Counter[str] = Counter()
+
+    async def tell(self, method: str) -> None:
+        """`registry` or `registryRemove` for every address; returns when all are answered or given up."""
+        self._left = set(range(len(self._bodies)))
+        self._all_done.clear()
+        for number, body in enumerate(self._bodies):
+            request = request_bytes(self._origin, f"{self._prefix}api/{method}", self._headers, body)
+            self._pool.send(self._origin, Call(request, time.monotonic() + 10, self._done, number))
+        await self._all_done.wait()
+
+    def _done(self, call: Call, outcome: Outcome, status: int, body: bytes) -> None:
+        if outcome is not Outcome.ANSWERED or b'"code":200' not in body.replace(b" ", b""):
+            self.failures[why_failed(call, outcome, status, body)] += 1
+        self._left.discard(call.token)
+        if not self._left:
+            self._all_done.set()
+
+    async def keep_up(self, every_s: float) -> None:
+        while True:
+            await asyncio.sleep(every_s)
+            await self.tell("registry")
+
+
+def headers(token: str | None) -> dict[str, str]:
+    return JSON_TYPE | ({"XXL-JOB-ACCESS-TOKEN": token} if token is not None else {})
+
+
+async def main(arguments: argparse.Namespace) -> None:
+    loop = asyncio.get_running_loop()
+    stop = stop_signal()
+    callback_pool = ConnectionPool(
+        monotonic=time.monotonic,
+        max_connections_per_address=arguments.callback_connections,
+        answer_timeout_s=10,
+    )
+    registry_pool = ConnectionPool(
+        monotonic=time.monotonic, max_connections_per_address=4, answer_timeout_s=10
+    )
+    results = None
+    if arguments.callbacks != "none":
+        results = Results(
+            callback_pool,
+            arguments.admin,
+            arguments.token,
+            mode=arguments.callbacks,
+            delay_s=arguments.run_ms / 1000,
+        )
+    fleet = Fleet(results)
+    heads: dict[bytes, tuple[str, int]] = {}
+    for number in range(arguments.addresses):
+        answer = partial(fleet.answer, number)
+        await loop.create_server(
+            partial(BareServer, answer, heads), "127.0.0.1", arguments.base_port + number, backlog=1024
+        )
+    if arguments.control_port:
+        await loop.create_server(partial(BareServer, fleet.control, {}), "127.0.0.1", arguments.control_port)
+    registration = Registration(registry_pool, arguments)
+    if not arguments.no_register:
+        await registration.tell("registry")
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
+    fleet.all_reset()
+    say({"ready": arguments.addresses, "registration_failures": counted(registration.failures)})
+    beats = (
+        None
+        if arguments.no_register
+        else asyncio.create_task(registration.keep_up(arguments.register_every_s))
+    )
+    await stop.wait()
+    if beats is not None:
+        beats.cancel()
+        await registration.tell("registryRemove")
+    say(fleet.stats() | {"registration_failures": counted(registration.failures)})
+    await registry_pool.close()
+    await callback_pool.close()
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--admin", default="http://127.0.0.1:8080", help="the gateway, with its prefix")
+    add("--app", default="bench")
+    add("--apps", type=int, default=1, help="more than 1: <app>-0, <app>-1, …, addresses in turn")
+    add("--addresses", type=int, default=64)
+    add("--base-port", type=int, default=20000)
+    add("--token", help="XXL-JOB-ACCESS-TOKEN; none: no header")
+    add(
+        "--callbacks",
+        choices=("none", "each", "batch"),
+        default="none",
+        help="batch: up to 20 results a call",
+    )
+    add("--callback-connections", type=int, default=16)
+    add("--run-ms", type=float, default=0, help="how long a run lasts (to 20 ms)")
+    add("--register-every-s", type=float, default=30)
+    add("--no-register", action="store_true")
+    add("--control-port", type=int, default=0)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    run(main(parse()))
