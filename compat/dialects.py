@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from compat.http1 import split_address
 from gateway.core.errors import InvalidValue
 
 REST = "rest"  # 2.2.0 to 3.4.2 (D8 to D10), and other languages
@@ -75,16 +76,17 @@ def normal_address(value: str) -> str:
     """
     match = _ADDRESS.fullmatch(value.strip())
     if match is None or "?" in value or "#" in value:
-        raise InvalidValue(
-            "registryValue",
-            value[:MAX_ADDRESS],
-            "expected http://host:port/ or https://host:port/, with a path if need be but no query",
-        )
+        expected = "expected http://host:port/ or https://host:port/, with a path if need be but no query"
+        raise InvalidValue("registryValue", value[:MAX_ADDRESS], expected)
     port = match["port"] or ""
-    if port and not 0 < int(port[1:]) < 65536:
-        raise InvalidValue("registryValue", value, "expected a port from 1 to 65535")
     path = (match["path"] or "").rstrip("/")
     address = f"{match['scheme'].lower()}://{match['host'].lower()}{port}{path}/"
     if len(address) > MAX_ADDRESS:
         raise InvalidValue("registryValue", value[:MAX_ADDRESS], f"expected at most {MAX_ADDRESS} characters")
+    try:
+        origin, _ = split_address(address)
+    except ValueError as error:
+        raise InvalidValue("registryValue", value, f"expected a host and a port: {error}") from None
+    if not origin.port:
+        raise InvalidValue("registryValue", value, "expected a port from 1 to 65535")
     return address

@@ -39,8 +39,8 @@ class _RefusedError(Exception):
     """The call ends with code 500 and this text."""
 
 
-class _TooLongError(_RefusedError):
-    """The rest of the body is left unread, so the connection must go."""
+class _BrokenOffError(_RefusedError):
+    """What is left of the body cannot be read or is not worth it, so the connection must go."""
 
 
 class _OkResponse(web.StreamResponse):
@@ -123,7 +123,7 @@ class ExecutorCalls:
     ) -> web.StreamResponse:
         try:
             await call(request)
-        except _TooLongError as error:
+        except _BrokenOffError as error:
             return self._refuse(request, str(error), close=True)
         except (_RefusedError, GatewayError) as error:
             return self._refuse(request, str(error))
@@ -191,7 +191,9 @@ class ExecutorCalls:
             for token in self._tokens:  # all of them, so that the time does not tell which one was close
                 known |= hmac.compare_digest(sent, token)
             if not known:
-                raise _RefusedError("the access token is not one this gateway accepts" if sent else "no access token")
+                raise _RefusedError(
+                    "the access token is not one this gateway accepts" if sent else "no access token"
+                )
         appname = headers.get(dialects.APPNAME_HEADER)
         if appname is not None and not appname.strip():
             raise _RefusedError(f"header {dialects.APPNAME_HEADER} is blank")
@@ -208,22 +210,22 @@ def _envelope(why: str) -> web.Response:
 async def _read(request: web.Request) -> bytes:
     """The body as bytes, whatever its content type says. Raises _RefusedError."""
     if (request.content_length or 0) > MAX_BODY:
-        raise _TooLongError(f"the body has {request.content_length} bytes, at most {MAX_BODY} are read")
+        raise _BrokenOffError(f"the body has {request.content_length} bytes, at most {MAX_BODY} are read")
     content = request.content
+    pieces: list[bytes] = []
+    size = 0
     try:
-        body = await content.readany()
-        if content.at_eof():
-            return body
-        pieces, size = [body], len(body)
-        while not content.at_eof():
+        while True:
             piece = await content.readany()
-            pieces.append(piece)
             size += len(piece)
             if size > MAX_BODY:
-                raise _TooLongError(f"the body has more than {MAX_BODY} bytes")
+                raise _BrokenOffError(f"the body has more than {MAX_BODY} bytes")
+            if content.at_eof():
+                return b"".join((*pieces, piece)) if pieces else piece
+            pieces.append(piece)
     except (ClientError, HttpProcessingError, ConnectionError, web.RequestPayloadError) as error:
-        raise _TooLongError(f"the body is broken: {type(error).__name__}") from None
-    return b"".join(pieces)
+        content.feed_eof()  # or aiohttp goes on reading, and logs the same error as its own
+        raise _BrokenOffError(f"the body is broken: {type(error).__name__}") from None
 
 
 async def _expect(request: web.Request) -> None:

@@ -6,7 +6,8 @@ Enters: prepared orders and questions. Leaves: bytes, and what the executor said
 from __future__ import annotations
 
 import asyncio
-from typing import NamedTuple
+import re
+from typing import NamedTuple, cast
 
 from compat import dialects, wire
 from compat.http1 import Call, ConnectionPool, Origin, request_head, split_address
@@ -20,6 +21,7 @@ MAX_ANSWER_BYTES = 16 * 1024 * 1024  # a log comes whole, from the line asked fo
 _MAX_TEMPLATES = 10_000  # of each kind; when they are all taken, all are made anew
 # Whoever says so stands between us and the executor, which may have the request.
 _PROXY_DOUBTS = frozenset({502, 504})
+_HEADER_VALUE = re.compile(r"[!-~]*")
 
 
 class _Head(NamedTuple):
@@ -48,6 +50,8 @@ class RestLink:
         max_connections_per_address: int = 16,
         verify_tls: bool = True,
     ) -> None:
+        if not _HEADER_VALUE.fullmatch(token):
+            raise InvalidValue("access token", "***", "expected printable ASCII, it is sent in a header")
         self._clock = clock
         self._token = token
         self._timeout_s = timeout_s
@@ -105,9 +109,9 @@ class RestLink:
         return body
 
     def _run_done(self, call: Call, sent: Sent, status: int, body: bytes) -> None:
-        order, on_outcome = call.token  # type: ignore[misc]  # as `run` has put it there
+        order, on_outcome = cast("tuple[RunOrder, OnOutcome]", call.token)
         if call.sent_at:
-            order.sent_ms = self._clock.now_ms() - round((self._clock.monotonic() - call.sent_at) * 1000)
+            order.sent_ms = self._clock.now_ms() - int((self._clock.monotonic() - call.sent_at) * 1000)
         if sent is Sent.ANSWERED:
             outcome, text = _run_outcome(status, body)
         elif sent is Sent.NOT_SENT:
@@ -176,12 +180,13 @@ class RestLink:
         return self._heads.get(key) or self._make_head(key)
 
     def _make_head(self, key: tuple[str, str, str, str]) -> _Head:
-        """Raises InvalidValue for an address, token or app name that no request can be made of."""
+        """Raises InvalidValue for an address that no request can be made of."""
         address, dialect, appname, method = key
         headers = {"Content-Type": "application/json;charset=UTF-8"}
         if self._token:
             headers[dialects.TOKEN_HEADER] = self._token
-        headers[dialects.APPNAME_HEADER] = appname
+        if _HEADER_VALUE.fullmatch(appname):  # 3.5 asks for it, the others ignore it
+            headers[dialects.APPNAME_HEADER] = appname
         path = dialects.run_method(dialect) if method == "run" else method
         try:
             origin, prefix = split_address(address)

@@ -11,6 +11,8 @@ from compat.http1.answer import Head
 from compat.http1.connection import Call, Connection, Outcome, Start
 from compat.http1.request import Origin
 
+READ_BYTES = 64 * 1024
+
 
 class Shared:
     """What all addresses of a pool have in common."""
@@ -30,6 +32,7 @@ class Shared:
         self.max_answer_bytes = max_answer_bytes
         self.loop = asyncio.get_running_loop()
         self.plain_heads: dict[bytes, Head] = {}
+        self.read_buffer = memoryview(bytearray(READ_BYTES))
         self.in_flight: dict[Connection, Call] = {}  # the longest in flight first
         self.sockets: set[Connection] = set()
         self.connects: set[asyncio.Task[None]] = set()
@@ -74,6 +77,7 @@ class Address:
         "open",
         "origin",
         "plain_heads",
+        "read_buffer",
         "shared",
         "waiting",
     )
@@ -84,6 +88,7 @@ class Address:
         self.monotonic = shared.monotonic
         self.max_answer_bytes = shared.max_answer_bytes
         self.plain_heads = shared.plain_heads
+        self.read_buffer = shared.read_buffer
         self.idle: deque[Connection] = deque()  # the last one used is taken first, so that others can go
         self.waiting: deque[Call] = deque()
         self.open = 0
@@ -179,6 +184,7 @@ class Address:
 
     async def _connect(self) -> None:
         connection = Connection(self)
+        complete = False
         error = "the server closed the connection at once"
         try:
             async with asyncio.timeout(self.shared.connect_timeout_s):
@@ -188,12 +194,15 @@ class Address:
                     self.origin.port,
                     ssl=self.shared.tls_context() if self.origin.scheme == "https" else None,
                 )
+            complete = True
         except TimeoutError:
             error = f"no connection within {self.shared.connect_timeout_s:g} s"
         except (OSError, ValueError) as cause:  # ValueError: a host name that cannot be one
             error = f"no connection: {cause}"
         finally:
             self.connecting -= 1
+            if not complete:  # given up in the moment it came about, uvloop closes it without a word
+                connection.connection_lost(None)
         if connection.alive or connection.used:
             self._open_more()
         elif not self.open and not self.connecting:

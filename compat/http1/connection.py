@@ -56,6 +56,7 @@ class Owner(Protocol):
     monotonic: Callable[[], float]
     max_answer_bytes: int
     plain_heads: dict[bytes, Head]
+    read_buffer: memoryview
 
     def opened(self, connection: Connection) -> None:
         """It can carry its first request."""
@@ -74,10 +75,15 @@ class Owner(Protocol):
         ...
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
+    """All connections of a pool read into one buffer: with 256 KiB of its own for each read, asyncio's loop
+    spends three times as long on a call.
+    """
+
     __slots__ = (
         "_owner",
         "_poll",
+        "_read_buffer",
         "_reader",
         "_rest",
         "_transport",
@@ -95,6 +101,7 @@ class Connection(asyncio.Protocol):
         self.idle_since = 0.0  # the owner's own
         self.call: Call | None = None  # sent and not answered
         self._owner = owner
+        self._read_buffer = owner.read_buffer
         self._reader: AnswerReader | None = None
         self._rest: memoryview | None = None  # what the transport has not been given yet
         self._poll: select.poll | None = None
@@ -142,11 +149,15 @@ class Connection(asyncio.Protocol):
             piece, self._rest = self._rest[:PIECE_BYTES], self._rest[PIECE_BYTES:]
             self._transport.write(piece)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # asyncio's interface
+        return self._read_buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         call = self.call
         if call is None:
             self.drop("the server sent bytes nobody asked for")
             return
+        data = bytes(self._read_buffer[:nbytes])
         reader = self._reader
         if reader is None:
             end = data.find(b"\r\n\r\n")

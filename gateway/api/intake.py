@@ -67,10 +67,10 @@ def checked(value: object, model: type[M], *, within: str = "") -> M:
 
 def query_as(request: web.Request, model: type[M]) -> M:
     """The parameters of the address as a model. Raises `InvalidInput`."""
-    names = list(request.query)
-    for name in names:
-        if names.count(name) > 1:
-            raise InvalidInput([FieldError(name, request.query.getall(name), "to be given once")])
+    for name in request.query:
+        values = request.query.getall(name)
+        if len(values) > 1:
+            raise InvalidInput([FieldError(name, values, "to be given once")])
     try:
         return model.model_validate(dict(request.query))
     except ValidationError as error:

@@ -16,7 +16,7 @@ from gateway.api.services import SERVICES, Services
 from gateway.core.errors import Conflict, InvalidValue, NotFound
 from gateway.core.model import Job, JobFilter
 
-_JOBS_A_SLICE = 100
+_JOBS_A_SLICE = 50
 _PATCH_ATTEMPTS = 3
 
 

@@ -128,7 +128,5 @@ def _wrong(field: str, value: object, expected: str) -> dict[str, object]:
 
 def _shown(value: object) -> object:
     """The value as it was given, cut short where it is long."""
-    if value is None or isinstance(value, bool | int | float):
-        return value
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+    return value if len(text) <= _SHOWN else text[:_SHOWN] + "…"

@@ -145,6 +145,7 @@ class Dispatcher:
 
     def _send_burst(self) -> None:
         monotonic = self._context.clock.monotonic()
+        now_ms = self._context.clock.now_ms()
         late: list[Flight] = []
         for _ in range(min(BURST, len(self._ready))):
             flight = self._ready.popleft()
@@ -155,6 +156,7 @@ class Dispatcher:
             elif flight.candidates:
                 self._probe(flight)
             else:
+                flight.order.sent_ms = now_ms  # the link corrects it if the bytes had to wait
                 self._context.link.run(flight.order, self._on_outcome)
                 self._context.signals.reached("after_send", (flight.order.run_id,))
         if late:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable, Collection, Sequence
 
 import structlog
@@ -117,6 +116,7 @@ class Flow:
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._planned_at = 0.0
+        self._replan = asyncio.Event()
         self.ready = False
         context.writer.add_lazy(self.dispatcher.answers)
 
@@ -200,6 +200,7 @@ class Flow:
         while True:
             try:
                 await loop()
+                return
             except LeaseLost as error:
                 self.ready = False
                 self._on_fatal(error)
@@ -214,8 +215,8 @@ class Flow:
             await context.run_ids.refill()
             await self.planner.run_once()
             self._planned_at = context.clock.monotonic()
-            jitter_s = random.uniform(0, 0.05)  # noqa: S311 – keeps nodes apart
-            await context.clock.sleep(context.tuning.plan_every_ms / 1000 + jitter_s)
+            self._replan.clear()
+            await context.clock.wait(self._replan, context.tuning.plan_every_ms / 1000)
 
     async def _admit_loop(self) -> None:
         context = self.context
@@ -298,6 +299,7 @@ class Flow:
     async def jobs_changed(self, job_ids: Collection[int]) -> None:
         """After a committed change: returns when no claim made under the old version is left unsent."""
         self.context.specs.invalidate(job_ids)
+        self._replan.set()
         await self.admitter.settled()
         withdrawn = [flight for job_id in set(job_ids) for flight in self.dispatcher.withdraw(job_id)]
         await self.admitter.take_back(withdrawn, "claimed again: the job was changed before it was sent")

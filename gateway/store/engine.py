@@ -20,7 +20,9 @@ _SQL_MODE = "STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTI
 _LOCK_TIMEOUT_S = 5
 
 # Deadlock, lock timeout; TiDB's write conflict, schema change and retryable commit; what a cut connection says.
-_REPEATABLE = {1213, 1205, 8002, 8028, 9007, 1047, 1180}
+_REPEATABLE = {1213, 1205, 8002, 8028, 9007, 1047}
+# Missing value, row or packet too large, out of range, wrong text, no such conversion, and a statement that is none.
+_REFUSED = {1048, 1064, 1118, 1153, 1264, 1265, 1267, 1292, 1366, 1406, 3988}
 _GONE = {2000, 2003, 2006, 2013, 2014, 2055, 1053, 1152, 1184, 1927, 1317, 1290, 1040, 1129, 1203, 1226}
 
 
@@ -139,6 +141,22 @@ def is_repeatable(error: BaseException) -> bool:
     return False
 
 
+def is_conflict(error: BaseException) -> bool:
+    """Whether a constraint was violated: a key that exists, a value that is missing."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return cause.__class__.__name__ == "IntegrityError"
+
+
+def is_refused(error: BaseException) -> bool:
+    """Whether the database will never take this, however often it is repeated: the data is at fault."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return (
+        isinstance(cause, (UnicodeError, OverflowError))
+        or cause.__class__.__name__ == "DataError"
+        or error_code(error) in _REFUSED
+    )
+
+
 def is_gone(error: BaseException) -> bool:
     """Whether the connection or the server is gone: the outcome of a commit under way is unknown."""
     if isinstance(error, (OSError, EOFError, TimeoutError)):
@@ -162,7 +180,9 @@ __all__ = [
     "SQLAlchemyError",
     "database_url",
     "error_code",
+    "is_conflict",
     "is_gone",
+    "is_refused",
     "is_repeatable",
     "open_database",
     "ping",

@@ -29,6 +29,7 @@ from gateway.store.tables import app, job, job_next_fire, job_version, run
 from gateway.store.transact import reading, transact
 
 _CHUNK = 500
+_SLICE = 100
 # 128 short seeks in the index instead of a scan.
 _ALL_PARTS = job_next_fire.c.part.in_(bindparam("parts", range(PARTS), expanding=True, literal_execute=True))
 
@@ -89,21 +90,15 @@ class JobStore:
     async def create(self, jobs: Sequence[Job]) -> list[Job]:
         ids = await self._ids.draw(len(jobs))
         now_ms = self._clock.now_ms()
-        made = [
-            _scheduled(
-                replace(
-                    one,
-                    id=job_id,
-                    part=part_of(job_id),
-                    version=1,
-                    anchor_ms=one.anchor_ms or now_ms,
-                    created_ms=now_ms,
-                    updated_ms=now_ms,
-                ),
-                now_ms,
-            )
-            for one, job_id in zip(jobs, ids, strict=True)
-        ]
+        made: list[Job] = []
+        # All that can be done before the transaction is; in slices, for runs may be due meanwhile.
+        slices: list[tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[str, Any]]]] = []
+        for start in range(0, len(jobs), _SLICE):
+            pairs = zip(jobs[start : start + _SLICE], ids[start : start + _SLICE], strict=True)
+            some = [_new(one, job_id, now_ms) for one, job_id in pairs]
+            slices.append(([*map(_job_row, some)], [*map(_version_row, some)], [*map(_fire_row, some)]))
+            made.extend(some)
+            await self._clock.sleep(0)
         apps = sorted({one.app_id for one in made})
 
         async def body(conn: AsyncConnection) -> None:
@@ -112,9 +107,10 @@ class JobStore:
             found = {row.id for row in await conn.execute(lock)}
             if missing := sorted(set(apps) - found):
                 raise Conflict(f"app {missing[0]} was deleted at this moment")
-            await conn.execute(insert(job), [_job_row(one) for one in made])
-            await conn.execute(insert(job_version), [_version_row(one) for one in made])
-            await conn.execute(insert(job_next_fire), [_fire_row(one) for one in made])
+            for job_rows, version_rows, fire_rows in slices:
+                await conn.execute(insert(job), job_rows)
+                await conn.execute(insert(job_version), version_rows)
+                await conn.execute(insert(job_next_fire), fire_rows)
 
         await transact(self._db, self._clock, body)
         return made
@@ -234,6 +230,21 @@ def _same(old: Job, changed: Job) -> bool:
         changed.name,
         changed.enabled,
         definition_text(changed),
+    )
+
+
+def _new(one: Job, job_id: int, now_ms: int) -> Job:
+    return _scheduled(
+        replace(
+            one,
+            id=job_id,
+            part=part_of(job_id),
+            version=1,
+            anchor_ms=one.anchor_ms or now_ms,
+            created_ms=now_ms,
+            updated_ms=now_ms,
+        ),
+        now_ms,
     )
 
 

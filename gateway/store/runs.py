@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.core.errors import NotFound
 from gateway.core.model import PARTS, Page, Run, RunFilter
+from gateway.core.parts import part_of
 from gateway.core.states import OPEN, RunState
 from gateway.store import cursors
 from gateway.store.engine import Database
@@ -97,6 +98,17 @@ class RunStore:
         query = (
             select(*COLUMNS)
             .where(_ALL_PARTS, after_id < _ID, run.c.state.in_(sorted(states)))
+            .order_by(_ID)
+            .limit(limit)
+            .with_hint(run, _OPEN_INDEX, "mysql")
+        )
+        async with reading(self._db) as conn:
+            return [run_of(row) for row in (await conn.execute(query)).mappings()]
+
+    async def open_runs_of_job(self, job_id: int, after_id: int, limit: int) -> list[Run]:
+        query = (
+            select(*COLUMNS)
+            .where(run.c.open_part == part_of(job_id), run.c.job_id == job_id, after_id < _ID)
             .order_by(_ID)
             .limit(limit)
             .with_hint(run, _OPEN_INDEX, "mysql")

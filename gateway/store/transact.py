@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from sqlalchemy import Table
 from sqlalchemy.dialects import mysql, sqlite
@@ -62,10 +62,6 @@ def upsert(db: Database, table: Table, *, update: tuple[str, ...]) -> Insert:
         )
     my = mysql.insert(table)
     return my.on_duplicate_key_update({name: my.inserted[name] for name in update})
-
-
-def first_column(rows: Any) -> list[int]:
-    return [row[0] for row in rows]
 
 
 def _translated(error: Exception) -> Exception:

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
-from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.core.clock import Clock
@@ -34,7 +33,7 @@ from gateway.core.ports import (
     Written,
 )
 from gateway.core.states import OPEN
-from gateway.store.engine import Database, is_gone, is_repeatable
+from gateway.store.engine import Database, is_conflict, is_gone, is_refused, is_repeatable
 from gateway.store.sqltext import in_list, insert_runs, quote_mysql, quote_sqlite, update_by_id
 
 log = structlog.get_logger(__name__)
@@ -48,6 +47,10 @@ _BACKOFF_S = (0.05, 0.2, 0.5, 1.0)
 
 class _GuardMissedError(Exception):
     """An optimistic statement matched fewer rows than it named."""
+
+
+class _RefusedError(Exception):
+    """The database will never take this."""
 
 
 @dataclass(slots=True)
@@ -165,15 +168,15 @@ class GroupWriter:
             if without:
                 await self._flush(without)
             return
-        except (DataError, IntegrityError, ValueError) as error:
+        except _RefusedError as error:
             if len(works) > 1:
                 # One bad row must not take its neighbours with it.
                 middle = len(works) // 2
                 await self._flush(works[:middle])
                 await self._flush(works[middle:])
                 return
-            log.error("write_refused", error=str(error.__cause__ or error)[:300])
-            result = StoreError(f"the database refuses this: {error.__cause__ or error}"[:500])
+            log.error("write_refused", error=str(error)[:300])
+            result = StoreError(f"the database refuses this: {error}"[:500])
         for _, on_written in works:
             try:
                 on_written(result)
@@ -181,7 +184,7 @@ class GroupWriter:
                 log.exception("after_write_failed")
 
     async def _commit(self, merged: _Merged) -> Written:
-        """Write until it is written. Only data errors and a lost lease get out."""
+        """Write until it is written. Only refused data and a lost lease get out."""
         careful = False
         unknown = False
         failures = 0
@@ -196,18 +199,19 @@ class GroupWriter:
             except _GuardMissedError:
                 careful = True
                 self._counters.add("writes_repeated_carefully")
-            except IntegrityError:
-                if careful:
-                    raise
-                careful = True
-            except (LeaseLost, DataError):
+            except LeaseLost:
                 raise
             except Exception as error:
+                if is_conflict(error) and not careful:
+                    careful = True
+                    continue
+                if is_conflict(error) or is_refused(error):
+                    raise _RefusedError(str(error)) from error
                 if is_repeatable(error):
                     repeats += 1
                     self._counters.add("transactions_repeated")
                     if repeats > _ATTEMPTS:
-                        failures += 1
+                        self.healthy = False
                         log.warning("transaction_keeps_failing", error=str(error)[:200])
                     await self._clock.sleep(random.uniform(0.005, 0.03) * repeats)  # noqa: S311 – jitter
                     continue
@@ -315,9 +319,8 @@ class _Transaction:
         winners: list[Move] = []
         for move in merged.moves:
             state, claim, finished = present.get(move.run_id, (0, 0, 0))
-            if move.job_id in stale and move.job_version:
-                lost.add(move.run_id)
-            elif state in move.sources and (move.claim is None or move.claim == claim):
+            is_stale = move.job_version and move.job_id in stale
+            if not is_stale and state in move.sources and (move.claim is None or move.claim == claim):
                 winners.append(move)
                 present[move.run_id] = (move.to, int(move.values.get("claim_token", claim) or 0), finished)
             elif not (applied_before and _is_applied(move, state, claim, finished)):
@@ -365,21 +368,34 @@ class _Transaction:
         }
         won: list[JobFire] = []
         rows: list[NewRun] = []
-        lost: set[int] = set()
+        missed: list[JobFire] = []
         for fire in fires:
-            found = present.get(fire.job_id)
-            if found == (fire.version, fire.expected, 1):
+            if present.get(fire.job_id) == (fire.version, fire.expected, 1):
                 won.append(fire)
                 rows.extend(fire.rows)
-            elif not (applied_before and found == (fire.version, fire.next_fire_at, 1)):
-                lost.add(fire.job_id)
+            else:
+                missed.append(fire)
+        lost = {fire.job_id for fire in missed}
+        if missed and applied_before:
+            lost -= await self._fired(missed)
         pairs = [(fire.job_id, (fire.next_fire_at,)) for fire in won]
         for sql, _ in update_by_id("job_next_fire", "job_id", pairs, ("next_fire_at",), "", self._quote):
             await self._execute(sql)
         return frozenset(lost), rows
 
+    async def _fired(self, fires: Sequence[JobFire]) -> set[int]:
+        """The jobs whose fire a commit of unknown outcome has done: only it has inserted these rows."""
+        owners = {row.id: fire.job_id for fire in fires for row in fire.rows}
+        if not owners:
+            return set()
+        return {owners[row[0]] for row in await self._rows(f"SELECT id FROM run WHERE id IN ({in_list(owners)})")}
+
     async def _stale_jobs(self, moves: Sequence[Move]) -> frozenset[int]:
-        versions = {move.job_id: move.job_version for move in moves if move.job_version}
+        """The jobs that are not at the version their moves were made for, or not at one version."""
+        versions: dict[int, int] = {}
+        for move in moves:
+            if move.job_version and versions.setdefault(move.job_id, move.job_version) != move.job_version:
+                versions[move.job_id] = -1
         if not versions:
             return frozenset()
         present = {
@@ -438,13 +454,18 @@ def _is_applied(move: Move, state: int, claim: int, finished: int) -> bool:
 
 
 def _by_shape(moves: Iterable[Move]) -> Iterable[tuple[frozenset[Any], tuple[str, ...], list[Move]]]:
-    """Group moves that set the same columns under the same guard; each group stays in the order of ids."""
+    """Group moves that set the same columns under the same guard; each group stays in the order of ids.
+
+    `moves` are in the order of ids; a run's second move is in a later group than its first.
+    """
     groups: dict[tuple[Any, ...], list[Move]] = {}
+    turn, previous = 0, 0
     for move in moves:
-        groups.setdefault((move.sources, tuple(move.values), move.to in OPEN, move.claim is None), []).append(
-            move
-        )
-    for (sources, names, is_open, _), group in groups.items():
+        turn = turn + 1 if move.run_id == previous else 0
+        previous = move.run_id
+        key = (turn, move.sources, tuple(move.values), move.to in OPEN, move.claim is None)
+        groups.setdefault(key, []).append(move)
+    for (_, sources, names, is_open, _), group in sorted(groups.items(), key=lambda item: item[0][0]):
         yield sources, ("state", *names) if is_open else ("state", "open_part", *names), group
 
 

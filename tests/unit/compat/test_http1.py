@@ -3,136 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import ssl
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 
-from compat.http1 import Call, ConnectionPool, Origin, Outcome, request_bytes
+from compat.http1 import Call, Origin, Outcome, request_bytes
 from tests.conftest import require_tool
-
-OK = b'HTTP/1.1 200 OK\r\ncontent-length: 12\r\nconnection: keep-alive\r\n\r\n{"code":200}'
-BODY = b'{"code":200}'
-LIMIT_S = 20  # no test waits that long unless it fails
-
-Script = Callable[["Server", asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
-
-class Server:
-    """Plays one script per connection, in order; the last one for all further connections."""
-
-    def __init__(self, *scripts: Script) -> None:
-        self.requests: asyncio.Queue[bytes] = asyncio.Queue()
-        self.connections = 0
-        self.closed_by_client = asyncio.Event()
-        self.origin = Origin("http", "127.0.0.1", 0)
-        self._scripts = scripts
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    async def start(self, tls: ssl.SSLContext | None = None) -> None:
-        self._server = await asyncio.start_server(self._play, "127.0.0.1", 0, ssl=tls)
-        port = self._server.sockets[0].getsockname()[1]
-        self.origin = Origin("https" if tls else "http", "127.0.0.1", port)
-
-    async def _play(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._tasks.add(asyncio.current_task())
-        script = self._scripts[min(self.connections, len(self._scripts) - 1)]
-        self.connections += 1
-        try:
-            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-                await script(self, reader, writer)
-        finally:
-            writer.transport.abort()
-
-    async def read_request(self, reader: asyncio.StreamReader) -> bytes:
-        try:
-            head = await reader.readuntil(b"\r\n\r\n")
-        except asyncio.IncompleteReadError:
-            self.closed_by_client.set()
-            raise
-        length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-        body = await reader.readexactly(length)
-        self.requests.put_nowait(body)
-        return body
-
-    async def stop(self) -> None:
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-
-def answering(*pieces: bytes, then_close: bool = False, reset: bool = False) -> Script:
-    """Answer each request with these pieces, as segments of their own."""
-
-    async def script(server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while True:
-            await server.read_request(reader)
-            for piece in pieces:
-                writer.write(piece)
-                await writer.drain()
-                await asyncio.sleep(0.001)
-            if reset:
-                writer.get_extra_info("socket").setsockopt(
-                    socket.SOL_SOCKET, socket.SO_LINGER, b"\1" + b"\0" * 7
-                )
-            if then_close or reset:
-                return
-
-    return script
-
-
-class Time:
-    """The pool's clock, moved by hand; its sweeps go on in real time."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class Results:
-    def __init__(self) -> None:
-        self._queue: asyncio.Queue[tuple[Call, Outcome, int, bytes]] = asyncio.Queue()
-
-    def __call__(self, call: Call, outcome: Outcome, status: int, body: bytes) -> None:
-        self._queue.put_nowait((call, outcome, status, body))
-
-    async def next(self) -> tuple[Call, Outcome, int, bytes]:
-        return await asyncio.wait_for(self._queue.get(), LIMIT_S)
-
-    async def outcomes(self, count: int) -> list[Outcome]:
-        return [(await self.next())[1] for _ in range(count)]
-
-    def empty(self) -> bool:
-        return self._queue.empty()
-
-
-class Kit:
-    def __init__(self) -> None:
-        self.time = Time()
-        self.results = Results()
-        self.servers: list[Server] = []
-        self.pools: list[ConnectionPool] = []
-
-    async def server(self, *scripts: Script, tls: ssl.SSLContext | None = None) -> Server:
-        server = Server(*scripts)
-        await server.start(tls)
-        self.servers.append(server)
-        return server
-
-    def pool(self, **settings) -> ConnectionPool:
-        pool = ConnectionPool(monotonic=self.time, **settings)
-        self.pools.append(pool)
-        return pool
-
-    def call(self, origin: Origin, body: bytes = b"{}", send_before: float = 1e9) -> Call:
-        return Call(request_bytes(origin, "/run", {}, body), send_before, self.results, body)
+from tests.kit.scripted_http import (
+    BODY,
+    LIMIT_S,
+    OK,
+    Kit,
+    answering,
+    closing_after_reading,
+    closing_at_once,
+    holding,
+    silent,
+    until,
+)
 
 
 @pytest.fixture
@@ -145,39 +36,6 @@ async def kit() -> AsyncIterator[Kit]:
         assert pool.stats().connections == pool.stats().in_flight == pool.stats().waiting == 0
     for server in kit.servers:
         await server.stop()
-
-
-async def silent(server: Server, reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
-    while True:
-        await server.read_request(reader)
-
-
-async def closing_at_once(
-    _server: Server, _reader: asyncio.StreamReader, _writer: asyncio.StreamWriter
-) -> None:
-    pass
-
-
-async def closing_after_reading(
-    server: Server, reader: asyncio.StreamReader, _: asyncio.StreamWriter
-) -> None:
-    await server.read_request(reader)
-
-
-def holding(gate: asyncio.Event) -> Script:
-    async def script(server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while True:
-            await server.read_request(reader)
-            await gate.wait()
-            writer.write(OK)
-
-    return script
-
-
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(LIMIT_S):
-        while not true():
-            await asyncio.sleep(0.005)
 
 
 @pytest.mark.parametrize(
@@ -427,6 +285,18 @@ async def test_bytes_nobody_asked_for_end_the_connection(kit):
     assert (await kit.results.next())[2] == 200
 
 
+async def test_a_long_answer(kit):
+    body = bytes(range(256)) * 4000
+    server = await kit.server(
+        answering(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+    )
+    pool = kit.pool(max_answer_bytes=len(body))
+    for _ in range(2):
+        pool.send(server.origin, kit.call(server.origin))
+        assert (await kit.results.next())[1:] == (Outcome.ANSWERED, 200, body)
+    assert server.connections == 1
+
+
 async def test_a_long_request(kit):
     server = await kit.server(answering(OK))
     pool = kit.pool()
@@ -508,7 +378,20 @@ async def test_close_does_not_wait_for_ever(kit):
     assert await kit.results.outcomes(1) == [Outcome.NO_ANSWER]
 
 
-async def test_close_during_a_connect(kit):
+@pytest.mark.parametrize("rounds", range(12))
+async def test_close_in_every_moment_of_a_connect(kit, rounds):
+    server = await kit.server(answering(OK))
+    pools = [kit.pool() for _ in range(20)]
+    for pool in pools:
+        pool.send(server.origin, kit.call(server.origin))
+    for _ in range(rounds):
+        await asyncio.sleep(0)
+    for pool in pools:
+        await asyncio.wait_for(pool.close(), LIMIT_S)
+    await kit.results.outcomes(len(pools))
+
+
+async def test_close_before_a_connect(kit):
     server = await kit.server(answering(OK))
     pool = kit.pool()
     pool.send(server.origin, kit.call(server.origin))

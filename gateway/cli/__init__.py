@@ -1,0 +1,16 @@
+"""The command line. It mirrors the API one to one; `cli` is the group that every command hangs on."""
+
+from __future__ import annotations
+
+from gateway.cli.apps import apps
+from gateway.cli.cron import cron
+from gateway.cli.health import health
+from gateway.cli.jobs import jobs
+from gateway.cli.root import cli, main
+from gateway.cli.runs import runs
+from gateway.cli.tokens import tokens
+
+for command in (apps, jobs, runs, tokens, cron, health):
+    cli.add_command(command)
+
+__all__ = ["cli", "main"]

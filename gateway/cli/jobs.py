@@ -1,0 +1,267 @@
+"""Commands: jobs."""
+
+from __future__ import annotations
+
+import functools
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import IO, Any, TypeVar
+
+import click
+
+from gateway.cli import show
+from gateway.cli.client import Client, calls_api
+from gateway.cli.root import FAILED, WRONG_INPUT, Failure
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_COLUMNS = ("id", "app", "name", "enabled", "schedule", "next_fire", "version")
+_POLL_S = 0.5
+_OPEN = {"planned", "queued", "dispatching", "running", "stopping"}
+
+
+@click.group()
+def jobs() -> None:
+    """What to run, when, and under which policies."""
+
+
+@jobs.command("list")
+@click.option("--app", help="The appname.")
+@click.option("--name", help="A part of the name, in any case.")
+@click.option("--enabled/--disabled", default=None, help="Only those.")
+@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="Most to list.")
+@calls_api
+def list_jobs(client: Client, app: str | None, name: str | None, limit: int, *, enabled: bool | None) -> None:
+    """List jobs."""
+    flag = None if enabled is None else str(enabled).lower()
+    found = list(client.items("/api/v1/jobs", query={"app": app, "name": name, "enabled": flag}, limit=limit))
+    if client.as_json:
+        show.as_json(found)
+    else:
+        show.table([{**job, "schedule": _schedule_text(job["schedule"])} for job in found], _COLUMNS)
+
+
+@jobs.command("show")
+@click.argument("job_id", type=int)
+@calls_api
+def show_job(client: Client, job_id: int) -> None:
+    """Show a job."""
+    _show(client, client.call("GET", _path(job_id)))
+
+
+def job_fields(command: F) -> F:
+    """Give a command the options of a job's fields, and the body they make as its `body`."""
+
+    @click.option("--name", help="What people read.")
+    @click.option("--description")
+    @click.option("--cron", help="5 fields are Unix cron, 6 or 7 Quartz.")
+    @click.option("--every", help="A fixed rate: seconds, or text such as 90s.")
+    @click.option("--on-demand", is_flag=True, help="No schedule: it runs when it is triggered.")
+    @click.option("--timezone", help="IANA name, for --cron.")
+    @click.option("--misfire", help="skip or fire_once: what becomes of a slot found too late.")
+    @click.option("--misfire-after", help="How late is too late.")
+    @click.option("--handler", help="The handler of a BEAN task.")
+    @click.option("--params", help="Handed to the handler.")
+    @click.option("--glue-type", help="BEAN, GLUE_SHELL, …")
+    @click.option(
+        "--glue-source", type=click.File(encoding="utf-8"), help="File with the source of a GLUE task."
+    )
+    @click.option("--route", help="ROUND, FAILOVER, SHARDING_BROADCAST, …")
+    @click.option("--block-strategy", help="SERIAL_EXECUTION, DISCARD_LATER or COVER_EARLY.")
+    @click.option("--timeout", help="Seconds, or text such as 5m; 0 for none.")
+    @click.option("--attempts", type=int, help="All attempts, the first one included.")
+    @click.option("--guarantee", help="at_most_once or at_least_once.")
+    @click.option("--priority", type=int, help="A larger number goes first.")
+    @click.option(
+        "--file",
+        "file",
+        type=click.File(encoding="utf-8"),
+        help="A JSON object (- for standard input); options go over it.",
+    )
+    @functools.wraps(command)
+    def with_body(*args: Any, **options: Any) -> Any:
+        body = _json_of(options["file"]) if options["file"] is not None else {}
+        if not isinstance(body, dict):
+            raise Failure("--file: a JSON object with the fields of a job is needed", WRONG_INPUT)
+        _lay_over(body, options)
+        rest = {name: value for name, value in options.items() if name not in _FIELD_OPTIONS}
+        return command(*args, body=body, **rest)
+
+    return with_body  # type: ignore[return-value]
+
+
+_PLAIN = {
+    **{name: name for name in ("name", "description", "route", "block_strategy", "guarantee", "priority")},
+    "timeout": "timeout_s",
+    "misfire_after": "misfire_after_s",
+}
+_TASK = {"handler": "handler", "params": "params", "glue_type": "glue_type"}
+_FIELD_OPTIONS = {
+    *_PLAIN,
+    *_TASK,
+    *("cron", "every", "on_demand", "timezone", "misfire", "glue_source", "attempts", "file"),
+}
+
+
+def _lay_over(body: dict[str, Any], options: Mapping[str, Any]) -> None:
+    body.update({field: options[name] for name, field in _PLAIN.items() if options[name] is not None})
+    task = {field: options[name] for name, field in _TASK.items() if options[name] is not None}
+    if options["glue_source"] is not None:
+        task["glue_source"] = options["glue_source"].read()
+    kinds = [name for name in ("cron", "every", "on_demand") if options[name]]
+    if len(kinds) > 1:
+        raise Failure(f"--{kinds[1].replace('_', '-')}: a job has one schedule here; use --file", WRONG_INPUT)
+    schedule: dict[str, Any] = {}
+    if kinds:
+        kind = {"cron": "cron", "every": "fixed_rate", "on_demand": "api"}[kinds[0]]
+        schedule = {"kind": kind, "expression": None if kind == "api" else options[kinds[0]]}
+    schedule |= {name: options[name] for name in ("timezone", "misfire") if options[name] is not None}
+    for name, part in (("task", task), ("schedule", schedule)):
+        if part:
+            body[name] = {**(body.get(name) or {}), **part}
+    if options["attempts"] is not None:
+        body["retry"] = {"max_attempts": options["attempts"]}
+
+
+@jobs.command()
+@click.option("--app", help="The appname.")
+@click.option("--disabled", is_flag=True, help="Create it without slots.")
+@job_fields
+@calls_api
+def create(client: Client, body: dict[str, Any], app: str | None, *, disabled: bool) -> None:
+    """Create a job."""
+    if app is not None:
+        body["app"] = app
+    if disabled:
+        body["enabled"] = False
+    _show(client, client.call("POST", "/api/v1/jobs", body))
+
+
+@jobs.command()
+@click.argument("job_id", type=int)
+@job_fields
+@calls_api
+def update(client: Client, job_id: int, body: dict[str, Any]) -> None:
+    """Change a job; what is left out stays."""
+    _show(client, client.call("PATCH", _path(job_id), body))
+
+
+@jobs.command()
+@click.argument("file", type=click.File(encoding="utf-8"))
+@calls_api
+def batch(client: Client, file: IO[str]) -> None:
+    """Create up to 10,000 jobs, all or none, from a JSON list or one JSON object a line (- for standard input)."""
+    found = _json_of(file, lines=True)
+    body = found if isinstance(found, dict) and "jobs" in found else {"jobs": found}
+    answer = client.call("POST", "/api/v1/jobs/batch", body)
+    show.as_json(answer) if client.as_json else click.echo("\n".join(map(str, answer["ids"])))
+
+
+@jobs.command()
+@click.argument("job_id", type=int)
+@calls_api
+def delete(client: Client, job_id: int) -> None:
+    """Delete a job; its runs stay."""
+    client.call("DELETE", _path(job_id))
+
+
+@jobs.command()
+@click.argument("job_id", type=int)
+@calls_api
+def enable(client: Client, job_id: int) -> None:
+    """Let a job's slots begin."""
+    _show(client, client.call("POST", f"{_path(job_id)}/enable"))
+
+
+@jobs.command()
+@click.argument("job_id", type=int)
+@calls_api
+def disable(client: Client, job_id: int) -> None:
+    """Let a job have no more slots; it can still be triggered."""
+    _show(client, client.call("POST", f"{_path(job_id)}/disable"))
+
+
+@jobs.command()
+@click.argument("job_id", type=int)
+@click.option("--params", help="Instead of the job's own.")
+@click.option("--address", "addresses", multiple=True, help="Instead of the app's executors (repeat it).")
+@click.option("--task-id", help="A name of your own: submitted twice, it runs once.")
+@click.option("--wait", is_flag=True, help="Until it has ended; the exit code is 0 if it succeeded.")
+@calls_api
+def trigger(
+    client: Client,
+    job_id: int,
+    params: str | None,
+    addresses: tuple[str, ...],
+    task_id: str | None,
+    *,
+    wait: bool,
+) -> int:
+    """Run a job now."""
+    given = {"params": params, "addresses": list(addresses) or None, "task_id": task_id}
+    body = {name: value for name, value in given.items() if value is not None}
+    answer = client.call("POST", f"{_path(job_id)}/trigger", body)
+    if not wait:
+        show.as_json(answer) if client.as_json else click.echo(answer["run_id"])
+        return 0
+    run = _ended(client, answer["run_id"])
+    show.as_json(run) if client.as_json else show.record(run)
+    return 0 if run["state"] == "succeeded" else FAILED
+
+
+@jobs.command()
+@click.argument("job_id", type=int)
+@click.option("--count", type=click.IntRange(1, 1000), default=5, show_default=True)
+@calls_api
+def preview(client: Client, job_id: int, count: int) -> None:
+    """When a job is due next."""
+    answer = client.call("GET", f"{_path(job_id)}/preview", query={"count": count})
+    if client.as_json:
+        show.as_json(answer)
+    else:
+        click.echo("\n".join(fire["time"] for fire in answer["next"]) or "never")
+
+
+def _ended(client: Client, run_id: int) -> Any:
+    """The run, or its last attempt, when it has ended."""
+    while True:
+        run = client.call("GET", f"/api/v1/runs/{run_id}")
+        if run["state"] == "retrying":
+            tries = client.items(
+                "/api/v1/runs", query={"root_id": run["root_id"], "job_id": run["job_id"]}, limit=1
+            )
+            run_id = max((one["id"] for one in tries), default=run_id)
+        elif run["state"] not in _OPEN:
+            return run
+        time.sleep(_POLL_S)
+
+
+def _json_of(file: IO[str], *, lines: bool = False) -> Any:
+    text = file.read()
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        whole = error
+    if lines:
+        try:
+            return [json.loads(line) for line in text.splitlines() if line.strip()]
+        except ValueError:
+            pass
+    raise Failure(f"{file.name}: this is not JSON: {whole}", WRONG_INPUT)
+
+
+def _schedule_text(schedule: Any) -> str:
+    if isinstance(schedule, list):
+        return " | ".join(map(_schedule_text, schedule))
+    if schedule["kind"] == "cron":
+        return f"{schedule['expression']} ({schedule['timezone']})"
+    return f"every {schedule['expression']}" if schedule["kind"] == "fixed_rate" else str(schedule["kind"])
+
+
+def _path(job_id: int) -> str:
+    return f"/api/v1/jobs/{job_id}"
+
+
+def _show(client: Client, job: Any) -> None:
+    show.as_json(job) if client.as_json else show.record(job)

@@ -1,0 +1,96 @@
+"""Commands: runs."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from gateway.cli import show
+from gateway.cli.client import Client, calls_api
+
+_COLUMNS = (
+    "id",
+    "job_id",
+    "app",
+    "state",
+    "trigger",
+    "attempt",
+    "due",
+    "lateness_ms",
+    "result_code",
+    "address",
+    "reason",
+)
+_POLL_S = 1.0
+
+
+@click.group()
+def runs() -> None:
+    """Decided executions, newest first."""
+
+
+@runs.command("list")
+@click.option("--job", "job_id", type=int, help="Of this job.")
+@click.option("--app", help="Of this appname.")
+@click.option("--state", help="One or more states or statuses, by comma.")
+@click.option("--from", "from_", help="Due at or after: ISO 8601 with an offset.")
+@click.option("--to", help="Due before.")
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="Most to list.")
+@calls_api
+def list_runs(
+    client: Client,
+    job_id: int | None,
+    app: str | None,
+    state: str | None,
+    from_: str | None,
+    to: str | None,
+    limit: int,
+) -> None:
+    """List runs."""
+    query = {"job_id": job_id, "app": app, "state": state, "from": from_, "to": to}
+    found = list(client.items("/api/v1/runs", query=query, limit=limit))
+    show.as_json(found) if client.as_json else show.table(found, _COLUMNS)
+
+
+@runs.command("show")
+@click.argument("run_id", type=int)
+@calls_api
+def show_run(client: Client, run_id: int) -> None:
+    """Show a run."""
+    run = client.call("GET", _path(run_id))
+    show.as_json(run) if client.as_json else show.record(run)
+
+
+@runs.command()
+@click.argument("run_id", type=int)
+@calls_api
+def stop(client: Client, run_id: int) -> None:
+    """Stop a run; runs of the same job on that executor go with it."""
+    answer = client.call("POST", f"{_path(run_id)}/stop", {})
+    show.as_json(answer) if client.as_json else show.record(answer)
+
+
+@runs.command()
+@click.argument("run_id", type=int)
+@click.option("--from-line", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--follow", "-f", is_flag=True, help="Until the run has ended.")
+@calls_api
+def log(client: Client, run_id: int, from_line: int, *, follow: bool) -> None:
+    """Print the log of a run, as its executor keeps it."""
+    while True:
+        page = client.call("GET", f"{_path(run_id)}/log", query={"from_line": from_line})
+        if client.as_json:
+            show.as_json(page)
+        elif page["content"]:
+            click.echo(page["content"], nl=not page["content"].endswith("\n"))
+        moved = page["to_line"] >= from_line
+        from_line = max(from_line, page["to_line"] + 1)
+        if page["end"] or not (moved or follow):
+            return
+        if not moved:
+            time.sleep(_POLL_S)
+
+
+def _path(run_id: int) -> str:
+    return f"/api/v1/runs/{run_id}"

@@ -1,0 +1,487 @@
+"""Apps, jobs, runs, tokens and ids: the same on every database."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import insert
+
+from gateway.core.errors import Conflict, InvalidValue, NotFound, StoreError
+from gateway.core.model import (
+    DEFAULT_NAMESPACE,
+    FIRST_LONG_ID,
+    AddressMode,
+    App,
+    Executor,
+    Job,
+    JobFilter,
+    RunFilter,
+    Task,
+)
+from gateway.core.parts import part_of
+from gateway.core.states import OPEN, RunState
+from gateway.store import ids
+from gateway.store.apps import AppStore
+from gateway.store.jobs import JobStore
+from gateway.store.runs import RunStore
+from gateway.store.tables import app as app_table
+from gateway.store.tables import executor, job, job_next_fire, job_version, run
+from gateway.store.tokens import TokenStore
+
+EVERY_10_S = {"kind": "fixed_rate", "expression": 10}
+NIGHTLY = {"kind": "cron", "expression": "0 0 3 * * ?", "timezone": "Asia/Shanghai"}
+
+
+@pytest.fixture
+def apps(db, clock):
+    return AppStore(db, clock, ids.app_ids(db, clock))
+
+
+@pytest.fixture
+def jobs(db, clock):
+    return JobStore(db, clock, ids.job_ids(db, clock), ids.run_ids(db, clock))
+
+
+@pytest.fixture
+def runs(db):
+    return RunStore(db, examined=20)
+
+
+@pytest.fixture
+async def app(apps):
+    return await apps.create(an_app("billing"))
+
+
+def an_app(appname, addresses=()):
+    mode = AddressMode.MANUAL if addresses else AddressMode.AUTO
+    return App(0, DEFAULT_NAMESPACE, appname, "Billing", mode, tuple(addresses), 0, 0)
+
+
+def a_job(app, schedule=None, **fields):
+    values = {"name": "close the day", "enabled": True, "task": Task("closeDay", "x=1"), **fields}
+    return Job(0, DEFAULT_NAMESPACE, app.id, 0, 0, schedule=schedule or EVERY_10_S, **values)
+
+
+async def add_runs(db, *rows):
+    async with db.write() as conn:
+        for row in rows:
+            values = {"job_id": 1, "app_id": 1, "slot_key": -row["id"], "root_id": row["id"], **row}
+            values.setdefault("open_part", values.get("part", 0) if values["state"] in OPEN else None)
+            await conn.execute(insert(run).values(values))
+
+
+# ---------------------------------------------------------------- ids
+
+
+async def test_ids_ascend_over_blocks_and_are_unique_over_processes(db, clock):
+    one, other = (ids.Sequence(db, clock, "run", FIRST_LONG_ID, 3) for _ in range(2))
+    taken = [*await one.draw(2), *await other.draw(4), *await one.draw(5)]
+    assert min(taken) == FIRST_LONG_ID
+    assert len(set(taken)) == 11
+
+
+async def test_two_processes_that_begin_a_sequence_at_once(db, clock):
+    sequences = [ids.Sequence(db, clock, "job", 1, 1) for _ in range(6)]
+    taken = await asyncio.gather(*(sequence.draw(2) for sequence in sequences))
+    assert sorted(one for some in taken for one in some) == list(range(1, 13))
+
+
+async def test_a_reserve_that_is_used_up_says_so(db, clock):
+    sequence = ids.Sequence(db, clock, "run", 1, 2)
+    await sequence.refill()
+    assert list(sequence.take(1)) == [1]
+    with pytest.raises(StoreError, match="used up"):
+        sequence.take(2)
+    await sequence.refill()
+    assert list(sequence.take(2)) == [2, 3]
+
+
+# ---------------------------------------------------------------- apps
+
+
+async def test_an_app_comes_back_as_it_was_stored(apps):
+    made = await apps.create(an_app("billing", ["http://10.0.0.1:9999/", "http://10.0.0.2:9999/"]))
+    assert await apps.get("billing") == made
+    assert await apps.all_apps() == [made]
+    assert await apps.names([made.id, 99]) == {made.id: "billing"}
+
+
+async def test_an_appname_is_taken_once(apps, app):
+    with pytest.raises(Conflict, match="'billing' already"):
+        await apps.create(an_app("billing"))
+
+
+async def test_an_app_changes_but_for_its_name(apps, app, clock):
+    clock.ms += 1000
+    changed = await apps.update(replace(app, title="New", addresses=("http://h/",)))
+    assert await apps.get("billing") == changed
+    assert changed.updated_ms == app.updated_ms + 1000
+    with pytest.raises(NotFound):
+        await apps.update(replace(app, id=77))
+
+
+async def test_apps_in_pages(apps):
+    for name in ("aaaa", "bbbb", "cccc"):
+        await apps.create(an_app(name))
+    first = await apps.page(cursor=None, limit=2)
+    second = await apps.page(cursor=first.next_cursor, limit=2)
+    assert [one.appname for one in (*first.items, *second.items)] == ["aaaa", "bbbb", "cccc"]
+    assert second.next_cursor is None
+    with pytest.raises(InvalidValue, match="cursor"):
+        await apps.page(cursor="j1", limit=2)
+
+
+async def test_an_app_with_jobs_stays(apps, jobs, app, rows):
+    (made,) = await jobs.create([a_job(app)])
+    with pytest.raises(Conflict, match="still has 1 jobs"):
+        await apps.delete(app.id)
+    await jobs.delete(made.id)
+    await apps.save_executors([Executor(app.id, "http://h:1/", "rest", "", 1, 1)], [])
+    await apps.delete(app.id)
+    assert await rows(app_table) == await rows(executor) == []
+    with pytest.raises(NotFound):
+        await apps.delete(app.id)
+
+
+async def test_a_job_is_not_created_under_an_app_that_goes(apps, jobs, app):
+    await apps.delete(app.id)
+    with pytest.raises(Conflict, match="was deleted"):
+        await jobs.create([a_job(app)])
+
+
+async def test_executors_are_saved_over_and_removed(apps, app):
+    first = [Executor(app.id, f"http://h{n}:1/", "rest", "java", 1, 1) for n in range(3)]
+    await apps.save_executors(first, [])
+    later = replace(first[0], last_beat_ms=9, dialect="rest35")
+    await apps.save_executors([later], [(app.id, "http://h1:1/")])
+    assert await apps.all_executors() == [later, first[2]]
+
+
+# ---------------------------------------------------------------- jobs
+
+
+async def test_a_job_comes_back_as_it_was_stored(jobs, app):
+    (made,) = await jobs.create([a_job(app, (NIGHTLY, EVERY_10_S), description="每天", max_attempts=3)])
+    assert await jobs.get(made.id) == made
+    assert made.part == part_of(made.id)
+    assert made.version == 1
+
+
+async def test_the_first_fire_is_after_now(jobs, app, clock):
+    (made,) = await jobs.create([a_job(app)])
+    assert made.next_fire_at == clock.ms + 10_000
+    assert [one.job_id for one in await jobs.due(clock.ms + 10_001, 9)] == [made.id]
+    assert await jobs.due(clock.ms + 10_000, 9) == []
+
+
+async def test_due_jobs_come_earliest_first_over_all_parts(jobs, app, clock):
+    made = await jobs.create([a_job(app, {"kind": "fixed_rate", "expression": 20 - n}) for n in range(12)])
+    found = await jobs.due(clock.ms + 60_000, 10)
+    assert [one.job_id for one in found] == [one.id for one in reversed(made)][:10]
+
+
+async def test_a_batch_is_stored_as_a_whole_or_not_at_all(jobs, app, rows):
+    bad = a_job(app, {"kind": "cron", "expression": "0 0 0 30 2 ?"})
+    with pytest.raises(InvalidValue, match=r"schedule\.expression"):
+        await jobs.create([a_job(app), bad])
+    assert await rows(job) == await rows(job_next_fire) == await rows(job_version) == []
+    made = await jobs.create([a_job(app, name=f"n{n}") for n in range(1201)])
+    assert len(await rows(job)) == len(await rows(job_next_fire)) == len(await rows(job_version)) == 1201
+    assert len({one.id for one in made}) == 1201
+
+
+async def test_a_disabled_job_has_no_next_fire(jobs, app, clock):
+    (made,) = await jobs.create([a_job(app, enabled=False)])
+    assert made.next_fire_at is None
+    on = await jobs.set_enabled(made.id, enabled=True)
+    assert (on.version, on.next_fire_at) == (2, clock.ms + 10_000)
+    assert await jobs.set_enabled(made.id, enabled=True) == on
+    off = await jobs.set_enabled(made.id, enabled=False)
+    assert (off.version, off.next_fire_at) == (3, None)
+    assert await jobs.due(clock.ms + 10**9, 9) == []
+    with pytest.raises(NotFound):
+        await jobs.set_enabled(99, enabled=True)
+
+
+async def test_a_schedule_that_has_ended_is_not_enabled(jobs, app, clock):
+    (made,) = await jobs.create(
+        [a_job(app, {"kind": "cron", "expression": "0 0 0 1 1 ? 2027"}, enabled=False)]
+    )
+    clock.ms += 400 * 86_400_000
+    with pytest.raises(InvalidValue, match="fires again"):
+        await jobs.set_enabled(made.id, enabled=True)
+    assert (await jobs.get(made.id)).enabled is False
+
+
+async def test_every_change_makes_a_version(jobs, app, rows):
+    (made,) = await jobs.create([a_job(app)])
+    changed = await jobs.update(replace(made, task=Task("other")))
+    assert changed.version == 2
+    assert await jobs.get(made.id) == changed
+    assert await jobs.update(changed) == changed
+    history = await rows(job_version)
+    assert sorted(row["version"] for row in history) == [1, 2]
+    (fire,) = await rows(job_next_fire)
+    assert fire["version"] == 2
+
+
+async def test_a_change_made_from_an_old_version_is_refused(jobs, app):
+    (made,) = await jobs.create([a_job(app)])
+    await jobs.update(replace(made, name="first"))
+    with pytest.raises(Conflict, match="version 2, not 1"):
+        await jobs.update(replace(made, name="second"))
+    assert (await jobs.get(made.id)).name == "first"
+
+
+async def test_a_change_takes_back_what_was_planned_ahead(db, jobs, app, clock, rows):
+    (made,) = await jobs.create([a_job(app)])
+    mine = {"job_id": made.id, "part": made.part, "created_ms": 0}
+    base = FIRST_LONG_ID
+    await add_runs(
+        db,
+        {**mine, "id": base + 1, "state": RunState.PLANNED, "slot_key": 1, "due_ms": clock.ms},
+        {**mine, "id": base + 2, "state": RunState.PLANNED, "slot_key": 2, "due_ms": clock.ms + 1},
+        {**mine, "id": base + 3, "state": RunState.DISPATCHING, "slot_key": 3, "due_ms": clock.ms + 1},
+        {**mine, "id": base + 4, "state": RunState.QUEUED, "slot_key": 4, "due_ms": clock.ms + 1},
+        {
+            **mine,
+            "id": base + 5,
+            "job_id": 77,
+            "state": RunState.PLANNED,
+            "slot_key": 5,
+            "due_ms": clock.ms + 1,
+        },
+    )
+    changed = await jobs.update(replace(made, schedule={"kind": "fixed_rate", "expression": 60}))
+    assert changed.next_fire_at == clock.ms + 60_000
+    assert sorted(row["id"] - base for row in await rows(run)) == [1, 3, 4, 5]
+
+
+@pytest.mark.parametrize("how", ["edit", "disable", "delete"])
+async def test_slots_due_but_not_planned_keep_a_row_with_the_reason(db, jobs, app, clock, rows, how):
+    (made,) = await jobs.create([a_job(app)])
+    clock.ms += 35_000
+    await add_runs(
+        db,
+        {
+            "id": 5,
+            "job_id": made.id,
+            "slot_key": made.next_fire_at + 10_000,
+            "state": RunState.RUNNING,
+            "due_ms": 1,
+            "created_ms": 0,
+        },
+    )
+    if how == "edit":
+        await jobs.update(replace(made, schedule=NIGHTLY))
+    elif how == "disable":
+        await jobs.set_enabled(made.id, enabled=False)
+    else:
+        await jobs.delete(made.id)
+    (late,) = [row for row in await rows(run) if row["id"] != 5]
+    assert (late["state"], late["slot_count"]) == (RunState.SKIPPED, 2)
+    assert (late["slot_key"], late["last_slot_ms"]) == (made.next_fire_at, made.next_fire_at + 20_000)
+    assert late["open_part"] is None
+    assert "before this slot was planned" in late["reason"]
+
+
+async def test_a_change_of_something_else_leaves_due_slots_to_the_planner(jobs, app, clock, rows):
+    (made,) = await jobs.create([a_job(app)])
+    clock.ms += 35_000
+    changed = await jobs.update(replace(made, name="other"))
+    assert changed.next_fire_at == made.next_fire_at
+    assert await rows(run) == []
+
+
+async def test_a_fixed_rate_keeps_its_phase_over_edits_of_other_fields(jobs, app, clock):
+    (made,) = await jobs.create([a_job(app)])
+    clock.ms += 3_000
+    changed = await jobs.update(replace(made, name="other"))
+    assert changed.next_fire_at == made.next_fire_at
+
+
+async def test_a_deleted_job_leaves_its_history(db, jobs, app, clock, rows):
+    (made,) = await jobs.create([a_job(app)])
+    row = {"id": 5, "job_id": made.id, "state": RunState.SUCCEEDED, "due_ms": 1, "created_ms": 0}
+    await add_runs(db, row)
+    await jobs.delete(made.id)
+    assert [one["id"] for one in await rows(run)] == [5]
+    assert await rows(job) == await rows(job_next_fire) == []
+    for missing in (jobs.get(made.id), jobs.delete(made.id)):
+        with pytest.raises(NotFound):
+            await missing
+
+
+async def test_jobs_in_pages_and_filtered(apps, jobs, app):
+    other = await apps.create(an_app("other"))
+    names = ("Day 100%", "day_2", "NIGHT")
+    made = await jobs.create([a_job(app, name=name, enabled=name != "day_2") for name in names])
+    await jobs.create([a_job(other)])
+    page = await jobs.page(JobFilter(app_id=app.id), cursor=None, limit=2)
+    rest = await jobs.page(JobFilter(app_id=app.id), cursor=page.next_cursor, limit=2)
+    assert [one.id for one in (*page.items, *rest.items)] == [one.id for one in made]
+    assert rest.next_cursor is None
+    for wanted, found in (
+        (JobFilter(name="DAY"), ["Day 100%", "day_2"]),
+        (JobFilter(name="0%"), ["Day 100%"]),
+        (JobFilter(name="y_"), ["day_2"]),
+        (JobFilter(app_id=app.id, enabled=False), ["day_2"]),
+    ):
+        assert [
+            one.name for one in (await jobs.page(wanted, cursor=None, limit=9)).items if one.app_id == app.id
+        ] == found
+
+
+async def test_changes_at_the_same_time_are_not_lost(jobs, app):
+    (made,) = await jobs.create([a_job(app)])
+    await asyncio.gather(*(jobs.set_enabled(made.id, enabled=n % 2 == 0) for n in range(8)))
+    found = await jobs.get(made.id)
+    assert (found.next_fire_at is not None) == found.enabled
+
+
+# ---------------------------------------------------------------- runs
+
+
+async def all_pages(runs, wanted, limit=3):
+    found, cursor, pages = [], None, 0
+    while True:
+        page = await runs.page(wanted, cursor=cursor, limit=limit)
+        found += [one.id for one in page.items]
+        pages += 1
+        cursor = page.next_cursor
+        if cursor is None:
+            return found, pages
+
+
+@pytest.fixture
+async def history(db):
+    """60 runs in two stretches of ids: odd ones of job 1, even ones of job 2, every tenth failed, two open."""
+    rows = []
+    for n in range(60):
+        run_id = n + 1 if n < 30 else FIRST_LONG_ID + n
+        state = RunState.FAILED if n % 10 == 0 else RunState.RUNNING if n in (7, 41) else RunState.SUCCEEDED
+        rows.append(
+            {
+                "id": run_id,
+                "job_id": 1 + n % 2,
+                "app_id": 1 + n % 2,
+                "part": n % 128,
+                "state": state,
+                "due_ms": 1000 * n,
+                "created_ms": 0,
+                "slot_key": 1000 * n + 1,
+            }
+        )
+    await add_runs(db, *rows)
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("wanted", "chosen"),
+    [
+        (RunFilter(), lambda row: True),
+        (RunFilter(job_id=2), lambda row: row["job_id"] == 2),
+        (RunFilter(app_id=1), lambda row: row["app_id"] == 1),
+        (RunFilter(states=frozenset({RunState.FAILED})), lambda row: row["state"] == RunState.FAILED),
+        (RunFilter(states=OPEN), lambda row: row["state"] in OPEN),
+        (RunFilter(states=OPEN, job_id=1), lambda row: False),
+        (
+            RunFilter(job_id=1, states=frozenset({RunState.FAILED}), from_ms=20_000, to_ms=50_000),
+            lambda row: row["state"] == RunState.FAILED and 20_000 <= row["due_ms"] < 50_000,
+        ),
+        (RunFilter(root_id=3), lambda row: row["id"] == 3),
+        (RunFilter(job_id=99), lambda row: False),
+    ],
+)
+async def test_runs_newest_first_each_once(runs, history, wanted, chosen):
+    found, _ = await all_pages(runs, wanted)
+    assert found == sorted((row["id"] for row in history if chosen(row)), reverse=True)
+
+
+async def test_a_page_examines_a_bounded_number_of_rows(runs, history):
+    page = await runs.page(RunFilter(root_id=1), cursor=None, limit=3)
+    assert page.items == ()
+    assert page.next_cursor is not None
+    _, pages = await all_pages(runs, RunFilter(root_id=1))
+    assert pages == 4  # two windows of 20 in each stretch of 30
+
+
+async def test_a_cursor_that_is_none(runs):
+    for cursor in ("", "x", "r", "rzz", "j1", "r-1", "r" + "f" * 16):
+        with pytest.raises(InvalidValue, match="next_cursor"):
+            await runs.page(RunFilter(), cursor=cursor, limit=3)
+    assert (await runs.page(RunFilter(), cursor="r0", limit=3)).items == ()
+
+
+async def test_open_runs_of_one_job(db, runs):
+    row = {"job_id": 4, "part": part_of(4), "due_ms": 50, "created_ms": 1, "state": RunState.RUNNING}
+    await add_runs(
+        db,
+        *({**row, "id": n} for n in (1, 2, 3)),
+        {**row, "id": 4, "job_id": 5},
+        {**row, "id": 5, "state": RunState.FAILED},
+    )
+    assert [one.id for one in await runs.open_runs_of_job(4, 0, 2)] == [1, 2]
+    assert [one.id for one in await runs.open_runs_of_job(4, 2, 2)] == [3]
+
+
+async def test_runs_for_the_flow(db, runs):
+    key = {"job_id": 4, "slot_key": 50, "due_ms": 50, "created_ms": 1, "root_id": 1}
+    await add_runs(
+        db,
+        {**key, "id": 1, "shard": -1, "state": RunState.RUNNING, "addresses": "http://a/\nhttp://b/"},
+        {**key, "id": 2, "shard": 0, "state": RunState.RETRYING, "outcome": RunState.FAILED},
+        {**key, "id": 3, "shard": 0, "attempt": 2, "state": RunState.DISPATCHING},
+        {**key, "id": 4, "shard": 1, "state": RunState.QUEUED, "params": "p"},
+        {**key, "id": 9, "slot_key": 60, "state": RunState.QUEUED},
+    )
+    assert [one.id for one in await runs.family(4, 50)] == [1, 2, 3, 4]
+    assert [one.id for one in await runs.open_runs(0, 2, OPEN)] == [1, 3]
+    assert [one.id for one in await runs.open_runs(3, 9, {RunState.QUEUED})] == [4, 9]
+    found = await runs.get_many([2, 1, 77])
+    assert sorted(found) == [1, 2]
+    assert found[1].addresses == ("http://a/", "http://b/")
+    assert (found[2].outcome, found[1].outcome) == (RunState.FAILED, None)
+    with pytest.raises(NotFound):
+        await runs.get(77)
+
+
+# ---------------------------------------------------------------- tokens
+
+
+async def test_a_token_is_accepted_until_it_is_revoked(db, clock):
+    tokens = TokenStore(db, clock)
+    token, text = await tokens.create("ci")
+    assert text.startswith("xg_")
+    assert len(text) > 40
+    assert await tokens.accepts(text)
+    assert not await tokens.accepts(text[:-1])
+    assert not await tokens.accepts("")
+    assert await tokens.all_tokens() == [token]
+    with pytest.raises(Conflict):
+        await tokens.create("ci")
+    await tokens.revoke(token.id)
+    assert not await tokens.accepts(text)
+    with pytest.raises(NotFound):
+        await tokens.revoke(token.id)
+
+
+async def test_a_token_of_another_node_is_known_and_forgotten_within_a_second(db, clock):
+    here, there = TokenStore(db, clock), TokenStore(db, clock)
+    token, text = await there.create("ci")
+    assert await here.accepts(text)
+    await there.revoke(token.id)
+    clock.ms += 1001
+    assert not await here.accepts(text)
+
+
+async def test_a_configured_token_follows_the_configuration(db, clock):
+    tokens = TokenStore(db, clock)
+    await tokens.set_text("admin", "one")
+    assert await tokens.accepts("one")
+    await tokens.set_text("admin", "two")
+    assert await tokens.accepts("two")
+    assert not await tokens.accepts("one")
+    assert [one.name for one in await tokens.all_tokens()] == ["admin"]

@@ -1,0 +1,99 @@
+"""The scheduler as its callers see it, without a scheduler; and a clock that stands still."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from gateway.core.errors import AlreadySubmitted, NotFound
+from gateway.core.model import FIRST_LONG_ID, Executor, LogPage, TriggerKind
+from gateway.core.ports import Health, StopReport
+from gateway.core.states import RunState
+
+
+class StillClock:
+    """Time that moves only when the test says so."""
+
+    def __init__(self, now_ms: int = 1_795_000_000_000) -> None:
+        self.ms = now_ms
+
+    def now_ms(self) -> int:
+        return self.ms
+
+    def monotonic(self) -> float:
+        return self.ms / 1000
+
+    async def sleep(self, seconds: float) -> None:
+        self.ms += int(seconds * 1000)
+        await asyncio.sleep(0)
+
+
+@dataclass
+class Triggered:
+    job_id: int
+    params: str | None
+    addresses: tuple[str, ...] | None
+    task_id: str | None
+    kind: TriggerKind
+
+
+@dataclass
+class FakeOperations:
+    """Implements `core.ports.Operations`: remembers what it was asked, answers what the test put in."""
+
+    triggered: list[Triggered] = field(default_factory=list)
+    changed_jobs: list[int] = field(default_factory=list)
+    changed_apps: list[int] = field(default_factory=list)
+    stopped: list[int] = field(default_factory=list)
+    executors: list[Executor] = field(default_factory=list)
+    logs: dict[int, LogPage] = field(default_factory=dict)
+    present: Health = field(default_factory=Health)
+    known_jobs: set[int] | None = None
+    fails: Exception | None = None
+    next_run_id: int = FIRST_LONG_ID
+    tasks: dict[str, int] = field(default_factory=dict)
+
+    async def trigger(
+        self,
+        job_id: int,
+        *,
+        params: str | None,
+        addresses: tuple[str, ...] | None,
+        task_id: str | None,
+        kind: TriggerKind,
+    ) -> int:
+        if self.fails is not None:
+            raise self.fails
+        if self.known_jobs is not None and job_id not in self.known_jobs:
+            raise NotFound("job", job_id)
+        if task_id in self.tasks:
+            raise AlreadySubmitted(task_id, self.tasks[task_id])
+        run_id, self.next_run_id = self.next_run_id, self.next_run_id + 1
+        if task_id is not None:
+            self.tasks[task_id] = run_id
+        self.triggered.append(Triggered(job_id, params, addresses, task_id, kind))
+        return run_id
+
+    async def jobs_changed(self, job_ids: Collection[int]) -> None:
+        self.changed_jobs.extend(job_ids)
+
+    async def app_changed(self, app_id: int) -> None:
+        self.changed_apps.append(app_id)
+
+    async def stop(self, run_id: int) -> StopReport:
+        if self.fails is not None:
+            raise self.fails
+        self.stopped.append(run_id)
+        return StopReport(run_id, RunState.STOPPING, (run_id + 1,))
+
+    async def log(self, run_id: int, from_line: int) -> LogPage:
+        if run_id not in self.logs:
+            raise NotFound("run", run_id)
+        return self.logs[run_id]
+
+    def live_executors(self, app_id: int) -> list[Executor]:
+        return [executor for executor in self.executors if executor.app_id == app_id]
+
+    def health(self) -> Health:
+        return self.present

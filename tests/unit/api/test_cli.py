@@ -1,0 +1,226 @@
+"""The command line against the API: what it prints, where, and with which exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from gateway.cli import cli
+from gateway.core.model import LogPage
+from tests.kit.process import free_port
+from tests.unit.api.conftest import a_job
+
+NOBODY = {"XXLJOB_GATEWAY_DATA_DIR": "/nonexistent", "XXLJOB_GATEWAY_TOKEN": "", "XXLJOB_GATEWAY_URL": ""}
+
+
+def invoke(*args, text=None, env=None):
+    return CliRunner().invoke(cli, list(map(str, args)), input=text, env={**NOBODY, **(env or {})})
+
+
+@pytest.fixture
+def run(api):
+    """Run a command against the API: its output; the exit code must be 0."""
+
+    async def call(*args, text=None, code=0):
+        env = {"XXLJOB_GATEWAY_URL": api.url, "XXLJOB_GATEWAY_TOKEN": api.token}
+        result = await asyncio.to_thread(invoke, *args, text=text, env=env)
+        assert result.exit_code == code, result.output
+        assert not isinstance(result.exception, BaseException) or isinstance(result.exception, SystemExit)
+        if code == 0:
+            return json.loads(result.stdout) if "--json" in args else result.stdout
+        assert result.stderr.count("\n") == 1, result.stderr
+        return result.stderr
+
+    return call
+
+
+async def test_apps(run):
+    await run("apps", "create", "billing", "--title", "结算")
+    made = await run("apps", "create", "batch", "--address", "http://h:1/", "--json")
+    assert made["address_mode"] == "manual"
+    assert (await run("apps", "update", "batch", "--auto", "--title", "t", "--json"))["addresses"] == []
+    lines = (await run("apps", "list")).splitlines()
+    assert lines[0].split() == ["APPNAME", "TITLE", "ADDRESS", "MODE", "ADDRESSES", "CREATED"]
+    assert lines[1].startswith("billing  结算   auto")
+    assert ["appname", "batch"] in [line.split() for line in (await run("apps", "show", "batch")).splitlines()]
+    assert await run("apps", "executors", "batch") == "nothing found\n"
+    await run("apps", "delete", "batch")
+    assert "'batch'" in await run("apps", "show", "batch", code=2)
+
+
+async def test_jobs(api, run, tmp_path):
+    await run("apps", "create", "billing")
+    made = await run(
+        *("jobs", "create", "--app", "billing", "--name", "close the day", "--cron", "0 0 3 * * ?"),
+        *(
+            "--timezone",
+            "Asia/Shanghai",
+            "--handler",
+            "closeDay",
+            "--timeout",
+            "5m",
+            "--attempts",
+            3,
+            "--json",
+        ),
+    )
+    assert (made["timeout_s"], made["retry"], made["schedule"]["dialect"]) == (
+        300,
+        {"max_attempts": 3},
+        "quartz",
+    )
+    changed = await run("jobs", "update", made["id"], "--params", "x", "--cron", "0 4 * * *", "--json")
+    assert (changed["schedule"]["timezone"], changed["task"]["handler"]) == ("Asia/Shanghai", "closeDay")
+    assert "0 4 * * * (Asia/Shanghai)" in await run("jobs", "list", "--app", "billing", "--enabled")
+    assert "enabled no" in " ".join((await run("jobs", "disable", made["id"])).split())
+    assert "enabled yes" in " ".join((await run("jobs", "enable", made["id"])).split())
+    assert (await run("jobs", "preview", made["id"], "--count", 1)).startswith("2026-11-19T04:00:00")
+    assert (await run("jobs", "trigger", made["id"])).strip() == str(1 << 32)
+    await run("jobs", "trigger", made["id"], "--params", "p", "--address", "http://h/", "--task-id", "t")
+    assert api.operations.triggered[-1].addresses == ("http://h/",)
+    assert "as run" in await run("jobs", "trigger", made["id"], "--task-id", "t", code=1)
+    await run("jobs", "delete", made["id"])
+    assert "job" in await run("jobs", "show", made["id"], code=2)
+
+
+async def test_jobs_from_files(run, tmp_path):
+    await run("apps", "create", "billing")
+    one = tmp_path / "job.json"
+    one.write_text(json.dumps(a_job()))
+    made = await run("jobs", "create", "--file", one, "--name", "other", "--on-demand", "--json")
+    assert (made["name"], made["schedule"]["kind"]) == ("other", "api")
+    for text in (
+        json.dumps([a_job()] * 3),
+        "\n".join([json.dumps(a_job())] * 3),
+        json.dumps({"jobs": [a_job()] * 3}),
+    ):
+        assert len((await run("jobs", "batch", "-", text=text)).split()) == 3
+    assert "not JSON" in await run("jobs", "batch", "-", text="{nothing", code=2)
+
+
+async def test_a_trigger_that_waits(api, run):
+    await run("apps", "create", "billing")
+    made = await api.job()
+    from sqlalchemy import insert
+
+    from gateway.core.states import RunState
+    from gateway.store.tables import run as table
+
+    async with api.db.write() as conn:
+        row = {"job_id": made["id"], "app_id": 1, "due_ms": 1, "created_ms": 1, "root_id": 1 << 32}
+        first = {"id": 1 << 32, "slot_key": 1, "state": RunState.RETRYING}
+        second = {"id": (1 << 32) + 1, "slot_key": 1, "attempt": 2, "state": RunState.SUCCEEDED}
+        await conn.execute(insert(table), [{"attempt": 1, **row, **first}, {**row, **second}])
+    found = await run("jobs", "trigger", made["id"], "--wait", "--json")
+    assert (found["attempt"], found["state"]) == (2, "succeeded")
+    assert "succeeded" in await run("runs", "show", found["id"])
+    assert "retrying" in await run("runs", "list", "--job", made["id"], "--state", "retrying")
+    assert len(await run("runs", "list", "--json", "--limit", 1)) == 1
+
+
+async def test_runs(api, run):
+    api.operations.logs[5] = LogPage(1, 2, "first\nsecond\n", is_end=True)
+    assert await run("runs", "log", 5, "--follow") == "first\nsecond\n"
+    assert "also_stopped  6" in await run("runs", "stop", 5)
+    assert "run 7" in await run("runs", "log", 7, code=2)
+
+
+async def test_tokens(run):
+    made = (await run("tokens", "create", "ci")).strip()
+    assert made.startswith("xg_")
+    assert "ci" in await run("tokens", "list")
+    token_id = next(one["id"] for one in await run("tokens", "list", "--json") if one["name"] == "ci")
+    await run("tokens", "revoke", token_id)
+    assert "xg_" not in await run("tokens", "list")
+
+
+async def test_health(api, run):
+    from gateway.core.ports import Health
+
+    assert await run("health") == "ready\n"
+    api.operations.present = Health(problems=("the lease is lost",))
+    env = {"XXLJOB_GATEWAY_URL": api.url}
+    result = await asyncio.to_thread(invoke, "health", env=env)
+    assert (result.exit_code, result.stdout) == (1, "not ready\nthe lease is lost\n")
+
+
+async def test_bad_input_is_one_line_and_exit_code_2(run):
+    await run("apps", "create", "billing")
+    create = ("jobs", "create", "--app", "billing", "--name", "n", "--handler", "h")
+    for args, expected in (
+        ((*create, "--cron", "0 0 0 30 2 ?"), "schedule.expression: "),
+        ((*create, "--every", "10", "--timeout", "-5"), 'timeout_s: "-5" is not valid: a duration'),
+        ((*create, "--cron", "* * * * *", "--every", "5"), "--every: a job has one schedule"),
+        (("jobs", "show", "x"), "'x' is not a valid integer"),
+        (("jobs", "create", "--nmae", "x"), "No such option"),
+        (("runs", "list", "--state", "asleep"), 'state: "asleep" is not valid'),
+        (("apps", "create", "x"), "appname"),
+        (("cron", "61 * * * *"), "EXPRESSION: "),
+        (("cron", "* * * * *", "--tz", "Mars/X"), "--tz: 'Mars/X'"),
+        (("cron", "* * * * *", "--from", "now"), "--from: 'now'"),
+        (("cron",), "EXPRESSION: none given"),
+        (("health", "--url", "localhost"), "--url: 'localhost'"),
+        (("health", "--url", "http://h:99999"), "--url: "),
+    ):
+        assert expected in await run(*args, code=2)
+
+
+async def test_a_wrong_token_says_how_to_give_one(api):
+    for token in (("--token", "wrong"), ()):
+        result = await asyncio.to_thread(invoke, "jobs", "list", "--url", api.url, *token)
+        assert result.exit_code == 1
+        assert "XXLJOB_GATEWAY_TOKEN" in result.stderr
+
+
+async def test_the_token_in_the_data_directory_is_used(api, tmp_path):
+    (tmp_path / "token").write_text(api.token + "\n")
+    env = {"XXLJOB_GATEWAY_DATA_DIR": str(tmp_path), "XXLJOB_GATEWAY_URL": api.url}
+    assert (await asyncio.to_thread(invoke, "jobs", "list", env=env)).exit_code == 0
+
+
+def test_nobody_listens():
+    result = invoke("jobs", "list", "--url", f"http://127.0.0.1:{free_port()}")
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1
+    assert "xxljob-gateway serve" in result.stderr
+
+
+def test_cron_for_people():
+    result = invoke(
+        "cron", "0 0 12 ? * MON", "--tz", "Europe/Berlin", "--from", "2026-03-25T00:00:00Z", "--count", 2
+    )
+    assert result.stdout.splitlines() == [
+        "quartz, Europe/Berlin",
+        "2026-03-30T12:00:00+02:00",
+        "2026-04-06T12:00:00+02:00",
+    ]
+    assert invoke("cron", "0 0 0 1 1 ? 2001").stdout.splitlines()[-1] == "never again"
+
+
+def test_cron_for_programs():
+    lines = '{"expr":"* * * * *","tz":"UTC","start_epoch":0,"count":2}\nnonsense\n'
+    answers = [json.loads(line) for line in invoke("cron", "--jsonl", text=lines).stdout.splitlines()]
+    assert answers[0] == {"valid": True, "next": [60, 120]}
+    assert answers[1]["valid"] is False
+
+
+def test_the_module_starts_without_the_server():
+    code = "import sys, gateway.cli; print([m for m in ('aiohttp', 'sqlalchemy', 'pydantic') if m in sys.modules])"
+    root = Path(__file__).resolve().parents[3]
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)
+    assert found.stdout == "[]\n"
+
+
+def test_a_reader_that_goes_away():
+    root = Path(__file__).resolve().parents[3]
+    command = (
+        f"{sys.executable} -m gateway cron '* * * * * ?' --count 10000 | head -1; exit ${{PIPESTATUS[0]}}"
+    )
+    found = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=root)
+    assert (found.stdout, found.stderr) == ("quartz, UTC\n", "")

@@ -1,0 +1,354 @@
+"""Jobs and schedules through the API."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import select
+
+from gateway.store.tables import job
+from tests.unit.api.conftest import a_job
+
+
+async def test_a_job_from_creation_to_deletion(billing):
+    made = await billing.job(timeout_s="2m", priority=7, retry={"max_attempts": 3}, max_concurrency=None)
+    assert made["schedule"] == {
+        "kind": "cron",
+        "expression": "0 0 3 * * ?",
+        "timezone": "Asia/Shanghai",
+        "misfire": "skip",
+        "dialect": "quartz",
+    }
+    assert (made["app"], made["timeout_s"], made["misfire_after_s"], made["version"]) == (
+        "billing",
+        120,
+        60,
+        1,
+    )
+    assert made["next_fire"] == "2026-11-18T19:00:00.000+00:00"
+    assert await billing.ok("GET", f"/api/v1/jobs/{made['id']}") == made
+    assert (await billing.ok("GET", "/api/v1/jobs"))["items"] == [made]
+    off = await billing.ok("POST", f"/api/v1/jobs/{made['id']}/disable")
+    assert (off["enabled"], off["next_fire"], off["next_fire_ms"]) == (False, None, None)
+    on = await billing.ok("POST", f"/api/v1/jobs/{made['id']}/enable", {})
+    assert on["next_fire_ms"] == made["next_fire_ms"]
+    assert (await billing.call("DELETE", f"/api/v1/jobs/{made['id']}"))[0] == 204
+    await billing.problem(404, "GET", f"/api/v1/jobs/{made['id']}")
+    assert billing.operations.changed_jobs == [made["id"]] * 4
+
+
+async def test_the_number_of_fields_tells_the_dialect(billing):
+    for expression, dialect in (
+        ("*/5 * * * *", "unix"),
+        ("0 0 3 * * ?", "quartz"),
+        ("0 0 3 * * ? 2030", "quartz"),
+    ):
+        made = await billing.job(schedule={"kind": "cron", "expression": expression})
+        assert (made["schedule"]["dialect"], made["schedule"]["timezone"]) == (dialect, "UTC")
+
+
+async def test_a_union_of_schedules(billing):
+    both = [{"kind": "cron", "expression": "0 9 * * 1-5"}, {"kind": "fixed_rate", "expression": "6h"}]
+    made = await billing.job(schedule=both)
+    assert [one["dialect"] for one in made["schedule"]] == ["unix", None]
+    assert made["next_fire_ms"] == billing.clock.ms + 6 * 3_600_000
+
+
+async def test_xxl_style_chooses_the_misfire_threshold(billing):
+    assert (await billing.job(xxl_style=True))["misfire_after_s"] == 5
+    assert (await billing.job(xxl_style=True, misfire_after_s=7))["misfire_after_s"] == 7
+
+
+async def test_a_partial_update_leaves_the_rest(billing):
+    made = await billing.job(retry={"max_attempts": 3}, description="d", misfire_after_s=9)
+    path = f"/api/v1/jobs/{made['id']}"
+    change = {"task": {"params": "y"}, "schedule": {"expression": "0 0 4 * * ?"}, "description": None}
+    changed = await billing.ok("PATCH", path, change)
+    assert changed["task"] == {**made["task"], "params": "y"}
+    assert changed["schedule"] == {**made["schedule"], "expression": "0 0 4 * * ?"}
+    assert (changed["description"], changed["retry"], changed["misfire_after_s"]) == (
+        "",
+        {"max_attempts": 3},
+        9,
+    )
+    assert changed["version"] == 2
+    assert changed["next_fire"] == "2026-11-18T20:00:00.000+00:00"
+    assert (await billing.ok("PATCH", path, {}))["version"] == 2
+    answer = await billing.problem(409, "PATCH", path, {"name": "n", "version": 1})
+    assert "version 2, not 1" in answer["detail"]
+    assert (await billing.ok("PATCH", path, {"name": "n", "version": 2}))["name"] == "n"
+
+
+async def test_what_a_get_answers_a_patch_takes(billing):
+    made = await billing.job()
+    change = {
+        name: made[name] for name in ("schedule", "task", "retry", "route", "overlap", "max_concurrency")
+    }
+    assert (await billing.ok("PATCH", f"/api/v1/jobs/{made['id']}", change))["version"] == 1
+
+
+async def test_a_source_gets_a_new_time_only_when_it_changes(billing):
+    glue = {"glue_type": "GLUE_SHELL", "glue_source": "echo 1"}
+    made = await billing.job(task=glue)
+    path = f"/api/v1/jobs/{made['id']}"
+
+    async def updated_ms():
+        import json
+
+        async with billing.db.read() as conn:
+            return json.loads((await conn.execute(select(job.c.definition))).scalar())["task"][
+                "glue_updated_ms"
+            ]
+
+    first = await updated_ms()
+    billing.clock.ms += 1000
+    await billing.ok("PATCH", path, {"name": "n"})
+    assert await updated_ms() == first
+    await billing.ok("PATCH", path, {"task": {"glue_source": "echo 2"}})
+    assert await updated_ms() == first + 1000
+
+
+WRONG = [
+    ({"app": "nobody"}, "app", "an app that exists"),
+    ({"name": ""}, "name", "at least 1"),
+    ({"name": None}, "name", "string"),
+    ({"schedule": {"kind": "cron", "expression": "0 0 0 30 2 ?"}}, "schedule.expression", "fires again"),
+    ({"schedule": {"kind": "cron", "expression": "0 0 0 1 1 ? 2001"}}, "schedule.expression", "fires again"),
+    ({"schedule": {"kind": "cron", "expression": "* *"}}, "schedule.expression", "it has 2 fields"),
+    ({"schedule": {"kind": "cron", "expression": "0 61 * * * ?"}}, "schedule.expression", ""),
+    (
+        {"schedule": {"kind": "cron", "expression": "0 3 * * *", "timezone": "Mars/X"}},
+        "schedule.timezone",
+        "IANA",
+    ),
+    (
+        {"schedule": {"kind": "cron", "expression": "0 3 * * *", "dialect": "quartz"}},
+        "schedule.dialect",
+        "5 fields",
+    ),
+    ({"schedule": {"kind": "fixed_rate", "expression": 0}}, "schedule.expression", "at least 1 s"),
+    ({"schedule": {"kind": "second_delay", "expression": 5}}, "schedule.kind", "not supported yet"),
+    ({"schedule": {"kind": "one_time"}}, "schedule.kind", "not supported yet"),
+    ({"schedule": {"kind": "sometimes"}}, "schedule.kind", "'cron', 'fixed_rate', 'api' or 'none'"),
+    ({"schedule": {"kind": "api", "misfire": "fire_all"}}, "schedule.misfire", "not supported yet"),
+    ({"schedule": {"kind": "api", "cron": "x"}}, "schedule.cron", "a known field: kind, expression"),
+    ({"schedule": [{"kind": "api"}, {"kind": "one_time"}]}, "schedule[1].kind", "not supported yet"),
+    ({"schedule": []}, "schedule", "at least 1 item"),
+    ({"schedule": "0 3 * * *"}, "schedule", "a JSON object"),
+    ({"task": {"params": "x"}}, "task.handler", "BEAN needs one"),
+    ({"task": {"handler": "h", "glue_type": "GLUE_SHELL"}}, "task.glue_source", "GLUE_SHELL needs it"),
+    ({"task": {"handler": "h", "kind": "http"}}, "task.kind", "'xxl'"),
+    ({"task": {"handler": "h", "param": "x"}}, "task.param", "did you mean 'params'?"),
+    ({"route": "NEAREST"}, "route", "'FIRST'"),
+    ({"block_strategy": "QUEUE"}, "block_strategy", "SERIAL_EXECUTION"),
+    ({"overlap": "queue"}, "overlap", "not supported yet"),
+    ({"max_concurrency": 1}, "max_concurrency", "not supported yet"),
+    ({"deadline_s": 5}, "deadline_s", "not supported yet"),
+    ({"timeout_s": -1}, "timeout_s", "not negative"),
+    ({"timeout_s": "soon"}, "timeout_s", "a duration"),
+    ({"timeout_s": "1500ms"}, "timeout_s", "whole seconds"),
+    ({"misfire_after_s": -5}, "misfire_after_s", "not negative"),
+    ({"retry": {"max_attempts": 0}}, "retry.max_attempts", "greater than or equal to 1"),
+    (
+        {"retry": {"max_attempts": 2, "initial_interval_s": 5}},
+        "retry.initial_interval_s",
+        "not supported yet",
+    ),
+    ({"retry": {"max_attempts": "2"}}, "retry.max_attempts", "integer"),
+    ({"guarantee": "exactly_once"}, "guarantee", "'at_most_once' or 'at_least_once'"),
+    ({"priority": 0}, "priority", "greater than or equal to 1"),
+    ({"enabled": "yes"}, "enabled", "boolean"),
+    ({"shedule": {}}, "shedule", "did you mean 'schedule'?"),
+]
+
+
+@pytest.mark.parametrize(("change", "field", "expected"), WRONG)
+async def test_what_a_job_may_not_be(billing, change, field, expected):
+    found, _, text = await billing.wrong("POST", "/api/v1/jobs", a_job(**change))
+    assert found == field
+    assert expected in text
+    assert (await billing.ok("GET", "/api/v1/jobs"))["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "expected"), [one for one in WRONG if None not in one[0].values()]
+)
+async def test_what_a_job_may_not_become(billing, change, field, expected):
+    made = await billing.job(schedule={"kind": "api"}, task={"glue_type": "BEAN", "handler": "h"})
+    if field == "task.handler":
+        change = {"task": {"handler": None}}
+    found, _, text = await billing.wrong("PATCH", f"/api/v1/jobs/{made['id']}", change)
+    assert found == field
+    assert (expected in text) or field == "app"
+    assert await billing.ok("GET", f"/api/v1/jobs/{made['id']}") == made
+
+
+async def test_all_wrong_fields_are_named_at_once(billing):
+    answer = await billing.problem(422, "POST", "/api/v1/jobs", {"app": "billing", "timeout_s": -1})
+    assert [one["field"] for one in answer["errors"]] == ["name", "schedule", "task", "timeout_s"]
+    assert answer["errors"][0]["expected"] == "a value: it is required"
+    assert "3 more" in answer["detail"]
+
+
+async def test_an_unknown_job(billing):
+    for method, path in (
+        ("GET", ""),
+        ("PATCH", ""),
+        ("DELETE", ""),
+        ("POST", "/enable"),
+        ("POST", "/disable"),
+        ("GET", "/preview"),
+    ):
+        for job_id in (404, 99_999_999_999):
+            answer = await billing.problem(
+                404, method, f"/api/v1/jobs/{job_id}{path}", {} if method == "PATCH" else None
+            )
+            assert str(job_id) in answer["detail"]
+    field, value, expected = await billing.wrong("GET", "/api/v1/jobs/abc")
+    assert (field, value, expected) == ("job_id", "abc", "a whole number")
+
+
+async def test_a_job_cannot_move_to_another_app(billing):
+    await billing.app("other")
+    made = await billing.job()
+    field, value, expected = await billing.wrong("PATCH", f"/api/v1/jobs/{made['id']}", {"app": "other"})
+    assert (field, value) == ("app", "other")
+    assert "cannot move" in expected
+
+
+async def test_jobs_filtered_and_in_pages(billing):
+    ids = [(await billing.job(name=f"night {n}", enabled=n > 0))["id"] for n in range(3)]
+    first = await billing.ok("GET", "/api/v1/jobs?limit=2&app=billing&name=NIGHT")
+    rest = await billing.ok("GET", f"/api/v1/jobs?limit=2&cursor={first['next_cursor']}")
+    assert [one["id"] for one in first["items"] + rest["items"]] == ids
+    assert rest["next_cursor"] is None
+    assert [one["id"] for one in (await billing.ok("GET", "/api/v1/jobs?enabled=false"))["items"]] == ids[:1]
+
+
+# ---------------------------------------------------------------- batch
+
+
+async def test_a_batch(billing):
+    jobs = [a_job(name=f"n{n}", schedule={"kind": "fixed_rate", "expression": 10}) for n in range(250)]
+    answer = await billing.ok("POST", "/api/v1/jobs/batch", {"jobs": jobs})
+    assert len(set(answer["ids"])) == 250
+    assert billing.operations.changed_jobs == answer["ids"]
+    assert (await billing.ok("GET", f"/api/v1/jobs/{answer['ids'][249]}"))["name"] == "n249"
+
+
+async def test_a_batch_is_refused_as_a_whole(billing):
+    for bad, field in (
+        ({"timeout_s": -1}, "jobs[1].timeout_s"),
+        ({"app": "nobody"}, "jobs[1].app"),
+        ({"schedule": {"kind": "cron", "expression": "0 0 0 30 2 ?"}}, "jobs[1].schedule.expression"),
+        ({"task": {"handler": "h", "glue": 1}}, "jobs[1].task.glue"),
+    ):
+        found, _, _ = await billing.wrong("POST", "/api/v1/jobs/batch", {"jobs": [a_job(), a_job(**bad)]})
+        assert found == field
+    assert (await billing.ok("GET", "/api/v1/jobs"))["items"] == []
+
+
+async def test_a_batch_of_ten_thousand_and_one(billing):
+    field, value, expected = await billing.wrong("POST", "/api/v1/jobs/batch", {"jobs": [{}] * 10_001})
+    assert (field, value, expected) == ("jobs", "10001 items", "at most 10000 items")
+
+
+async def test_a_batch_that_is_none(billing):
+    for body in ({}, {"jobs": []}, {"jobs": {}}, {"jobs": [a_job()], "mode": 1}):
+        await billing.wrong("POST", "/api/v1/jobs/batch", body)
+    assert (await billing.wrong("POST", "/api/v1/jobs/batch", {"jobs": [5]}))[0] == "jobs[0]"
+
+
+# ---------------------------------------------------------------- trigger
+
+
+async def test_a_trigger_answers_with_the_run_id(billing):
+    path = f"/api/v1/jobs/{(await billing.job())['id']}/trigger"
+    assert await billing.call("POST", path) == (202, {"run_id": 1 << 32})
+    assert await billing.call("POST", path, {}) == (202, {"run_id": (1 << 32) + 1})
+    body = {"params": "p", "task_id": "t1", "addresses": ["http://h:1/"], "run_at": None}
+    assert (await billing.call("POST", path, body))[0] == 202
+    plain, _, full = billing.operations.triggered
+    assert (plain.params, plain.addresses, plain.task_id) == (None, None, None)
+    assert (full.params, full.addresses, full.task_id) == ("p", ("http://h:1/",), "t1")
+
+
+async def test_a_task_id_runs_once(billing):
+    path = f"/api/v1/jobs/{(await billing.job())['id']}/trigger"
+    first = await billing.ok("POST", path, {"task_id": "t1"})
+    answer = await billing.problem(409, "POST", path, {"task_id": "t1"})
+    assert answer["run_id"] == first["run_id"]
+
+
+async def test_an_unknown_job_is_not_triggered(billing):
+    billing.operations.known_jobs = set()
+    assert "7" in (await billing.problem(404, "POST", "/api/v1/jobs/7/trigger"))["detail"]
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "expected"),
+    [
+        ({"run_at": "2030-01-01T00:00:00Z"}, "run_at", "not supported yet"),
+        ({"delay_s": 5}, "delay_s", "not supported yet"),
+        ({"ttl_s": 5}, "ttl_s", "not supported yet"),
+        ({"priority": 9}, "priority", "not supported yet"),
+        ({"addresses": ["10.0.0.1:9999"]}, "addresses[0]", "http://"),
+        ({"addresses": []}, "addresses", "at least 1"),
+        ({"task_id": ""}, "task_id", "at least 1"),
+        ({"params": {"a": 1}}, "params", "string"),
+        ({"param": "x"}, "param", "did you mean 'params'?"),
+        ([], "body", "a JSON object"),
+    ],
+)
+async def test_what_a_trigger_may_not_be(billing, body, field, expected):
+    found, _, text = await billing.wrong("POST", "/api/v1/jobs/1/trigger", body)
+    assert found == field
+    assert expected in text
+    assert billing.operations.triggered == []
+
+
+# ---------------------------------------------------------------- preview
+
+
+async def test_the_preview_of_a_job(billing):
+    made = await billing.job()
+    found = await billing.ok("GET", f"/api/v1/jobs/{made['id']}/preview?count=2")
+    assert found["timezone"] == "Asia/Shanghai"
+    assert [one["time"] for one in found["next"]] == [
+        "2026-11-19T03:00:00.000+08:00",
+        "2026-11-20T03:00:00.000+08:00",
+    ]
+    assert found["next"][0]["time_ms"] == made["next_fire_ms"]
+
+
+async def test_the_preview_of_a_schedule(api):
+    body = {
+        "schedule": {"kind": "cron", "expression": "0 0 0 1 1 ? 2030-2031", "timezone": "Europe/Berlin"},
+        "from": "2030-06-01T00:00:00+02:00",
+        "count": 5,
+    }
+    found = await api.ok("POST", "/api/v1/schedules/preview", body)
+    assert [one["time"] for one in found["next"]] == ["2031-01-01T00:00:00.000+01:00"]
+    assert found["schedule"]["dialect"] == "quartz"
+    assert (await api.ok("POST", "/api/v1/schedules/preview", {"schedule": {"kind": "api"}}))["next"] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"from": "2030-06-01T00:00:00"}, "from"),
+        ({"from": "tomorrow"}, "from"),
+        ({"from": -1}, "from"),
+        ({"count": 1001}, "count"),
+        ({"schedule": {"kind": "cron", "expression": "nonsense"}}, "schedule.expression"),
+    ],
+)
+async def test_what_cannot_be_previewed(api, change, field):
+    body = {"schedule": {"kind": "cron", "expression": "0 3 * * *"}, **change}
+    assert (await api.wrong("POST", "/api/v1/schedules/preview", body))[0] == field
+
+
+async def test_a_preview_count_out_of_range(billing):
+    made = await billing.job()
+    field, value, expected = await billing.wrong("GET", f"/api/v1/jobs/{made['id']}/preview?count=0")
+    assert (field, value) == ("count", "0")
+    assert "greater than or equal to 1" in expected

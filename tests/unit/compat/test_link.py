@@ -1,0 +1,278 @@
+"""The link against a real socket: what it sends, and what it makes of everything that may come back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from compat.executor import DemoExecutor, RunContext
+from compat.link import RestLink
+from gateway.core.clock import SystemClock
+from gateway.core.errors import InvalidValue, Unreachable
+from gateway.core.model import Job, Task
+from gateway.core.ports import Outcome, RunOrder
+from tests.kit.process import free_port
+
+CLOCK = SystemClock()
+SUCCESS = b'{"code":200,"msg":"Success"}'
+
+
+def job(**changes: Any) -> Job:
+    return replace(Job(7, 1, 1, 0, 1, "name", True, {}, Task("hello", "own")), **changes)
+
+
+def order(address: str, **changes: Any) -> RunOrder:
+    fields: dict[str, Any] = {
+        "run_id": 1 << 33,
+        "job": job(),
+        "appname": "lab",
+        "address": address,
+        "dialect": "rest",
+        "params": None,
+        "shard": 0,
+        "shard_total": 1,
+        "trigger_ms": CLOCK.now_ms(),
+        "due_ms": 0,
+        "send_before": CLOCK.monotonic() + 3,
+    }
+    return RunOrder(**{**fields, **changes})
+
+
+class Peer:
+    """Answers every request with the same bytes; None: never."""
+
+    def __init__(self, answer: bytes | None, status: str = "200 OK") -> None:
+        self.answer = answer
+        self.status = status
+        self.heads: list[str] = []
+        self.bodies: list[Any] = []
+        self.address = ""
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode()
+                length = int(head.split("Content-Length: ")[1].split("\r\n")[0])
+                self.heads.append(head)
+                self.bodies.append(json.loads(await reader.readexactly(length)))
+                if self.answer is not None:
+                    length = len(self.answer)
+                    writer.write(
+                        f"HTTP/1.1 {self.status}\r\nContent-Length: {length}\r\n\r\n".encode() + self.answer
+                    )
+
+
+@asynccontextmanager
+async def peer(
+    answer: bytes | None = SUCCESS, status: str = "200 OK", path: str = "/"
+) -> AsyncIterator[Peer]:
+    found = Peer(answer, status)
+    server = await asyncio.start_server(found.serve, "127.0.0.1", 0)
+    found.address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}{path}"
+    yield found
+    server.close()
+    for writer in found._writers:
+        writer.close()
+    await server.wait_closed()
+    await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def linked(**settings: Any) -> AsyncIterator[RestLink]:
+    link = RestLink(CLOCK, **{"token": "secret", "timeout_s": 0.5, **settings})
+    yield link
+    await link.close()
+
+
+async def run(link: RestLink, what: RunOrder) -> tuple[Outcome, str]:
+    done: asyncio.Future[tuple[RunOrder, Outcome, str]] = asyncio.get_running_loop().create_future()
+    link.run(what, lambda *said: done.set_result(said))
+    assert not done.done(), "never from within run"
+    said, outcome, text = await asyncio.wait_for(done, 5)
+    assert said is what
+    return outcome, text
+
+
+class TestRun:
+    @pytest.mark.parametrize(
+        ("answer", "status", "outcome", "text"),
+        [
+            (SUCCESS, "200 OK", Outcome.ACCEPTED, "Success"),
+            (b'{"code":200}', "200 OK", Outcome.ACCEPTED, ""),
+            (b'{"code":500,"msg":"busy"}', "200 OK", Outcome.REFUSED, "busy"),
+            (
+                b'[{"handleCode":500,"handleMsg":"not registered"}]',
+                "200 OK",
+                Outcome.REFUSED,
+                "not registered",
+            ),
+            (b"<html>", "200 OK", Outcome.REFUSED, "no JSON"),
+            (b"", "200 OK", Outcome.REFUSED, "no JSON"),
+            (b"", "413 Request Entity Too Large", Outcome.REFUSED, "HTTP 413"),
+            (SUCCESS, "500 Internal Server Error", Outcome.REFUSED, "HTTP 500"),
+            (b"", "404 Not Found", Outcome.REFUSED, "HTTP 404"),
+            (b"", "504 Gateway Timeout", Outcome.DOUBTFUL, "HTTP 504"),
+            (b"", "502 Bad Gateway", Outcome.DOUBTFUL, "HTTP 502"),
+            (None, "", Outcome.DOUBTFUL, "0.5 s"),
+        ],
+    )
+    async def test_outcomes(self, answer: bytes | None, status: str, outcome: Outcome, text: str) -> None:
+        async with peer(answer, status) as executor, linked() as link:
+            what = order(executor.address)
+            link.prepare(what)
+            before_ms = CLOCK.now_ms()
+            found, said = await run(link, what)
+            assert (found, text in said) == (outcome, True), said
+            assert before_ms - 50 <= what.sent_ms <= CLOCK.now_ms()
+
+    async def test_nobody_there_and_too_late(self) -> None:
+        async with linked() as link:
+            what = order(f"http://127.0.0.1:{free_port()}/")
+            assert (await run(link, what))[0] is Outcome.NOT_SENT
+            assert what.sent_ms == 0
+        async with peer() as executor, linked() as link:
+            assert (await run(link, order(executor.address, send_before=0.0)))[0] is Outcome.NOT_SENT
+            assert executor.bodies == []
+
+    @pytest.mark.parametrize("address", ["ftp://h/", "10.0.0.1:9999", "http://h/?x", "http://h:99999/", ""])
+    async def test_an_impossible_address_is_not_sent(self, address: str) -> None:
+        async with linked() as link:
+            what = order(address)
+            link.prepare(what)
+            outcome, text = await run(link, what)
+        assert outcome is Outcome.NOT_SENT
+        assert "address" in text
+
+    async def test_a_job_id_beyond_32_bits_is_not_sent(self) -> None:
+        async with linked() as link:
+            outcome, text = await run(link, order("http://127.0.0.1:1/", job=job(id=1 << 31)))
+        assert (outcome, "jobId" in text) == (Outcome.NOT_SENT, True)
+
+    async def test_what_is_sent(self) -> None:
+        async with peer(path="/job/") as executor, linked() as link:
+            what = order(executor.address, params='{"a":"你"}', shard=2, shard_total=3)
+            link.prepare(what)
+            await run(link, what)
+            await run(link, order(executor.address.rstrip("/"), dialect="rest35", appname="应用"))
+        first, second = executor.heads
+        assert first.startswith("POST /job/run HTTP/1.1\r\n")
+        assert second.startswith("POST /job/trigger HTTP/1.1\r\n")
+        for line in ("Content-Type: application/json;charset=UTF-8", "XXL-JOB-ACCESS-TOKEN: secret",
+                     "XXL-JOB-APPNAME: lab", "Connection: keep-alive"):  # fmt: skip
+            assert f"\r\n{line}\r\n" in first
+        assert "APPNAME" not in second, "a name that no header can carry"
+        assert executor.bodies[0] == {
+            "jobId": 7, "executorHandler": "hello", "executorParams": '{"a":"你"}',
+            "executorBlockStrategy": "SERIAL_EXECUTION", "executorTimeout": 0, "logId": 1 << 33,
+            "logDateTime": what.trigger_ms, "glueType": "BEAN", "glueSource": "", "glueUpdatetime": 0,
+            "broadcastIndex": 2, "broadcastTotal": 3,
+        }  # fmt: skip
+        assert executor.bodies[1]["executorParams"] == "own"
+
+    async def test_a_new_version_of_a_job_is_a_new_body(self) -> None:
+        async with peer() as executor, linked(token="") as link:
+            await run(link, order(executor.address))
+            await run(link, order(executor.address, job=job(version=2, task=Task("other"))))
+        assert [body["executorHandler"] for body in executor.bodies] == ["hello", "other"]
+        assert "TOKEN" not in executor.heads[0]
+
+    async def test_an_order_that_moves_to_another_address_is_prepared_again(self) -> None:
+        async with peer() as first, peer(path="/job/") as second, linked() as link:
+            what = order(first.address)
+            link.prepare(what)
+            what.address = second.address
+            link.prepare(what)
+            await run(link, what)
+        assert (first.heads, len(second.heads)) == ([], 1)
+        assert second.heads[0].startswith("POST /job/run ")
+
+
+class TestQuestions:
+    async def test_refusals_are_answers(self) -> None:
+        async with peer(b'{"code":500,"msg":"busy"}') as executor, linked() as link:
+            answer = await link.idle(executor.address, "rest", "lab", 7)
+            assert (answer.ok, answer.code, answer.message) == (False, 500, "busy")
+            assert not (await link.kill(executor.address, "rest", "lab", 7)).ok
+            assert not (await link.beat(executor.address, "rest", "lab")).ok
+        assert executor.bodies == [{"jobId": 7}, {"jobId": 7}, {}]
+
+    @pytest.mark.parametrize(
+        ("answer", "status"), [(b"", "404 Not Found"), (b"<html>", "200 OK"), (b'"ok"', "200 OK"), (None, "")]
+    )
+    async def test_what_no_executor_says_is_unreachable(self, answer: bytes | None, status: str) -> None:
+        async with peer(answer, status) as executor, linked() as link:
+            with pytest.raises(Unreachable):
+                await link.beat(executor.address, "rest", "lab")
+            with pytest.raises(Unreachable):
+                await link.log(executor.address, "rest", "lab", 1, 1, 1)
+
+    async def test_nobody_there_or_no_address(self) -> None:
+        async with linked() as link:
+            for address in (f"http://127.0.0.1:{free_port()}/", "nonsense"):
+                with pytest.raises(Unreachable) as caught:
+                    await link.kill(address, "rest", "lab", 7)
+                assert caught.value.address == address
+
+    async def test_a_caller_that_gives_up_disturbs_nobody(self) -> None:
+        async with peer(None) as executor, linked() as link:
+            asked = asyncio.create_task(link.beat(executor.address, "rest", "lab"))
+            await asyncio.sleep(0.05)
+            asked.cancel()
+            with suppress(asyncio.CancelledError):
+                await asked
+
+    async def test_a_log_of_many_megabytes(self) -> None:
+        page = {"fromLineNum": 1, "toLineNum": 2, "logContent": "x" * 5_000_000 + "\n", "isEnd": False}
+        async with peer(json.dumps({"code": 200, "content": page}).encode()) as executor, linked() as link:
+            found = await link.log(executor.address, "rest", "lab", 1, 2, 1)
+        assert found is not None
+        assert len(found.content) == 5_000_001
+        assert executor.bodies == [{"logDateTim": 2, "logDateTime": 2, "logId": 1, "fromLineNum": 1}]
+
+
+async def test_a_token_that_no_header_can_carry_is_refused_and_not_shown() -> None:
+    with pytest.raises(InvalidValue) as caught:
+        RestLink(CLOCK, token="geheim\r\nX: y")
+    assert "geheim" not in str(caught.value)
+
+
+@pytest.mark.parametrize("dialect", ["rest", "rest35"])
+async def test_against_our_executor(dialect: str) -> None:
+    async def hello(context: RunContext) -> str:
+        context.log(f"hello {context.params}")
+        return "done"
+
+    executor = DemoExecutor(
+        "lab",
+        {"hello": hello},
+        admin_url=f"http://127.0.0.1:{free_port()}",
+        clock=CLOCK,
+        token="secret",
+        dialect=dialect,
+    )
+    await executor.start()
+    async with linked() as link:
+        what = order(executor.address, dialect=dialect)
+        assert await run(link, what) == (Outcome.ACCEPTED, "Success")
+        for _ in range(100):
+            if (await link.idle(executor.address, dialect, "lab", 7)).ok:
+                break
+            await asyncio.sleep(0.01)
+        page = await link.log(executor.address, dialect, "lab", what.run_id, what.trigger_ms, 1)
+        assert page is not None
+        assert "hello own" in page.content
+        assert (page.from_line, page.to_line) == (1, 3)
+        assert await link.log(executor.address, dialect, "lab", what.run_id + 1, what.trigger_ms, 1) is None
+        assert (await link.beat(executor.address, dialect, "lab")).ok
+        assert (await link.kill(executor.address, dialect, "lab", 7)).ok
+        wrong_handler = order(executor.address, dialect=dialect, job=job(version=2, task=Task("nope")))
+        assert (await run(link, wrong_handler))[0] is Outcome.REFUSED
+    await executor.crash()
