@@ -128,7 +128,7 @@ class JobWorker:
 class DemoExecutor:
     """Start it inside a running loop. Port 0 takes a free one, kept over a stop and a new start.
 
-    `answer` is what tests override to refuse, to be late or to say nothing.
+    `answer` serves one call by its name; tests override it to refuse, to be late or to say nothing.
     """
 
     def __init__(
@@ -230,7 +230,6 @@ class DemoExecutor:
         return web.json_response(said)
 
     async def answer(self, method: str, fields: Json) -> Json:
-        """Serve one call, by its name on the wire."""
         if method == "beat":
             return _SUCCESS
         if method == dialects.run_method(self._dialect):
@@ -336,14 +335,15 @@ async def _demo_hello(run: RunContext) -> str:
 
 
 async def _demo_report(run: RunContext) -> str:
-    """A job that takes a moment, so that there is something to see and to stop."""
     for step in range(1, 6):
         run.log(f"part {step} of 5, shard {run.shard[0] + 1} of {run.shard[1]}")
         await run.clock.sleep(1)
     return "report finished"
 
 
-def demo_executor(admin_url: str, token: str, clock: Clock, appname: str = "demo-executor") -> DemoExecutor:
+def demo_executor(
+    admin_url: str, token: str | None, clock: Clock, appname: str = "demo-executor"
+) -> DemoExecutor:
     """Two handlers to try the gateway with: `demoHello` and `demoReport`."""
     handlers = {"demoHello": _demo_hello, "demoReport": _demo_report}
-    return DemoExecutor(appname, handlers, admin_url=admin_url, token=token, clock=clock)
+    return DemoExecutor(appname, handlers, admin_url=admin_url, token=token or "", clock=clock)

@@ -12,7 +12,10 @@ from gateway.core.ports import RunOrder
 
 @dataclass(slots=True, eq=False)
 class Flight:
-    """A claimed run: its row, the order that carries it, and what has been asked of it."""
+    """A claimed run: its row, the order that carries it, and what has been asked of it.
+
+    `committed` tells whether the database has taken its result, once one is on its way.
+    """
 
     seed: NewRun
     order: RunOrder
@@ -22,7 +25,7 @@ class Flight:
     answered_ms: int = 0
     stop_asked: bool = False
     ended: bool = False
-    durable: asyncio.Future[bool] | None = None
+    committed: asyncio.Future[bool] | None = None
 
 
 class InFlight:

@@ -295,6 +295,10 @@ class IdSource(Protocol):
         """That many ids at once; raises `StoreError` when the reserve is used up."""
         ...
 
+    async def draw(self, count: int) -> range | list[int]:
+        """As `take`, but gets what is missing first."""
+        ...
+
     async def refill(self) -> None: ...
 
 

@@ -6,15 +6,26 @@ from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass
 
+import structlog
+
+from gateway.core.clock import Clock
+from gateway.core.errors import InvalidValue, StoreError
 from gateway.core.model import Job
 from gateway.core.ports import JobReader
-from gateway.core.schedule import Schedule, parse_schedule
+from gateway.core.schedule import Api, Schedule, parse_schedule
+
+log = structlog.get_logger(__name__)
+
+RETRY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Spec:
+    """`readable` is False for a stored schedule that this version cannot read: such a job has no slots."""
+
     job: Job
     schedule: Schedule
+    readable: bool = True
 
 
 class Specs:
@@ -51,10 +62,29 @@ class Specs:
             if edits != self._edits:
                 continue  # an edit came in between: what was read may be the old version
             for job in jobs.values():
-                self._specs[job.id] = Spec(job, parse_schedule(job.schedule, anchor_ms=job.anchor_ms))
+                self._specs[job.id] = _spec(job)
                 self._specs.move_to_end(job.id)
             for job_id in set(missing) - set(jobs):
                 self._specs.pop(job_id, None)
             break
         while len(self._specs) > self._limit:
             self._specs.popitem(last=False)
+
+    async def ensure_patiently(self, wanted: Collection[tuple[int, int]], clock: Clock) -> None:
+        """As `ensure`, but an unreachable database only delays it: for what must not be dropped half-way."""
+        while True:
+            try:
+                await self.ensure(wanted)
+                return
+            except StoreError as error:
+                log.warning("jobs_not_loaded", error=str(error)[:200])
+                await clock.sleep(RETRY_S)
+
+
+def _spec(job: Job) -> Spec:
+    try:
+        return Spec(job, parse_schedule(job.schedule, anchor_ms=job.anchor_ms))
+    except InvalidValue as error:
+        # One such job must not keep all others from firing.
+        log.error("schedule_unreadable", job_id=job.id, version=job.version, error=str(error)[:200])
+        return Spec(job, Api(), readable=False)

@@ -84,7 +84,7 @@ class Admitter:
         Not new means that `task_id` already names a run: the id is that run's.
         """
         now_ms = self._context.clock.now_ms()
-        (run_id,) = self._context.run_ids.take(1)
+        (run_id,) = await self._context.run_ids.draw(1)
         run = NewRun(
             id=run_id,
             namespace_id=job.namespace_id,
@@ -104,8 +104,10 @@ class Admitter:
         )
         names = (TaskName(job.namespace_id, task_id, run_id, now_ms),) if task_id else ()
         written = await self._context.writer.write(Work(inserts=(run,), names=names))
-        if task_id and task_id in written.taken_names:
-            return written.taken_names[task_id], False
+        # One commit may hold several requests of one name: the name is taken for all but the first.
+        owner = written.taken_names.get(task_id, run_id) if task_id else run_id
+        if owner != run_id:
+            return owner, False
         self.add((run,))
         return run_id, True
 
@@ -123,10 +125,10 @@ class Admitter:
             room -= len(runs)
             try:
                 await context.specs.ensure([(job_id, 0) for job_id in {run.job_id for run in runs}])
+                self._claim(runs)
             except Exception:
                 self._agenda.add(runs)
                 raise
-            self._claim(runs)
 
     def _claim(self, runs: Sequence[NewRun]) -> None:
         context = self._context
@@ -322,7 +324,8 @@ class Admitter:
             return
         context = self._context
         now_ms = context.clock.now_ms()
-        await context.specs.ensure([(job_id, 0) for job_id in {flight.seed.job_id for flight in flights}])
+        wanted = [(job_id, 0) for job_id in {flight.seed.job_id for flight in flights}]
+        await context.specs.ensure_patiently(wanted, context.clock)
         moves: list[Move] = []
         back: dict[int, NewRun] = {}
         for flight in flights:

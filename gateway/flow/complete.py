@@ -48,7 +48,9 @@ class Completer:
                 return
             lost = result.lost_moves
             for end in ends:
-                self._context.flights.pop(end.seed.id)
+                flight = self._context.flights.pop(end.seed.id)
+                if flight is not None:
+                    flight.ended = True  # it may have been claimed again, and still wait to be sent
                 if end.seed.root_id != end.seed.id and end.seed.id not in lost:
                     self._close_parent(end.seed)
             if retries:
@@ -107,7 +109,8 @@ class Completer:
     async def close_parent(self, job_id: int, slot_key: int) -> None:
         """End a broadcast parent if all its shards have ended. Safe to repeat."""
         family = await self._context.runs.family(job_id, slot_key)
-        parent = next((run for run in family if run.shard == BROADCAST_PARENT), None)
+        parents = [run for run in family if run.shard == BROADCAST_PARENT]
+        parent = max(parents, key=lambda run: run.attempt, default=None)
         state = parent_ending(family)
         if parent is None or state is None or parent.state not in SOURCES[state]:
             return

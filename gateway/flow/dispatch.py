@@ -53,6 +53,7 @@ class Dispatcher:
         self._wake = asyncio.Event()
         self._answers: list[Flight] = []
         self._probes: set[asyncio.Task[None]] = set()
+        self._probing: dict[int, Flight] = {}
 
     @property
     def held(self) -> int:
@@ -84,13 +85,16 @@ class Dispatcher:
             taken.extend(mine)
             self._ready = deque(flight for flight in self._ready if flight.seed.job_id != job_id)
         self._held -= len(taken)
-        return taken
+        probing = [flight for flight in self._probing.values() if flight.seed.job_id == job_id]
+        for flight in probing:
+            del self._probing[flight.seed.id]
+        return taken + probing
 
     def withdraw_run(self, run_id: int) -> Flight | None:
         """Take out one unsent claim."""
         flight = self._context.flights.get(run_id)
         if flight is None or flight.handed_over:
-            return None
+            return self._probing.pop(run_id, None)
         for queue in (self._by_due.get(flight.order.due_ms, []), self._ready):
             if flight in queue:
                 queue.remove(flight)
@@ -102,6 +106,8 @@ class Dispatcher:
         """Take out every unsent claim."""
         taken = [flight for bucket in self._by_due.values() for flight in bucket]
         taken.extend(self._ready)
+        taken.extend(self._probing.values())
+        self._probing.clear()
         self._by_due.clear()
         self._dues.clear()
         self._ready.clear()
@@ -150,6 +156,8 @@ class Dispatcher:
         for _ in range(min(BURST, len(self._ready))):
             flight = self._ready.popleft()
             self._held -= 1
+            if flight.ended:
+                continue  # claimed again, and then the result of the first send came after all
             flight.handed_over = True
             if flight.order.send_before <= monotonic:
                 late.append(flight)
@@ -206,9 +214,18 @@ class Dispatcher:
     # ------------------------------------------------------------ FAILOVER and BUSYOVER
 
     def _probe(self, flight: Flight) -> None:
+        self._probing[flight.seed.id] = flight
         task = asyncio.get_running_loop().create_task(self._ask_in_turn(flight))
         self._probes.add(task)
         task.add_done_callback(self._probes.discard)
+        task.add_done_callback(lambda _: self._end_probe(flight))
+
+    def _end_probe(self, flight: Flight) -> bool:
+        """Whether the flight is still ours to send or to judge: it was not withdrawn while its probe ran."""
+        if self._probing.get(flight.seed.id) is not flight:
+            return False
+        del self._probing[flight.seed.id]
+        return not flight.ended
 
     async def _ask_in_turn(self, flight: Flight) -> None:
         """Send to the first executor that answers its probe; the row names each address before it is used."""
@@ -229,13 +246,15 @@ class Dispatcher:
             if not answer.ok:
                 said.append(f"{address}: {answer.message or answer.code}")
                 continue
-            if await self._address(flight, address, dialect):
+            if await self._address(flight, address, dialect) and self._end_probe(flight):
                 if context.clock.monotonic() >= order.send_before:
                     self._verdicts.unsent([flight], "probing took longer than the claim lasts")
                     return
+                order.sent_ms = context.clock.now_ms()
                 context.link.run(order, self._on_outcome)
+                context.signals.reached("after_send", (order.run_id,))
             return
-        if not flight.ended:
+        if self._end_probe(flight):
             self._verdicts.unreachable(
                 flight, f"{order.job.route.value}: no executor answered: " + "; ".join(said)
             )

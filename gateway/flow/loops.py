@@ -65,7 +65,8 @@ class Verdicts:
         self._flow.admitter.add((seed,))
 
     def lost(self, seed: NewRun, reason: str) -> None:
-        self._flow.spawn(self._flow.end(End(seed, RunState.LOST, reason=reason)))
+        end = End(seed, RunState.LOST, reason=reason, sources=frozenset({RunState.DISPATCHING}))
+        self._flow.spawn(self._flow.end(end))
 
     def unroutable(self, run: NewRun, reason: str) -> None:
         self._flow.spawn(self._flow.end(End(run, RunState.FAILED, reason=reason, sources=WAITING)))
@@ -212,10 +213,10 @@ class Flow:
     async def _plan_loop(self) -> None:
         context = self.context
         while not self._stopping:
+            self._replan.clear()
             await context.run_ids.refill()
             await self.planner.run_once()
             self._planned_at = context.clock.monotonic()
-            self._replan.clear()
             await context.clock.wait(self._replan, context.tuning.plan_every_ms / 1000)
 
     async def _admit_loop(self) -> None:
@@ -264,8 +265,8 @@ class Flow:
             self.dispatcher.add(flights)
 
     async def end(self, end: End) -> None:
-        """Write an ending and wait for it."""
-        await self.completer.prepare([end.seed.job_id])
+        """Write an ending and wait for it, however long the database takes."""
+        await self.context.specs.ensure_patiently([(end.seed.job_id, 0)], self.context.clock)
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def on_written(result: frozenset[int] | Exception) -> None:

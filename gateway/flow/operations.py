@@ -79,29 +79,18 @@ class FlowOperations:
         `/kill` takes all of the job on that executor, so the siblings there go with it.
         """
         run = await self._runs.get(run_id)
-        if run.state in WAITING and await self._flow.admitter.stop_waiting(seed_of(run, part_of(run.job_id)), _REASON):
-            return StopReport(run_id, RunState.STOPPED)
-        unsent = self._flow.dispatcher.withdraw_run(run_id)
-        if unsent is not None:
-            await self._stop_unsent(unsent)
+        if await self._stop_before_sending(run):
+            if run.root_id != run.id:
+                await self._flow.completer.close_parent(run.job_id, run.slot_key)
             return StopReport(run_id, RunState.STOPPED)
         run = await self._runs.get(run_id)
         if run.state is RunState.STOPPING:
             return StopReport(run_id, run.state)
         if run.state not in _STOPPABLE:
             raise Conflict(f"run {run_id} is {run.state.word}: only a run that waits or runs can be stopped")
-        family = [run] if run.shard != BROADCAST_PARENT else await self._open_shards(run)
-        reached: list[Run] = []
-        failure: Unreachable | None = None
-        for one in family:
-            try:
-                reached += await self._kill(one)
-            except Unreachable as error:
-                failure = error
-        if failure is not None and not reached:
-            raise failure
         if run.shard == BROADCAST_PARENT:
-            await self._mark([run])
+            return await self._stop_broadcast(run)
+        reached = await self._kill(run)
         return StopReport(run_id, RunState.STOPPING, tuple(one.id for one in reached if one.id != run_id))
 
     async def _stop_unsent(self, flight: Flight) -> None:
@@ -110,9 +99,32 @@ class FlowOperations:
         move = Move(flight.seed.id, RunState.STOPPED, frozenset({RunState.DISPATCHING}), values, claim=flight.claim)
         await self._context.writer.write(Work(moves=[move]))
 
-    async def _open_shards(self, parent: Run) -> list[Run]:
+    async def _stop_broadcast(self, parent: Run) -> StopReport:
+        """Shards that wait end at once, the others are killed where they run."""
         family = await self._context.runs.family(parent.job_id, parent.slot_key)
-        return [run for run in family if run.shard != BROADCAST_PARENT and run.state in _STOPPABLE]
+        gone: list[Run] = []
+        failure: Unreachable | None = None
+        for run in family:
+            if run.shard == BROADCAST_PARENT or run.state not in WAITING | _STOPPABLE:
+                continue
+            try:
+                gone += [run] if await self._stop_before_sending(run) else await self._kill(run)
+            except Unreachable as error:
+                failure = error
+        if failure is not None and not gone:
+            raise failure
+        await self._mark([parent])
+        await self._flow.completer.close_parent(parent.job_id, parent.slot_key)
+        return StopReport(parent.id, RunState.STOPPING, tuple({run.id: None for run in gone}))
+
+    async def _stop_before_sending(self, run: Run) -> bool:
+        """End a run that waits or is claimed but not sent. False if it is neither."""
+        if run.state in WAITING and await self._flow.admitter.stop_waiting(seed_of(run, part_of(run.job_id)), _REASON):
+            return True
+        unsent = self._flow.dispatcher.withdraw_run(run.id)
+        if unsent is not None:
+            await self._stop_unsent(unsent)
+        return unsent is not None
 
     async def _kill(self, run: Run) -> list[Run]:
         """Mark what goes, then ask the executor. The mark comes first: the end may be reported before the answer."""
@@ -140,9 +152,14 @@ class FlowOperations:
             found += [
                 one
                 for one in page
-                if one.id != run.id and one.address == run.address and one.state in _STOPPABLE and one.sent_ms
+                if one.id != run.id and one.address == run.address and one.state in _STOPPABLE and self._is_out(one)
             ]
         return found
+
+    def _is_out(self, run: Run) -> bool:
+        """Whether it has been sent; the row learns it a little later than we do."""
+        flight = self._context.flights.get(run.id)
+        return bool(run.sent_ms) or (flight is not None and bool(flight.order.sent_ms))
 
     async def _mark(self, runs: Sequence[Run]) -> None:
         moves: list[Move] = []

@@ -6,13 +6,15 @@ job's next fire moved past them, both in one transaction under a compare-and-set
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import structlog
 
 from gateway.core.context import Context
+from gateway.core.errors import LeaseLost, StoreError
 from gateway.core.model import BROADCAST_PARENT, Job, NewRun, Route, TriggerKind
-from gateway.core.policy import misfire_reason, plan_slots
+from gateway.core.policy import SlotPlan, misfire_reason, plan_slots
 from gateway.core.ports import DueJob, JobFire, Work
 from gateway.core.specs import Spec
 from gateway.core.states import RunState
@@ -21,6 +23,7 @@ log = structlog.get_logger(__name__)
 
 JOBS_PER_PASS = 2000
 FIRES_PER_WORK = 500
+ROWS_PER_WORK = 4000
 SLOTS_PER_JOB = 5000
 
 OnPlanned = Callable[[list[NewRun]], None]
@@ -41,26 +44,38 @@ class Planner:
             now_ms = context.clock.now_ms()
             near_ms = now_ms + context.tuning.plan_near_ms
             due = await context.jobs.due(near_ms, JOBS_PER_PASS)
-            if not due:
+            await context.specs.ensure([(job.job_id, job.version) for job in due])
+            if not await self._plan(due, now_ms):
                 self.planned_until_ms = near_ms
                 return
-            await context.specs.ensure([(job.job_id, job.version) for job in due])
-            await self._plan(due, now_ms)
 
     async def _plan(self, due: Sequence[DueJob], now_ms: int) -> None:
         far_ms = now_ms + self._context.tuning.plan_far_ms
-        fires: list[JobFire] = []
+        outlooks: list[_Outlook] = []
         for one in due:
             spec = self._context.specs.get(one.job_id)
             if spec is None or spec.job.version != one.version:
                 continue  # edited or deleted since it was read; the next look sees the new state
-            fires.append(self._fire(one, spec, now_ms, far_ms))
+            outlooks.append(_outlook(one, spec, now_ms, far_ms))
+        ids = iter(await self._context.run_ids.draw(sum(outlook.rows for outlook in outlooks)))
+        fires = [self._fire(outlook, ids, now_ms) for outlook in outlooks]
         for start in range(0, len(fires), FIRES_PER_WORK):
             await self._write(fires[start : start + FIRES_PER_WORK])
 
-    async def _write(self, fires: list[JobFire]) -> None:
+    async def _write(self, fires: list[JobFire]) -> int:
+        """Commit these fires; how many of them moved their job."""
         work = Work(fires=fires, lease=self._context.lease)
-        written = await self._context.writer.write(work)
+        try:
+            written = await self._context.writer.write(work)
+        except LeaseLost:
+            raise
+        except StoreError as error:
+            # The database takes all but refused data: one such job must not keep the others from firing.
+            if len(fires) == 1:
+                log.error("job_not_planned", job_id=fires[0].job_id, error=str(error)[:300])
+                return 0
+            middle = len(fires) // 2
+            return await self._write(fires[:middle]) + await self._write(fires[middle:])
         if written.lost_fires:
             self._context.specs.invalidate(written.lost_fires)
         planned = [
@@ -72,21 +87,40 @@ class Planner:
         ]
         self._context.counters.add("planned", len(planned))
         self._on_planned(planned)
+        return len(fires) - len(written.lost_fires)
 
-    def _fire(self, due: DueJob, spec: Spec, now_ms: int, far_ms: int) -> JobFire:
-        slots, following = _slots(spec, due.next_fire_at, far_ms)
-        job = spec.job
-        more_missed = following is not None and following < now_ms - job.misfire_after_s * 1000
-        plan = plan_slots(slots, now_ms, job, more_missed=more_missed)
-        ids = iter(self._context.run_ids.take(len(plan.runs) + bool(plan.skipped)))
+    def _fire(self, outlook: _Outlook, ids: Iterator[int], now_ms: int) -> JobFire:
+        job, plan = outlook.job, outlook.plan
         rows: list[NewRun] = []
         if plan.skipped:
             rows.append(_skipped(job, next(ids), plan.skipped, now_ms))
             self._context.counters.add("skipped", len(plan.skipped))
         limit_ms = now_ms - job.misfire_after_s * 1000
-        for slot in plan.runs:
-            rows.append(_planned(job, next(ids), slot, now_ms, is_catch_up=slot < limit_ms))
-        return JobFire(job.id, job.version, due.next_fire_at, following, tuple(rows))
+        rows.extend(
+            _planned(job, next(ids), slot, now_ms, is_catch_up=slot < limit_ms) for slot in plan.runs
+        )
+        return JobFire(job.id, job.version, outlook.due_ms, outlook.following, tuple(rows))
+
+
+@dataclass(slots=True, eq=False)
+class _Outlook:
+    """What is ahead of one job: its slots divided by policy, and the next fire after them."""
+
+    job: Job
+    due_ms: int
+    plan: SlotPlan
+    following: int | None
+
+    @property
+    def rows(self) -> int:
+        return len(self.plan.runs) + bool(self.plan.skipped)
+
+
+def _outlook(due: DueJob, spec: Spec, now_ms: int, far_ms: int) -> _Outlook:
+    slots, following = _slots(spec, due.next_fire_at, far_ms)
+    more_missed = following is not None and following < now_ms - spec.job.misfire_after_s * 1000
+    plan = plan_slots(slots, now_ms, spec.job, more_missed=more_missed)
+    return _Outlook(spec.job, due.next_fire_at, plan, following)
 
 
 def _slots(spec: Spec, first_ms: int, far_ms: int) -> tuple[list[int], int | None]:

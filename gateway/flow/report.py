@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 
 import structlog
 
 from gateway.core.context import Context
 from gateway.core.ending import End
-from gateway.core.errors import GatewayError
+from gateway.core.errors import GatewayError, StoreError
 from gateway.core.inflight import Flight
 from gateway.core.model import ExecutorResult, Run
 from gateway.core.parts import part_of
@@ -34,7 +34,7 @@ SPOOL_CHECK_S = 0.05
 
 @dataclass(slots=True, eq=False)
 class _Waiting:
-    """A callback whose transaction has not committed yet."""
+    """A callback that has not been answered yet; `durable` is the answer."""
 
     since: float
     durable: asyncio.Future[bool]
@@ -49,22 +49,28 @@ class Reporter:
         self._foreign = foreign
         self._spool = spool
         self._waiting: deque[_Waiting] = deque()
+        self._spooling: list[_Waiting] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def report(self, results: Sequence[ExecutorResult], client: str) -> bool:
         """True once all results are durable, False if neither database nor spool took them."""
-        if not self._context.writer.healthy:
-            return await self._to_spool(results, client)
         durable: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        waiting = _Waiting(self._context.clock.monotonic(), durable, results, client)
+        if not self._context.writer.healthy:
+            self._spool_soon(waiting)
+            return await durable
         flights = self._flights(results)
-        self._waiting.append(_Waiting(self._context.clock.monotonic(), durable, results, client))
+        self._waiting.append(waiting)
         if flights is not None:
             self._finish_known(results, flights, durable)
         else:
-            task = asyncio.get_running_loop().create_task(self._look_up(results, client, durable))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._start(self._look_up(results, client, durable))
         return await durable
+
+    def _start(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     # ------------------------------------------------------------ runs of this node
 
@@ -88,9 +94,10 @@ class Reporter:
         self, results: Sequence[ExecutorResult], flights: list[Flight], durable: asyncio.Future[bool]
     ) -> None:
         ends: list[End] = []
+        committed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         for result, flight in zip(results, flights, strict=True):
             flight.ended = True
-            flight.durable = durable
+            flight.committed = committed
             order = flight.order
             ends.append(
                 End(
@@ -105,7 +112,16 @@ class Reporter:
                     result.received_ms,
                 )
             )
-        self._finisher.finish(ends, lambda lost: _settle(durable, lost))
+
+        def on_written(lost: frozenset[int] | Exception) -> None:
+            if isinstance(lost, Exception):
+                for flight in flights:
+                    flight.ended = False
+                    flight.committed = None
+            _settle(committed, lost)
+            _settle(durable, lost)
+
+        self._finisher.finish(ends, on_written)
 
     # ------------------------------------------------------------ all others
 
@@ -121,7 +137,10 @@ class Reporter:
             _settle(durable, frozenset())
 
     async def store(self, results: Sequence[ExecutorResult], client: str) -> None:
-        """Write results whose runs must be looked up. Raises if the database does not take them."""
+        """Write results whose runs must be looked up; returns when they are committed.
+
+        Raises if the database does not take them.
+        """
         found = await self._context.runs.get_many({result.run_id for result in results})
         foreign: list[tuple[ExecutorResult, str]] = []
         ends: dict[int, End] = {}
@@ -135,8 +154,8 @@ class Reporter:
                 self._context.counters.add("results_repeated")
             else:
                 flight = self._context.flights.get(run.id)
-                if flight is not None and flight.ended and flight.durable is not None:
-                    pending.append(flight.durable)
+                if flight is not None and flight.ended and flight.committed is not None:
+                    pending.append(flight.committed)
                     continue
                 if flight is not None:
                     flight.ended = True
@@ -148,27 +167,34 @@ class Reporter:
             await self._finisher.prepare(end.seed.job_id for end in ends.values())
             stored: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
             self._finisher.finish(list(ends.values()), lambda lost: _settle(stored, lost))
-            await stored
+            pending.append(stored)
         for one in pending:
-            await asyncio.shield(one)
+            if not await asyncio.shield(one):
+                raise StoreError("the database does not take a result")
 
     # ------------------------------------------------------------ spool
 
     async def watch(self) -> None:
-        """Spool what waits too long. A loop."""
+        """Spool what waits too long, and answer in time even if the spool does not. A loop."""
         clock, limit = self._context.clock, self._context.tuning.spool_after_s
+        last_moment = self._context.tuning.report_limit_s - 2 * SPOOL_CHECK_S
         while True:
             await clock.sleep(SPOOL_CHECK_S)
-            overdue: list[_Waiting] = []
             now = clock.monotonic()
+            for waiting in self._spooling:
+                if not waiting.durable.done() and now - waiting.since >= last_moment:
+                    waiting.durable.set_result(False)  # noqa: FBT003 – a future takes it so
+            self._spooling = [waiting for waiting in self._spooling if not waiting.durable.done()]
             while self._waiting and (
                 self._waiting[0].durable.done() or now - self._waiting[0].since >= limit
             ):
                 waiting = self._waiting.popleft()
                 if not waiting.durable.done():
-                    overdue.append(waiting)
-            if overdue:
-                await asyncio.gather(*(self._spool_one(waiting) for waiting in overdue))
+                    self._spool_soon(waiting)
+
+    def _spool_soon(self, waiting: _Waiting) -> None:
+        self._spooling.append(waiting)
+        self._start(self._spool_one(waiting))
 
     async def _spool_one(self, waiting: _Waiting) -> None:
         spooled = await self._to_spool(waiting.results, waiting.client)
@@ -211,6 +237,8 @@ def _settle(durable: asyncio.Future[bool], lost: frozenset[int] | Exception) -> 
 def _why_foreign(result: ExecutorResult, run: Run | None) -> str | None:
     if run is None:
         return "no run has this log id"
+    if run.state is RunState.RETRYING and run.outcome is RunState.LOST:
+        return "the run had been given up as lost, and tried again"
     if run.state not in IN_FLIGHT | ENDED_BY_RESULT | {RunState.LOST} and not run.address:
         return "the run was never sent"
     if not matches_run(result, run.trigger_ms):

@@ -87,7 +87,7 @@ class Sequence:
         return range(end - size, end)
 
 
-def run_ids(db: Database, clock: Clock, block: int = 20_000) -> Sequence:
+def run_ids(db: Database, clock: Clock, block: int = 50_000) -> Sequence:
     """Ids of runs: above 2³², which every executor from 2.1.0 on can hold."""
     return Sequence(db, clock, "run", FIRST_LONG_ID, block)
 

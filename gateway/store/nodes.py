@@ -64,12 +64,17 @@ class Nodes:
         await transact(self._db, self._clock, body)
 
     async def offset_ms(self) -> float:
-        """How far the database's clock is ahead of ours, give or take half the round trip (MySQL only)."""
+        """How far the database's clock is ahead of ours; 0 when the measurement cannot tell (MySQL only).
+
+        A measurement is good to half its round trip, so a smaller offset says nothing.
+        """
         async with self._db.read() as conn:
-            before_ms = self._clock.now_ms()
+            before = self._clock.monotonic()
             theirs = (await conn.execute(text("SELECT UNIX_TIMESTAMP(NOW(6)) * 1000"))).scalar_one()
-            after_ms = self._clock.now_ms()
-        return float(theirs) - (before_ms + after_ms) / 2
+            half_ms = (self._clock.monotonic() - before) * 500
+            ours_ms = self._clock.now_ms() + 0.5 - half_ms
+        offset_ms = float(theirs) - ours_ms
+        return offset_ms if abs(offset_ms) > half_ms + 1 else 0.0
 
     async def _other_owners(self, name: str) -> list[tuple[str, int, int, str]]:
         owners = select(part.c.node).where(part.c.node != "", part.c.node != name).distinct()
@@ -83,6 +88,11 @@ class Nodes:
         return (row[0], row[1]) if row else None
 
     async def _take(self, conn: AsyncConnection, name: str, fenced: list[tuple[str, int, int]]) -> Grant:
+        # Locked: of two nodes that start at once on a free database, the second one finds the first.
+        owned = await conn.execute(select(part.c.node).where(part.c.node != "").with_for_update())
+        known = {"", name, *(other for other, _, _ in fenced)}
+        if strangers := {row.node for row in owned} - known:
+            raise Refused(f"node {min(strangers)!r} has just taken this database; this version runs one node a database")
         seen_ms = (await conn.execute(select(func.max(node.c.seen_ms)))).scalar() or 0
         for other, epoch, beat in fenced:
             unmoved = (node.c.name == other) & (node.c.epoch == epoch) & (node.c.beat == beat)

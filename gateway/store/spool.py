@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import BinaryIO
+from io import FileIO
 
 import structlog
 
@@ -31,7 +32,7 @@ class FileSpool:
         self._directory = directory
         self._max_bytes = max_bytes
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="spool")
-        self._file: BinaryIO | None = None
+        self._file: FileIO | None = None
         self._waiting: list[tuple[bytes, asyncio.Future[None]]] = []
         self._flushing: asyncio.Task[None] | None = None
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -72,16 +73,19 @@ class FileSpool:
         if self._file is None:
             numbers = [int(path.stem) for path in self._paths()]
             path = self._directory / f"{max(numbers, default=0) + 1:08d}.jsonl"
-            self._file = path.open("ab")
+            self._file = path.open("ab", buffering=0)
             _sync_directory(self._directory)
         start = self._file.tell()
         try:
-            self._file.write(data)
-            self._file.flush()
+            rest = memoryview(data)
+            while rest:
+                rest = rest[self._file.write(rest) :]
             os.fsync(self._file.fileno())
         except OSError:
-            # What was not acknowledged must not be replayed in front of what comes later.
-            self._file.truncate(start)
+            # What was not acknowledged must not be replayed, and half a line must not spoil what comes later:
+            # the next append begins a new file.
+            with contextlib.suppress(OSError):
+                self._file.truncate(start)
             self._close()
             raise
         self._bytes += len(data)

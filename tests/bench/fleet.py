@@ -8,7 +8,9 @@ Listens on `--addresses` ports of 127.0.0.1 from `--base-port` on, registers the
 the Java executor does and records every /run. Prints {"ready": …} when all are registered and, at
 SIGTERM or SIGINT, the same JSON as /stats. A stats request sorts all it has: ask when the load is over.
 
-Cost: see docs/decisions/0001-http-client.md.
+CPU of this process per /run, measured on 2 cores with uvloop (medians, 60,000 runs each): 11 µs without
+results, 12 µs with `--callbacks batch`, 22 µs with `--callbacks each`. Repeats are counted against all
+log ids since the start; slots, (job, logDateTime, broadcastIndex), since the last reset.
 """
 
 from __future__ import annotations

@@ -167,7 +167,9 @@ class JobAnswer(Answer):
     retry: RetryAnswer
     guarantee: Guarantee
     misfire_after_s: int
-    next_fire: Iso | None
+    next_fire: Iso | None = Field(
+        description="The next slot that has no run yet: some seconds are planned ahead."
+    )
     next_fire_ms: int | None
     created: Iso
     created_ms: int

@@ -48,7 +48,9 @@ async def test_apps(run):
     lines = (await run("apps", "list")).splitlines()
     assert lines[0].split() == ["APPNAME", "TITLE", "ADDRESS", "MODE", "ADDRESSES", "CREATED"]
     assert lines[1].startswith("billing  结算   auto")
-    assert ["appname", "batch"] in [line.split() for line in (await run("apps", "show", "batch")).splitlines()]
+    assert ["appname", "batch"] in [
+        line.split() for line in (await run("apps", "show", "batch")).splitlines()
+    ]
     assert await run("apps", "executors", "batch") == "nothing found\n"
     await run("apps", "delete", "batch")
     assert "'batch'" in await run("apps", "show", "batch", code=2)

@@ -1,0 +1,180 @@
+"""The commands that run a node on this machine: serve, check, migrate."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from gateway.cli.root import FAILED, Failure
+from gateway.core.errors import GatewayError, InvalidValue
+
+if TYPE_CHECKING:
+    from gateway.app import Node
+    from gateway.settings import Settings
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_DATABASE = "sqlite+aiosqlite:///PATH or mysql+aiomysql://USER:PASSWORD@HOST:PORT/DATABASE"
+
+
+def _database_options(command: F) -> F:
+    for option in (
+        click.option("--database-url", metavar="URL", help=f"{_DATABASE}; default: SQLite in the data directory"),
+        click.option("--data-dir", type=click.Path(file_okay=False), help="embedded database, spool, node name"),
+        click.option("--config", type=click.Path(dir_okay=False), help="a TOML file with settings"),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.option("--host", help="address to listen on (127.0.0.1)")
+@click.option("--port", type=int, help="port to listen on (8080)")
+@click.option("--workers", type=int, help="processes; this version runs 1")
+@click.option("--demo", is_flag=True, default=None, help="also start a small executor with two jobs")
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]))
+@click.option("--log-format", type=click.Choice(["auto", "text", "json"]))
+@_database_options
+def serve(**options: Any) -> int:
+    """Run the gateway until SIGTERM or Ctrl-C."""
+    settings = _load(options)
+    _configure_logs(settings)
+    return _run_loop(_serve(settings))
+
+
+async def _serve(settings: Settings) -> int:
+    from gateway.app import running
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        async with running(settings) as node:
+            _greet(node)
+            ended = [asyncio.ensure_future(event.wait()) for event in (stop, node.fatal)]
+            await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
+            for one in ended:
+                one.cancel()
+    except GatewayError:
+        raise
+    except Exception as error:
+        from gateway.store.engine import SQLAlchemyError
+
+        if isinstance(error, (SQLAlchemyError, OSError)):
+            raise Failure(f"the database cannot be used: {getattr(error, 'orig', None) or error}") from None
+        raise
+    if node.fatal_error is not None:
+        raise Failure(f"{node.fatal_error} This node has stopped.")
+    return 0
+
+
+def _greet(node: Node) -> None:
+    """What a person needs after a start; logs go to standard error, this to standard output."""
+    settings = node.settings
+    url = node.urls[0]
+    lines = [f"xxljob-gateway is listening on {url}", ""]
+    if node.first_token:
+        lines += [
+            f"API token (shown this once, kept in {settings.data_dir / 'token'}):",
+            f"  {node.first_token}",
+            "",
+        ]
+    lines += ["Put this into an executor's configuration:", f"  xxl.job.admin.addresses={url}/xxl-job-admin"]
+    if settings.access_tokens:
+        lines.append("  xxl.job.accessToken=<the access token of this gateway>    (from 2.5.0: xxl.job.admin.accessToken)")
+    else:
+        lines.append("  no access token is needed; XXLJOB_GATEWAY_ACCESS_TOKEN asks executors for one")
+    if settings.database_url is None:
+        lines += ["", f"Database: SQLite in {settings.data_dir} (one node). MySQL/MariaDB: --database-url mysql+aiomysql://…"]
+    if settings.demo:
+        lines += ["", "Demo: two jobs fire within 10 s. Watch them:", "  xxljob-gateway runs list"]
+    click.echo("\n".join(lines) + "\n")
+    sys.stdout.flush()
+
+
+@click.command()
+@_database_options
+def check(**options: Any) -> int:
+    """Print the settings, and what is wrong with them and with the database."""
+    from gateway.app import check_database
+    from gateway.settings import masked
+
+    settings = _load(options)
+    for name, value in masked(settings).items():
+        click.echo(f"{name} = {value}")
+    errors, warnings = _run_loop(check_database(settings))
+    if settings.access_token is None:
+        warnings.append("access_token is not set: every program that reaches the port can register as an executor")
+    for line in warnings:
+        click.echo(f"warning: {line}")
+    for line in errors:
+        click.echo(f"error: {line}", err=True)
+    if not errors:
+        click.echo("ok")
+    return FAILED if errors else 0
+
+
+@click.command()
+@_database_options
+def migrate(**options: Any) -> None:
+    """Bring the database's schema to this version's."""
+    from gateway.app import migrate_database
+
+    before, after = _run_loop(migrate_database(_load(options)))
+    click.echo(f"schema {after}" + (" already" if before == after else f", was {before or 'empty'}"))
+
+
+def _load(options: dict[str, Any]) -> Settings:
+    import os
+
+    from gateway.settings import CONFIG_VARIABLE, load_settings
+    from gateway.store.engine import database_url
+
+    config = options.pop("config", None)
+    if config is not None:
+        if not Path(config).is_file():
+            raise InvalidValue("--config", config, "the path of a TOML file")
+        os.environ[CONFIG_VARIABLE] = config
+    settings = load_settings(options)
+    database_url(settings.effective_database_url)
+    return settings
+
+
+def _run_loop(main: Any) -> Any:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(main)
+    return uvloop.run(main)
+
+
+def _configure_logs(settings: Settings) -> None:
+    import structlog
+
+    as_text = settings.log_format == "text" or (settings.log_format == "auto" and sys.stderr.isatty())
+    renderer: Any = (
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        if as_text
+        else structlog.processors.JSONRenderer(ensure_ascii=False)
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *([] if as_text else [structlog.processors.format_exc_info]),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(settings.log_level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
