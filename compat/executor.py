@@ -346,4 +346,16 @@ def demo_executor(
 ) -> DemoExecutor:
     """Two handlers to try the gateway with: `demoHello` and `demoReport`."""
     handlers = {"demoHello": _demo_hello, "demoReport": _demo_report}
-    return DemoExecutor(appname, handlers, admin_url=admin_url, token=token or "", clock=clock)
+    told = {name: _told(name, handler) for name, handler in handlers.items()}
+    return DemoExecutor(appname, told, admin_url=admin_url, token=token or "", clock=clock)
+
+
+def _told(name: str, handler: Handler) -> Handler:
+    """The same handler, and a line in the terminal for each run."""
+
+    async def run_and_tell(run: RunContext) -> str | None:
+        message = await handler(run)
+        log.info("demo_run", handler=name, run_id=run.run_id, said=message)
+        return message
+
+    return run_and_tell

@@ -10,7 +10,7 @@ import os
 import secrets
 import signal
 import socket
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -86,7 +86,9 @@ def lock_data_dir(data_dir: Path) -> BinaryIO:
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = (data_dir / "lock").open("a+b")
     except OSError as error:
-        raise InvalidValue("data_dir", str(data_dir), f"a directory this user can write ({error.strerror})") from None
+        raise InvalidValue(
+            "data_dir", str(data_dir), f"a directory this user can write ({error.strerror})"
+        ) from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -105,15 +107,25 @@ def node_name(data_dir: Path) -> str:
 async def prepare_database(db: Database) -> None:
     """Upgrade the embedded database; refuse an outdated or unknown schema of any other."""
     found = await schema.revision(db)
-    if found == schema.HEAD:
+    wrong = wrong_schema(found)
+    if wrong is None:
         return
-    if found is not None and found > schema.HEAD:
-        raise Refused(f"the database has schema {found}, newer than this version's {schema.HEAD}: upgrade the gateway")
-    if db.is_sqlite:
+    if db.is_sqlite and (found is None or found < schema.HEAD):
         await schema.upgrade(db)
         return
+    raise Refused(wrong)
+
+
+def wrong_schema(found: str | None) -> str | None:
+    """What to do about a database of this revision, None when it is this version's."""
+    if found == schema.HEAD:
+        return None
+    if found is not None and found > schema.HEAD:
+        return (
+            f"the database has schema {found}, newer than this version's {schema.HEAD}: upgrade the gateway"
+        )
     state = "empty" if found is None else f"at schema {found}"
-    raise Refused(f"the database is {state}, this version needs {schema.HEAD}: run `xxljob-gateway migrate`")
+    return f"the database is {state}, this version needs {schema.HEAD}: run `xxljob-gateway migrate`"
 
 
 @contextlib.asynccontextmanager
@@ -132,6 +144,8 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
 
         counters = Counters()
         writer = GroupWriter(db, clock, counters)
+        # Planning has a connection of its own, so that a long insert does not stand before claims and results.
+        plan_writer = writer if db.is_sqlite else GroupWriter(db, clock, counters, renew_last=True)
         link = RestLink(
             clock,
             token=settings.access_tokens[0] if settings.access_tokens else "",
@@ -141,7 +155,11 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
         )
         stack.push_async_callback(link.close)
         ids = run_ids(db, clock)
-        jobs, runs, apps = JobStore(db, clock, job_ids(db, clock), ids), RunStore(db), AppStore(db, clock, app_ids(db, clock))
+        jobs, runs, apps = (
+            JobStore(db, clock, job_ids(db, clock), ids),
+            RunStore(db),
+            AppStore(db, clock, app_ids(db, clock)),
+        )
         tokens = TokenStore(db, clock)
         context = Context(
             clock=clock,
@@ -176,9 +194,10 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
             spool=spool,
             renew=lambda: _renew(context, grant.lease),
             on_fatal=on_fatal,
+            plan_writer=plan_writer,
         )
         node.first_token = await _first_token(settings, tokens)
-        writing = asyncio.create_task(writer.run(), name="writer")
+        writing = [asyncio.create_task(one.run(), name="writer") for one in {writer, plan_writer}]
         stack.push_async_callback(_stop, flow, writer, writing, nodes, grant.lease)
         await flow.start(grant.seen_ms)
         keeper = Timekeeper(clock, None if db.is_sqlite else nodes.offset_ms)
@@ -187,8 +206,11 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
         operations = FlowOperations(flow, runs, apps, keeper)
         services = Services(jobs, apps, runs, tokens, operations, clock, settings.timezone)
         node.urls = await _listen(settings, services, flow, clock, stack)
+        # At the end: first nothing more is sent, then results come in, and only then nobody listens any more.
+        stack.push_async_callback(_unless_stuck, flow.await_results, settings.stop_grace_s + 5)
         if settings.demo:
             await _demo(settings, services, node, stack)
+        stack.push_async_callback(_unless_stuck, flow.stop_sending, 5)
         # What lives until the end need not be looked at by every later collection.
         gc.collect()
         gc.freeze()
@@ -199,13 +221,22 @@ async def _renew(context: Context, lease: Lease) -> None:
     await context.writer.write(Work(lease=lease))
 
 
-async def _stop(flow: Flow, writer: GroupWriter, writing: asyncio.Task[None], nodes: Nodes, lease: Lease) -> None:
-    log.info("stopping", in_flight=len(flow.context.flights))
+async def _unless_stuck(step: Callable[[], Awaitable[None]], seconds: float) -> None:
+    """One step of the way out; what keeps it from ending, such as a database that is away, is left behind."""
+    with contextlib.suppress(Exception):
+        async with asyncio.timeout(seconds):
+            await step()
+
+
+async def _stop(
+    flow: Flow, writer: GroupWriter, writing: list[asyncio.Task[None]], nodes: Nodes, lease: Lease
+) -> None:
     with contextlib.suppress(Exception):
         async with asyncio.timeout(flow.context.tuning.stop_grace_s + 10):
             await flow.stop()
             await writer.drain()
-    await _cancel(writing)
+    for one in writing:
+        await _cancel(one)
     with contextlib.suppress(Exception):
         async with asyncio.timeout(5):
             await nodes.release(lease)
@@ -261,11 +292,21 @@ async def _demo(settings: Settings, services: Services, node: Node, stack: conte
         app = await services.apps.get(DEMO_APP)
     else:
         jobs = [
-            _demo_job(app, "demo: hello every 5 seconds", "demoHello", {"kind": "cron", "expression": "0/5 * * * * ?"}),
-            _demo_job(app, "demo: report every 8 seconds", "demoReport", {"kind": "fixed_rate", "expression": "8s"}),
+            _demo_job(
+                app,
+                "demo: hello every 5 seconds",
+                "demoHello",
+                {"kind": "cron", "expression": "0/5 * * * * ?"},
+            ),
+            _demo_job(
+                app, "demo: report every 8 seconds", "demoReport", {"kind": "fixed_rate", "expression": "8s"}
+            ),
         ]
         await services.jobs.create(jobs)
     await services.operations.app_changed(app.id)
+    for left in services.operations.live_executors(app.id):
+        # The one of a life that ended by a crash is gone, and its port with it.
+        await node.flow.remove(DEMO_APP, left.address)
     executor = demo_executor(
         node.urls[0], settings.access_tokens[0] if settings.access_tokens else None, services.clock, DEMO_APP
     )
@@ -285,6 +326,7 @@ def _demo_job(app: App, name: str, handler: str, schedule: dict[str, object]) ->
         schedule={"timezone": "UTC", **schedule},
         task=Task(handler, "from the demo"),
         misfire=Misfire.SKIP,
+        misfire_after_s=5,
     )
 
 
@@ -294,14 +336,14 @@ async def check_database(settings: Settings) -> tuple[list[str], list[str]]:
     try:
         found = await schema.revision(db)
         errors = await schema.durability_problems(db)
-        if found is None and not db.is_sqlite:
-            errors.append("the database is empty: run `xxljob-gateway migrate`")
-        elif found is not None and found != schema.HEAD and not db.is_sqlite:
-            errors.append(f"the database is at schema {found}, this version needs {schema.HEAD}: run `migrate`")
+        wrong = wrong_schema(found)
+        is_upgraded_by_serve = db.is_sqlite and (found is None or found < schema.HEAD)
+        if wrong is not None and not is_upgraded_by_serve:
+            errors.append(wrong)
         return errors, await schema.durability_warnings(db)
     except GatewayError:
         raise
-    except Exception as error:  # noqa: BLE001 – whatever the driver says is the answer
+    except Exception as error:
         raise Refused(f"the database cannot be used: {str(error)[:300]}") from None
     finally:
         await db.close()
@@ -315,7 +357,7 @@ async def migrate_database(settings: Settings) -> tuple[str | None, str]:
         await schema.upgrade(db)
     except GatewayError:
         raise
-    except Exception as error:  # noqa: BLE001 – whatever the driver says is the answer
+    except Exception as error:
         raise Refused(f"the database cannot be upgraded: {str(error)[:300]}") from None
     else:
         return before, schema.HEAD

@@ -56,7 +56,7 @@ class Shared:
         self.outcomes[outcome] += 1
         try:
             call.on_done(call, outcome, status, body)
-        except Exception as error:  # noqa: BLE001  # the caller's mistake must not take the connection down
+        except Exception as error:  # the caller's mistake must not take the connection down
             self.loop.call_exception_handler(
                 {"message": "on_done of an HTTP call failed", "exception": error}
             )

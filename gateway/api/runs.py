@@ -47,7 +47,7 @@ async def log(request: web.Request) -> web.Response:
             from_line=found.from_line,
             to_line=found.to_line,
             content=found.content,
-            end=found.is_end,
+            is_end=found.is_end,
         )
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -46,7 +47,8 @@ def serve(**options: Any) -> int:
     """Run the gateway until SIGTERM or Ctrl-C."""
     settings = _load(options)
     _configure_logs(settings)
-    return _run_loop(_serve(settings))
+    code: int = _run_loop(_serve(settings))
+    return code
 
 
 async def _serve(settings: Settings) -> int:
@@ -95,9 +97,28 @@ def _greet(node: Node) -> None:
     if settings.database_url is None:
         lines += ["", f"Database: SQLite in {settings.data_dir} (one node). MySQL/MariaDB: --database-url mysql+aiomysql://…"]
     if settings.demo:
-        lines += ["", "Demo: two jobs fire within 10 s. Watch them:", "  xxljob-gateway runs list"]
+        lines += ["", "Demo: two jobs fire within 10 s, each run is a line below. To look at them from another terminal:"]
+        lines += [f"  {_client_command(node)} runs list"]
     click.echo("\n".join(lines) + "\n")
     sys.stdout.flush()
+
+
+def _client_command(node: Node) -> str:
+    """The command line of another terminal of this machine, with what it cannot guess."""
+    from gateway.cli.client import DEFAULT_URL
+    from gateway.settings import PREFIX, Settings
+
+    settings = node.settings
+    words: list[str] = []
+    if node.urls[0] != DEFAULT_URL:
+        words.append(f"{PREFIX}URL={node.urls[0]}")
+    if settings.admin_token is not None:
+        words.append(f"{PREFIX}TOKEN=<the admin token>")
+    elif settings.data_dir != Settings.model_fields["data_dir"].get_default(call_default_factory=True):
+        words.append(f'{PREFIX}TOKEN="$(cat {shlex.quote(str(settings.data_dir.absolute() / "token"))})"')
+    is_installed = Path(sys.argv[0]).name != "__main__.py"
+    words.append("xxljob-gateway" if is_installed else f"{shlex.quote(sys.executable)} -m gateway")
+    return " ".join(words)
 
 
 @click.command()

@@ -86,7 +86,7 @@ def log(client: Client, run_id: int, from_line: int, *, follow: bool) -> None:
             click.echo(page["content"], nl=not page["content"].endswith("\n"))
         moved = page["to_line"] >= from_line
         from_line = max(from_line, page["to_line"] + 1)
-        if page["end"] or not (moved or follow):
+        if page["is_end"] or not (moved or follow):
             return
         if not moved:
             time.sleep(_POLL_S)

@@ -24,8 +24,8 @@ class Tuning:
     """Time constants of the flow, in milliseconds unless named otherwise."""
 
     plan_every_ms: int = 1000
-    plan_near_ms: int = 1500
-    plan_far_ms: int = 3500
+    plan_near_ms: int = 3000
+    plan_far_ms: int = 5000
     claim_lead_ms: int = 180
     tick_ms: int = 40
     lease_ms: int = 2000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from gateway.core.model import (
     App,
@@ -149,6 +149,20 @@ class TaskName:
     created_ms: int
 
 
+class After(NamedTuple):
+    """A time as so many milliseconds after another column of the row.
+
+    Most runs of a batch share a few such distances, though hardly two share an instant; equal values make
+    short statements.
+    """
+
+    column: str
+    ms: int
+
+
+Value = int | str | None | After
+
+
 @dataclass(slots=True, eq=False)
 class Move:
     """A guarded change of one run: applied only if its state is one of `sources` (and its claim is `claim`).
@@ -160,7 +174,7 @@ class Move:
     run_id: int
     to: RunState
     sources: frozenset[RunState]
-    values: Mapping[str, int | str | None] = field(default_factory=dict)
+    values: Mapping[str, Value] = field(default_factory=dict)
     claim: int | None = None
     then: tuple[NewRun, ...] = ()
     job_id: int = 0

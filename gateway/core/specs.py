@@ -75,10 +75,11 @@ class Specs:
         while True:
             try:
                 await self.ensure(wanted)
-                return
             except StoreError as error:
                 log.warning("jobs_not_loaded", error=str(error)[:200])
                 await clock.sleep(RETRY_S)
+            else:
+                return
 
 
 def _spec(job: Job) -> Spec:

@@ -26,7 +26,7 @@ from gateway.core.model import (
     TriggerKind,
 )
 from gateway.core.policy import is_misfire, misfire_reason
-from gateway.core.ports import Move, RunOrder, TaskName, Work, Written
+from gateway.core.ports import After, Move, RunOrder, TaskName, Value, Work, Written
 from gateway.core.routing import PROBED, Router
 from gateway.core.states import WAITING, RunState
 
@@ -144,11 +144,10 @@ class Admitter:
             spec = context.specs.get(run.job_id)
             job = spec.job if spec else None
             reason = _why_not(run, job)
-            if reason is None and job is not None and run.trigger_kind is TriggerKind.SCHEDULE:
-                if is_misfire(run.due_ms, now_ms, job):
-                    if last_late is None and job.misfire is Misfire.FIRE_ONCE:
-                        last_late = self._last_late(runs, now_ms)
-                    reason = _late(run, job, now_ms, last_late or {})
+            if reason is None and job is not None and _is_late(run, job, now_ms):
+                if last_late is None and job.misfire is Misfire.FIRE_ONCE:
+                    last_late = self._last_late(runs, now_ms)
+                reason = _late(run, job, now_ms, last_late or {})
             if reason is not None or job is None:
                 moves.append(_skip(run, reason or "", now_ms))
                 context.counters.add("skipped")
@@ -338,7 +337,7 @@ class Admitter:
                 reason = "the schedule was changed before this slot was sent"
             if reason is None:
                 back[run.id] = run
-                values: dict[str, int | str | None] = {"reason": why, "claim_token": 0}
+                values: dict[str, Value] = {"reason": why, "claim_token": 0}
                 moves.append(Move(run.id, RunState.QUEUED, _WITHDRAWN, values, claim=flight.claim))
             else:
                 moves.append(_skip(run, reason, now_ms, sources=_WITHDRAWN, claim=flight.claim))
@@ -360,6 +359,10 @@ def _why_not(run: NewRun, job: Job | None) -> str | None:
     if not job.enabled and run.trigger_kind in _OF_SCHEDULE:
         return "the job is disabled"
     return None
+
+
+def _is_late(run: NewRun, job: Job, now_ms: int) -> bool:
+    return run.trigger_kind is TriggerKind.SCHEDULE and is_misfire(run.due_ms, now_ms, job)
 
 
 def _late(run: NewRun, job: Job, now_ms: int, last_late: dict[int, int]) -> str | None:
@@ -392,7 +395,7 @@ def _claim_move(flight: Flight, now_ms: int, send_deadline_ms: int) -> Move:
             "claim_token": flight.claim,
             "claimed_ms": now_ms,
             "send_deadline_ms": send_deadline_ms,
-            "trigger_ms": order.trigger_ms,
+            "trigger_ms": After("due_ms", order.trigger_ms - order.due_ms),
         },
         job_id=order.job.id,
         job_version=order.job.version,

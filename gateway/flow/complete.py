@@ -15,7 +15,7 @@ from gateway.core.context import Context
 from gateway.core.ending import End
 from gateway.core.model import BROADCAST_PARENT, NewRun
 from gateway.core.policy import clip, ending, next_attempt, parent_ending
-from gateway.core.ports import Move, Work, Written
+from gateway.core.ports import After, Move, Value, Work, Written
 from gateway.core.states import SOURCES, RunState
 
 log = structlog.get_logger(__name__)
@@ -68,7 +68,7 @@ class Completer:
         seed = end.seed
         verdict = ending(end.outcome, seed.attempt, self._context.specs.job(seed.job_id))
         then = self._retry(seed) if verdict.retry else ()
-        values: dict[str, int | str | None] = {
+        values: dict[str, Value] = {
             "outcome": int(end.outcome),
             "finished_ms": end.finished_ms or self._context.clock.now_ms(),
             "result_code": end.code,
@@ -78,9 +78,9 @@ class Completer:
         if end.reason is not None:
             values["reason"] = end.reason
         if end.sent_ms:
-            values["sent_ms"] = end.sent_ms
+            values["sent_ms"] = After("due_ms", end.sent_ms - seed.due_ms)
         if end.answered_ms:
-            values["answered_ms"] = end.answered_ms
+            values["answered_ms"] = After("due_ms", end.answered_ms - seed.due_ms)
         sources = end.sources if end.sources is not None else SOURCES[verdict.state]
         return Move(seed.id, verdict.state, sources, values, claim=end.claim, then=then)
 
@@ -119,7 +119,7 @@ class Completer:
             {run.shard for run in shards if run.state not in (RunState.SUCCEEDED, RunState.RETRYING)}
         )
         reason = None if state is RunState.SUCCEEDED else f"shards that did not succeed: {failed}"
-        values: dict[str, int | str | None] = {
+        values: dict[str, Value] = {
             "outcome": int(state),
             "finished_ms": self._context.clock.now_ms(),
             "reason": reason,

@@ -18,7 +18,7 @@ from gateway.core.context import Context
 from gateway.core.errors import Unreachable
 from gateway.core.inflight import Flight
 from gateway.core.model import Route
-from gateway.core.ports import Move, Outcome, RunOrder, Work
+from gateway.core.ports import After, Move, Outcome, RunOrder, Work
 from gateway.core.states import RunState
 
 log = structlog.get_logger(__name__)
@@ -201,7 +201,10 @@ class Dispatcher:
                 flight.seed.id,
                 RunState.RUNNING,
                 _CLAIMED,
-                {"sent_ms": flight.order.sent_ms, "answered_ms": flight.answered_ms},
+                {
+                    "sent_ms": After("due_ms", flight.order.sent_ms - flight.order.due_ms),
+                    "answered_ms": After("due_ms", flight.answered_ms - flight.order.due_ms),
+                },
             )
             for flight in answers
             if not (flight.ended or flight.stop_asked)

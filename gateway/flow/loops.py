@@ -14,7 +14,7 @@ from gateway.core.inflight import Flight
 from gateway.core.model import Beat, ExecutorResult, NewRun, Run
 from gateway.core.parts import part_of
 from gateway.core.policy import seed_of
-from gateway.core.ports import AppReader, ExecutorWriter, ForeignResults, Health, Spool
+from gateway.core.ports import AppReader, ExecutorWriter, ForeignResults, Health, Spool, Writer
 from gateway.core.states import OPEN, WAITING, RunState
 from gateway.flow.admit import Admitter
 from gateway.flow.complete import Completer
@@ -99,6 +99,7 @@ class Flow:
         spool: Spool,
         renew: Callable[[], Awaitable[None]],
         on_fatal: Callable[[Exception], None],
+        plan_writer: Writer | None = None,
     ) -> None:
         self.context = context
         self._apps = apps
@@ -106,7 +107,7 @@ class Flow:
         self._on_fatal = on_fatal
         verdicts = Verdicts(self)
         self.admitter = Admitter(context, self._claimed, verdicts.unroutable)
-        self.planner = Planner(context, self.admitter.add)
+        self.planner = Planner(context, self.admitter.add, plan_writer)
         self.dispatcher = Dispatcher(context, verdicts)
         self.settler = Settler(context, verdicts)
         self.completer = Completer(context, self.admitter.add)
@@ -116,6 +117,7 @@ class Flow:
         self._loops: list[asyncio.Task[None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
+        self._grace_over = False
         self._planned_at = 0.0
         self._replan = asyncio.Event()
         self.ready = False
@@ -160,17 +162,9 @@ class Flow:
         self.ready = True
 
     async def stop(self) -> None:
-        """No new dispatch; unsent claims go back; results are taken for a grace period."""
-        self._stopping = True
-        self.ready = False
-        withdrawn = self.dispatcher.withdraw_all()
-        await self.admitter.settled()
-        withdrawn += self.dispatcher.withdraw_all()
-        await self.admitter.take_back(withdrawn, "the node was stopped before it was sent")
-        clock = self.context.clock
-        grace_ends = clock.monotonic() + self.context.tuning.stop_grace_s
-        while len(self.context.flights) and clock.monotonic() < grace_ends:
-            await clock.sleep(0.05)
+        """Whatever of these steps has not been done yet, then the end of all loops."""
+        await self.stop_sending()
+        await self.await_results()
         for task in self._loops:
             task.cancel()
         self.settler.stop()
@@ -178,6 +172,28 @@ class Flow:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=2)
         await self.presence.save()
+
+    async def stop_sending(self) -> None:
+        """No new dispatch; unsent claims go back."""
+        if self._stopping:
+            return
+        self._stopping = True
+        self.ready = False
+        log.info("stopping", in_flight=len(self.context.flights))
+        withdrawn = self.dispatcher.withdraw_all()
+        await self.admitter.settled()
+        withdrawn += self.dispatcher.withdraw_all()
+        await self.admitter.take_back(withdrawn, "the node was stopped before it was sent")
+
+    async def await_results(self) -> None:
+        """Results of what was sent are taken for a grace period."""
+        if self._grace_over:
+            return
+        clock = self.context.clock
+        grace_ends = clock.monotonic() + self.context.tuning.stop_grace_s
+        while len(self.context.flights) and clock.monotonic() < grace_ends:
+            await clock.sleep(0.05)
+        self._grace_over = True
 
     async def _recover(self) -> None:
         """Take up the open runs of an earlier life."""

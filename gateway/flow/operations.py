@@ -11,7 +11,7 @@ from gateway.core.inflight import Flight
 from gateway.core.model import BROADCAST_PARENT, Executor, LogPage, Run, TriggerKind
 from gateway.core.parts import part_of
 from gateway.core.policy import seed_of
-from gateway.core.ports import AppReader, Health, Move, StopReport, Work
+from gateway.core.ports import AppReader, Health, Move, StopReport, Value, Work
 from gateway.core.states import IN_FLIGHT, WAITING, RunState
 from gateway.flow.loops import Flow
 from gateway.flow.timekeeping import Timekeeper
@@ -95,8 +95,10 @@ class FlowOperations:
 
     async def _stop_unsent(self, flight: Flight) -> None:
         self._context.flights.pop(flight.seed.id)
-        values: dict[str, int | str | None] = {"finished_ms": self._context.clock.now_ms(), "reason": _REASON}
-        move = Move(flight.seed.id, RunState.STOPPED, frozenset({RunState.DISPATCHING}), values, claim=flight.claim)
+        values: dict[str, Value] = {"finished_ms": self._context.clock.now_ms(), "reason": _REASON}
+        move = Move(
+            flight.seed.id, RunState.STOPPED, frozenset({RunState.DISPATCHING}), values, claim=flight.claim
+        )
         await self._context.writer.write(Work(moves=[move]))
 
     async def _stop_broadcast(self, parent: Run) -> StopReport:
@@ -119,7 +121,9 @@ class FlowOperations:
 
     async def _stop_before_sending(self, run: Run) -> bool:
         """End a run that waits or is claimed but not sent. False if it is neither."""
-        if run.state in WAITING and await self._flow.admitter.stop_waiting(seed_of(run, part_of(run.job_id)), _REASON):
+        if run.state in WAITING and await self._flow.admitter.stop_waiting(
+            seed_of(run, part_of(run.job_id)), _REASON
+        ):
             return True
         unsent = self._flow.dispatcher.withdraw_run(run.id)
         if unsent is not None:
@@ -133,7 +137,9 @@ class FlowOperations:
         await self._mark(going)
         app = self._context.registry.app(run.app_id)
         try:
-            answer = await self._context.link.kill(run.address, run.dialect, app.appname if app else "", run.job_id)
+            answer = await self._context.link.kill(
+                run.address, run.dialect, app.appname if app else "", run.job_id
+            )
         except Unreachable:
             await self._unmark(going, before)
             raise
@@ -152,7 +158,10 @@ class FlowOperations:
             found += [
                 one
                 for one in page
-                if one.id != run.id and one.address == run.address and one.state in _STOPPABLE and self._is_out(one)
+                if one.id != run.id
+                and one.address == run.address
+                and one.state in _STOPPABLE
+                and self._is_out(one)
             ]
         return found
 
@@ -167,7 +176,11 @@ class FlowOperations:
             flight = self._context.flights.get(run.id)
             if flight is not None:
                 flight.stop_asked = True
-            reason = _REASON if index == 0 else f"stopped together with run {runs[0].id}: a kill takes the whole job"
+            reason = (
+                _REASON
+                if index == 0
+                else f"stopped together with run {runs[0].id}: a kill takes the whole job"
+            )
             moves.append(Move(run.id, RunState.STOPPING, _STOPPABLE, {"reason": reason}))
         await self._context.writer.write(Work(moves=moves))
 
@@ -177,7 +190,12 @@ class FlowOperations:
             if flight is not None:
                 flight.stop_asked = False
         moves = [
-            Move(run.id, RunState.RUNNING, frozenset({RunState.STOPPING}), {"reason": "the executor could not be reached to stop it"})
+            Move(
+                run.id,
+                RunState.RUNNING,
+                frozenset({RunState.STOPPING}),
+                {"reason": "the executor could not be reached to stop it"},
+            )
             for run in runs
             if before[run.id] in _STOPPABLE
         ]

@@ -6,6 +6,7 @@ job's next fire moved past them, both in one transaction under a compare-and-set
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -15,15 +16,14 @@ from gateway.core.context import Context
 from gateway.core.errors import LeaseLost, StoreError
 from gateway.core.model import BROADCAST_PARENT, Job, NewRun, Route, TriggerKind
 from gateway.core.policy import SlotPlan, misfire_reason, plan_slots
-from gateway.core.ports import DueJob, JobFire, Work
+from gateway.core.ports import DueJob, JobFire, Work, Writer
 from gateway.core.specs import Spec
 from gateway.core.states import RunState
 
 log = structlog.get_logger(__name__)
 
-JOBS_PER_PASS = 2000
-FIRES_PER_WORK = 500
-ROWS_PER_WORK = 4000
+JOBS_PER_LOOK = 1000
+JOBS_PER_WORK = 100  # few enough that sends are not held up while their rows are prepared
 SLOTS_PER_JOB = 5000
 
 OnPlanned = Callable[[list[NewRun]], None]
@@ -32,8 +32,9 @@ OnPlanned = Callable[[list[NewRun]], None]
 class Planner:
     """Moves jobs' next fires forward. `planned_until_ms` is the instant up to which every slot has its row."""
 
-    def __init__(self, context: Context, on_planned: OnPlanned) -> None:
+    def __init__(self, context: Context, on_planned: OnPlanned, writer: Writer | None = None) -> None:
         self._context = context
+        self._writer = writer or context.writer
         self._on_planned = on_planned
         self.planned_until_ms = 0
 
@@ -43,30 +44,34 @@ class Planner:
         while True:
             now_ms = context.clock.now_ms()
             near_ms = now_ms + context.tuning.plan_near_ms
-            due = await context.jobs.due(near_ms, JOBS_PER_PASS)
+            due = await context.jobs.due(near_ms, JOBS_PER_LOOK)
             await context.specs.ensure([(job.job_id, job.version) for job in due])
-            if not await self._plan(due, now_ms):
+            chunks = [due[start : start + JOBS_PER_WORK] for start in range(0, len(due), JOBS_PER_WORK)]
+            moved = await asyncio.gather(*(self._plan(chunk, now_ms) for chunk in chunks))
+            if not any(moved):
                 self.planned_until_ms = near_ms
                 return
+            # Earliest first: what is due before the last of them has its rows.
+            self.planned_until_ms = max(self.planned_until_ms, min(near_ms, due[-1].next_fire_at) - 1)
 
-    async def _plan(self, due: Sequence[DueJob], now_ms: int) -> None:
+    async def _plan(self, due: Sequence[DueJob], now_ms: int) -> int:
+        """Plan these jobs; how many of them were moved forward."""
         far_ms = now_ms + self._context.tuning.plan_far_ms
         outlooks: list[_Outlook] = []
         for one in due:
             spec = self._context.specs.get(one.job_id)
-            if spec is None or spec.job.version != one.version:
+            if spec is None or spec.job.version != one.version or not spec.readable:
                 continue  # edited or deleted since it was read; the next look sees the new state
             outlooks.append(_outlook(one, spec, now_ms, far_ms))
         ids = iter(await self._context.run_ids.draw(sum(outlook.rows for outlook in outlooks)))
         fires = [self._fire(outlook, ids, now_ms) for outlook in outlooks]
-        for start in range(0, len(fires), FIRES_PER_WORK):
-            await self._write(fires[start : start + FIRES_PER_WORK])
+        return await self._write(fires) if fires else 0
 
     async def _write(self, fires: list[JobFire]) -> int:
         """Commit these fires; how many of them moved their job."""
         work = Work(fires=fires, lease=self._context.lease)
         try:
-            written = await self._context.writer.write(work)
+            written = await self._writer.write(work)
         except LeaseLost:
             raise
         except StoreError as error:
@@ -96,9 +101,7 @@ class Planner:
             rows.append(_skipped(job, next(ids), plan.skipped, now_ms))
             self._context.counters.add("skipped", len(plan.skipped))
         limit_ms = now_ms - job.misfire_after_s * 1000
-        rows.extend(
-            _planned(job, next(ids), slot, now_ms, is_catch_up=slot < limit_ms) for slot in plan.runs
-        )
+        rows.extend(_planned(job, next(ids), slot, now_ms, is_catch_up=slot < limit_ms) for slot in plan.runs)
         return JobFire(job.id, job.version, outlook.due_ms, outlook.following, tuple(rows))
 
 

@@ -26,6 +26,7 @@ class Presence:
         self._store = store
         self._removed_ms: dict[tuple[int, str], int] = {}
         self._checks: set[asyncio.Task[None]] = set()
+        self._changed = asyncio.Event()
 
     async def register(self, beat: Beat) -> None:
         """Take a sign of life. Raises `NotFound` for an app that does not exist."""
@@ -48,10 +49,12 @@ class Presence:
             raise NotFound("app", appname)
         self._removed_ms[app.id, address] = self._context.clock.now_ms()
         if self._context.registry.remove(app.id, address):
+            self._changed.set()
             log.info("executor_removed", app=appname, executor=address)
 
     def _note(self, app: App, beat: Beat) -> None:
         if self._context.registry.beat(app, beat):
+            self._changed.set()
             log.info("executor_registered", app=app.appname, executor=beat.address, client=beat.client)
 
     async def _check(self, app: App, beat: Beat) -> None:
@@ -63,9 +66,10 @@ class Presence:
             self._note(app, beat)
 
     async def run(self) -> None:
-        """Expire the dead and save what changed, every second. A loop."""
+        """Expire the dead and save what changed, every second; who comes or goes is saved at once. A loop."""
         while True:
-            await self._context.clock.sleep(TICK_S)
+            await self._context.clock.wait(self._changed, TICK_S)
+            self._changed.clear()
             now_ms = self._context.clock.now_ms()
             for executor in self._context.registry.expire(now_ms):
                 log.warning("executor_dead", executor=executor.address, last_beat_ms=executor.last_beat_ms)

@@ -183,7 +183,7 @@ class Reporter:
             now = clock.monotonic()
             for waiting in self._spooling:
                 if not waiting.durable.done() and now - waiting.since >= last_moment:
-                    waiting.durable.set_result(False)  # noqa: FBT003 – a future takes it so
+                    waiting.durable.set_result(False)
             self._spooling = [waiting for waiting in self._spooling if not waiting.durable.done()]
             while self._waiting and (
                 self._waiting[0].durable.done() or now - self._waiting[0].since >= limit

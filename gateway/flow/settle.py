@@ -19,7 +19,7 @@ import structlog
 from gateway.core.context import Context
 from gateway.core.errors import Unreachable
 from gateway.core.model import Guarantee, Job, NewRun
-from gateway.core.ports import Move, Work
+from gateway.core.ports import Move, Value, Work
 from gateway.core.states import RunState
 
 log = structlog.get_logger(__name__)
@@ -85,13 +85,14 @@ class Settler:
         appname = app.appname if app else ""
         idle_since: int | None = None
         asked_since = clock.now_ms()
-        executor = context.registry.executor(run.app_id, doubt.address)
-        real_log = context.link.log_is_real(doubt.dialect, executor.client if executor else "")
         while True:
             flight = context.flights.get(run.id)
             if flight is not None and flight.ended:
                 return  # its result has come: nothing is left to ask
             asked_ms = clock.now_ms()
+            # After a crash it may not be known who lives there; its next beat will tell.
+            executor = context.registry.executor(run.app_id, doubt.address)
+            real_log = context.link.log_is_real(doubt.dialect, executor.client if executor else "")
             try:
                 idle = await context.link.idle(doubt.address, doubt.dialect, appname, run.job_id)
                 page = await context.link.log(
@@ -117,14 +118,15 @@ class Settler:
                 elif asked_ms - idle_since >= tuning.settle_gap_ms:
                     if real_log:
                         await self._again(doubt, f"{doubt.why}; the executor never received it: sent again")
-                    else:
+                        return
+                    if executor is not None or clock.now_ms() - asked_since >= tuning.settle_give_up_ms:
                         await self._give_up(doubt, f"{doubt.why}; this client cannot tell a run it never saw")
-                    return
+                        return
             await clock.sleep(tuning.settle_ask_s)
 
     async def _received(self, doubt: Doubt) -> None:
         now_ms = self._context.clock.now_ms()
-        values: dict[str, int | str | None] = {
+        values: dict[str, Value] = {
             "answered_ms": now_ms,
             "reason": f"{doubt.why}; the executor has it",
         }
@@ -134,7 +136,7 @@ class Settler:
 
     async def _again(self, doubt: Doubt, reason: str) -> None:
         self._context.flights.pop(doubt.seed.id)
-        values: dict[str, int | str | None] = {"reason": reason, "claim_token": 0}
+        values: dict[str, Value] = {"reason": reason, "claim_token": 0}
         move = Move(doubt.seed.id, RunState.QUEUED, _DOUBTFUL, values, claim=doubt.claim)
         written = await self._context.writer.write(Work(moves=[move]))
         self._context.counters.add("doubts_sent_again")

@@ -33,8 +33,12 @@ class Timekeeper:
         while True:
             await self._clock.sleep(EVERY_S)
             try:
-                offset_ms = float(self._clock.wall_offset_ms()) if self._reference is None else await self._reference()
-            except Exception as error:  # noqa: BLE001 – no measurement now, the next one is a second away
+                offset_ms = (
+                    float(self._clock.wall_offset_ms())
+                    if self._reference is None
+                    else await self._reference()
+                )
+            except Exception as error:
                 log.debug("clock_not_measured", error=str(error)[:100])
                 continue
             self.observe(offset_ms)

@@ -8,8 +8,8 @@ import json
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from io import FileIO
+from pathlib import Path
 
 import structlog
 

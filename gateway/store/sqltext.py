@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from gateway.core.model import NewRun
+from gateway.core.ports import After, Value
 from gateway.core.states import OPEN
 
-SqlValue = int | str | None
+SqlValue = Value
 Quoter = Callable[[SqlValue], str]
 
 MAX_TEXT = 400_000
-_MANY_VALUES = 24
+MAX_IN_LIST = 500  # MariaDB turns longer lists (from 1,000 on) into a subquery
+_MANY_VALUES = 80
 
 _MYSQL_ESCAPES = str.maketrans(
     {"\\": "\\\\", "'": "\\'", "\0": "\\0", "\n": "\\n", "\r": "\\r", "\x1a": "\\Z"}
@@ -29,7 +31,7 @@ def quote_mysql(value: SqlValue) -> str:
         return "NULL"
     if isinstance(value, str):
         return f"'{_encodable(value).translate(_MYSQL_ESCAPES)}'"
-    return str(int(value))
+    return _number(value)
 
 
 def quote_sqlite(value: SqlValue) -> str:
@@ -39,7 +41,11 @@ def quote_sqlite(value: SqlValue) -> str:
     if isinstance(value, str):
         clean = _encodable(value).replace("'", "''").replace("\0", "�")
         return f"'{clean}'"
-    return str(int(value))
+    return _number(value)
+
+
+def _number(value: int | After) -> str:
+    return f"{value.column}+{int(value.ms)}" if isinstance(value, After) else str(int(value))
 
 
 def _encodable(value: str) -> str:
@@ -131,7 +137,7 @@ def _row_chunks(
     rows: Sequence[tuple[int, tuple[SqlValue, ...]]], width: int
 ) -> Iterator[Sequence[tuple[int, tuple[SqlValue, ...]]]]:
     most = max((len({values[index] for _, values in rows}) for index in range(width)), default=1)
-    limit = 1000 if most <= _MANY_VALUES else 100
+    limit = MAX_IN_LIST if most <= _MANY_VALUES else 200
     start = 0
     while start < len(rows):
         end, size = start, 0

@@ -23,12 +23,14 @@ from gateway.core.errors import LeaseLost, StoreError
 from gateway.core.model import Counters, NewRun
 from gateway.core.ports import (
     NOTHING_LOST,
+    After,
     JobFire,
     LazySource,
     Lease,
     Move,
     OnWritten,
     TaskName,
+    Value,
     Work,
     Written,
 )
@@ -39,7 +41,7 @@ from gateway.store.sqltext import in_list, insert_runs, quote_mysql, quote_sqlit
 log = structlog.get_logger(__name__)
 
 LAZY_S = 0.2
-MAX_ROWS = 4000
+MAX_ROWS = 2000
 FLUSH_TIMEOUT_S = 10.0
 _ATTEMPTS = 3
 _BACKOFF_S = (0.05, 0.2, 0.5, 1.0)
@@ -78,10 +80,15 @@ class _Merged:
 
 
 class GroupWriter:
-    """Implements `core.ports.Writer` on a database. `run` is the loop; nothing is written before it starts."""
+    """Implements `core.ports.Writer` on a database. `run` is the loop; nothing is written before it starts.
 
-    def __init__(self, db: Database, clock: Clock, counters: Counters) -> None:
+    `renew_last` renews a lease at the end of a transaction instead of its beginning: for a second writer beside
+    one that claims, which must not wait for the node's row during a long insert.
+    """
+
+    def __init__(self, db: Database, clock: Clock, counters: Counters, *, renew_last: bool = False) -> None:
         self._db = db
+        self._renew_last = renew_last
         self._clock = clock
         self._counters = counters
         self._quote = quote_sqlite if db.is_sqlite else quote_mysql
@@ -265,6 +272,7 @@ class _Transaction:
         self._tolerant = writer._tolerant  # noqa: SLF001
         self._lock = writer._db.for_update  # noqa: SLF001
         self._counters = writer._counters  # noqa: SLF001
+        self._renew_last = writer._renew_last  # noqa: SLF001
         self._now_ms = writer._clock.now_ms()  # noqa: SLF001
 
     async def _execute(self, sql: str) -> int:
@@ -278,7 +286,7 @@ class _Transaction:
     # -------------------------------------------------------- the usual case
 
     async def hopefully(self, merged: _Merged) -> Written:
-        await self._renew(merged.lease)
+        await self._renew(merged.lease, first=True)
         lost_fires, rows = await self._fire(merged.fires, applied_before=False)
         stale = await self._stale_jobs(merged.moves)
         taken = await self._name(merged.names)
@@ -296,6 +304,7 @@ class _Transaction:
                 if await self._execute(sql) != expected:
                     raise _GuardMissedError
         await self._insert([row for move in moves for row in move.then], tolerant=False)
+        await self._renew(merged.lease, first=False)
         if not (lost_fires or stale or taken):
             return NOTHING_LOST
         return Written(
@@ -308,7 +317,7 @@ class _Transaction:
     # -------------------------------------------------------- after a miss or an unknown commit
 
     async def carefully(self, merged: _Merged, *, applied_before: bool) -> Written:
-        await self._renew(merged.lease)
+        await self._renew(merged.lease, first=True)
         lost_fires, rows = await self._fire(merged.fires, applied_before=applied_before)
         stale = await self._stale_jobs(merged.moves)
         taken = await self._name(merged.names)
@@ -322,14 +331,16 @@ class _Transaction:
             is_stale = move.job_version and move.job_id in stale
             if not is_stale and state in move.sources and (move.claim is None or move.claim == claim):
                 winners.append(move)
-                present[move.run_id] = (move.to, int(move.values.get("claim_token", claim) or 0), finished)
+                present[move.run_id] = (move.to, _claim_after(move, claim), finished)
             elif not (applied_before and _is_applied(move, state, claim, finished)):
                 lost.add(move.run_id)
-        for _, columns, group in _by_shape(winners):
-            pairs = [(move.run_id, _values(move, columns)) for move in group]
-            for sql, _ in update_by_id("run", "id", pairs, columns, "", self._quote):
-                await self._execute(sql)
+        for turn in _in_turns(winners):
+            for _, columns, group in _by_shape(turn):
+                pairs = [(move.run_id, _values(move, columns)) for move in group]
+                for sql, _ in update_by_id("run", "id", pairs, columns, "", self._quote):
+                    await self._execute(sql)
         await self._insert([row for move in winners for row in move.then], tolerant=True)
+        await self._renew(merged.lease, first=False)
         return Written(lost_fires=lost_fires, lost_moves=frozenset(lost), stale_jobs=stale, taken_names=taken)
 
     async def _lock_runs(self, moves: Sequence[Move]) -> dict[int, tuple[int, int, int]]:
@@ -343,8 +354,8 @@ class _Transaction:
 
     # -------------------------------------------------------- pieces of both
 
-    async def _renew(self, lease: Lease | None) -> None:
-        if lease is None:
+    async def _renew(self, lease: Lease | None, *, first: bool) -> None:
+        if lease is None or first == self._renew_last:
             return
         matched = await self._execute(
             f"UPDATE node SET beat=beat+1,seen_ms={self._now_ms} "
@@ -378,7 +389,7 @@ class _Transaction:
         lost = {fire.job_id for fire in missed}
         if missed and applied_before:
             lost -= await self._fired(missed)
-        pairs = [(fire.job_id, (fire.next_fire_at,)) for fire in won]
+        pairs = [(fire.job_id, (_further(fire),)) for fire in won]
         for sql, _ in update_by_id("job_next_fire", "job_id", pairs, ("next_fire_at",), "", self._quote):
             await self._execute(sql)
         return frozenset(lost), rows
@@ -388,7 +399,9 @@ class _Transaction:
         owners = {row.id: fire.job_id for fire in fires for row in fire.rows}
         if not owners:
             return set()
-        return {owners[row[0]] for row in await self._rows(f"SELECT id FROM run WHERE id IN ({in_list(owners)})")}
+        return {
+            owners[row[0]] for row in await self._rows(f"SELECT id FROM run WHERE id IN ({in_list(owners)})")
+        }
 
     async def _stale_jobs(self, moves: Sequence[Move]) -> frozenset[int]:
         """The jobs that are not at the version their moves were made for, or not at one version."""
@@ -438,6 +451,18 @@ class _Transaction:
             await self._execute(sql)
 
 
+def _claim_after(move: Move, claim: int) -> int:
+    value = move.values.get("claim_token", claim)
+    return value if isinstance(value, int) else claim
+
+
+def _further(fire: JobFire) -> Value:
+    """The next fire by its distance: jobs of one rate share it. The row is locked, so the sum is exact."""
+    if fire.next_fire_at is None:
+        return None
+    return After("next_fire_at", fire.next_fire_at - fire.expected)
+
+
 def _ignore(_result: Written | Exception) -> None:
     """What became of work that nobody waits for."""
 
@@ -451,6 +476,19 @@ def _is_applied(move: Move, state: int, claim: int, finished: int) -> bool:
     if "finished_ms" in move.values:
         return finished == move.values["finished_ms"]
     return True
+
+
+def _in_turns(moves: Sequence[Move]) -> list[list[Move]]:
+    """Several moves of one run, in their order, one a turn: a later one must not be overwritten by an earlier."""
+    turns: list[list[Move]] = []
+    seen: dict[int, int] = {}
+    for move in moves:
+        turn = seen.get(move.run_id, 0)
+        seen[move.run_id] = turn + 1
+        if turn == len(turns):
+            turns.append([])
+        turns[turn].append(move)
+    return turns
 
 
 def _by_shape(moves: Iterable[Move]) -> Iterable[tuple[frozenset[Any], tuple[str, ...], list[Move]]]:
@@ -469,6 +507,6 @@ def _by_shape(moves: Iterable[Move]) -> Iterable[tuple[frozenset[Any], tuple[str
         yield sources, ("state", *names) if is_open else ("state", "open_part", *names), group
 
 
-def _values(move: Move, columns: tuple[str, ...]) -> tuple[int | str | None, ...]:
+def _values(move: Move, columns: tuple[str, ...]) -> tuple[Value, ...]:
     own = tuple(move.values.values())
     return (int(move.to), *own) if len(columns) == len(own) + 1 else (int(move.to), None, *own)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import signal
+import subprocess
 import sys
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -68,6 +71,12 @@ class Api:
             return self.request("GET", "/readyz")[0] == 200
         except OSError:
             return False
+
+    def metric(self, name: str) -> float:
+        """The value of `xxljob_gateway_NAME` in /metrics, 0 while nothing was counted."""
+        _, text = self.request("GET", "/metrics")
+        lines = [line.split() for line in text.splitlines() if line.startswith(f"xxljob_gateway_{name} ")]
+        return float(lines[0][1]) if lines else 0.0
 
     def create_app(self, appname: str, **fields: object) -> Json:
         body: Json = {"appname": appname, "title": appname, "address_mode": "auto", **fields}
@@ -158,13 +167,47 @@ class Api:
             time.sleep(0.05)
 
 
+@dataclass(frozen=True)
+class Ended:
+    """What a command said. `errors` are the lines of standard error."""
+
+    code: int
+    output: str
+    errors: list[str]
+
+
+def run_command(
+    *args: str, env: Mapping[str, str] | None = None, cwd: Path = REPOSITORY, timeout_s: float = 30
+) -> Ended:
+    """`xxljob-gateway ARGS` until it ends, without any setting of the surroundings."""
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("XXLJOB_GATEWAY_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "gateway", *args],
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        cwd=cwd,
+        env={**plain, "PYTHONPATH": str(REPOSITORY), **(env or {})},
+    )
+    return Ended(done.returncode, done.stdout, done.stderr.splitlines())
+
+
 class GatewayProcess:
-    """`python -m gateway serve` on a port and a data directory that stay the same over restarts."""
+    """`python -m gateway serve` on a port and a data directory that stay the same over restarts.
+
+    A database of its own (`database_url`) is migrated before the first start.
+    """
 
     def __init__(
-        self, directory: Path, *, database_url: str | None = None, env: Mapping[str, str] | None = None
+        self,
+        directory: Path,
+        *,
+        database_url: str | None = None,
+        env: Mapping[str, str] | None = None,
+        options: Sequence[str] = (),
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
+        self._unmigrated = database_url
         self.port = free_port()
         self.data_dir = directory / "data"
         self.data_dir.mkdir(exist_ok=True)
@@ -173,6 +216,7 @@ class GatewayProcess:
                 *(sys.executable, "-m", "gateway", "serve", "--host", "127.0.0.1", "--port", str(self.port)),
                 *("--data-dir", str(self.data_dir)),
                 *(("--database-url", database_url) if database_url else ()),
+                *options,
             ],
             log=directory / "gateway.log",
             env={
@@ -191,6 +235,10 @@ class GatewayProcess:
         return f"http://127.0.0.1:{self.port}/xxl-job-admin"
 
     def start(self, timeout_s: float = 20) -> None:
+        if self._unmigrated is not None:
+            done = run_command("migrate", "--database-url", self._unmigrated)
+            assert done.code == 0, done
+            self._unmigrated = None
         self.process.start()
         self.wait_ready(timeout_s)
 

@@ -101,10 +101,9 @@ def test_every_second_through_a_crash(make_gateway: GatewayMaker, extra_peer: Pe
             "expression": "0/1 * * * * ?",
             "timezone": "UTC",
             "misfire": "skip",
-            "misfire_after_s": 60,
         }
         jobs[peer] = gateway.api.create_job(
-            peer.appname, "okHandler", params="each second", schedule=schedule
+            peer.appname, "okHandler", params="each second", schedule=schedule, misfire_after_s=60
         )
     first = int(time.time()) + 1
     gateway.wait_killed()

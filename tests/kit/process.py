@@ -152,7 +152,7 @@ class Process:
 
         def ready() -> object:
             if not self.alive:
-                raise AssertionError(f"{what}: ended with {self.returncode}\n{self.tail()}")
+                raise AssertionError(f"{what}: ended with {self.returncode}")
             return check()
 
         try:

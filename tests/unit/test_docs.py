@@ -34,9 +34,12 @@ def test_the_states_have_their_public_words() -> None:
 
 def test_the_moves_are_those_of_the_code() -> None:
     told = {
-        source: set(re.findall(r"`(\w+)`", cells[0])) for source, cells in table("docs/states.md", "Moves").items()
+        source: set(re.findall(r"`(\w+)`", cells[0]))
+        for source, cells in table("docs/states.md", "Moves").items()
     }
-    assert told == {source.word: {state.word for state in MOVES[source]} for source in RunState if MOVES[source]}
+    assert told == {
+        source.word: {state.word for state in MOVES[source]} for source in RunState if MOVES[source]
+    }
 
 
 def test_the_picture_shows_allowed_moves_only() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("gateway", "compat", "importer")
-NOT_A_MODULE = {"gateway.store.migrations.env"}  # runs inside Alembic only
+NOT_A_MODULE = {"gateway.__main__", "gateway.store.migrations.env"}  # run when imported: the program; inside Alembic only
 
 # A process that has imported the libraries forks for each module: as fresh as a new one for our own modules, and
 # a hundred times cheaper. Warnings of libraries about themselves are theirs.

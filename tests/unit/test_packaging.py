@@ -25,9 +25,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     if subprocess.run([sys.executable, "-c", "import hatchling"], capture_output=True).returncode:
         skip_for_lack("no hatchling here: the wheel is built with it")
     place = tmp_path_factory.mktemp("wheel")
-    done = subprocess.run(
-        [sys.executable, "-c", BUILD, str(place)], cwd=ROOT, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", BUILD, str(place)], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return zipfile.ZipFile(place / done.stdout.split()[-1]).namelist()
 

@@ -106,7 +106,7 @@ class LogAnswer(Answer):
     from_line: int
     to_line: int
     content: str
-    end: bool = Field(description="No more lines will come.")
+    is_end: bool = Field(description="No more lines will come.")
 
 
 class StopAnswer(Answer):

@@ -181,7 +181,7 @@ async def test_the_log_of_a_run(api):
         "from_line": 1,
         "to_line": 3,
         "content": "a\nb\nc\n",
-        "end": True,
+        "is_end": True,
     }
     assert (await api.wrong("GET", "/api/v1/runs/5/log?from_line=0"))[0] == "from_line"
 
