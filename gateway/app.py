@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import functools
 import gc
 import os
+import re
 import secrets
 import signal
 import socket
@@ -21,6 +23,7 @@ from aiohttp import web
 from compat.executor import demo_executor
 from compat.inbound import setup_executor_routes
 from compat.link import RestLink
+from gateway.api.models.base import APPNAME
 from gateway.api.services import Services
 from gateway.api.setup import setup_api
 from gateway.core.clock import SystemClock
@@ -195,6 +198,7 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
             renew=lambda: _renew(context, grant.lease),
             on_fatal=on_fatal,
             plan_writer=plan_writer,
+            create_app=functools.partial(_new_app, apps) if settings.register_unknown_apps else None,
         )
         node.first_token = await _first_token(settings, tokens)
         writing = [asyncio.create_task(one.run(), name="writer") for one in {writer, plan_writer}]
@@ -215,6 +219,16 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
         gc.collect()
         gc.freeze()
         yield node
+
+
+async def _new_app(apps: AppStore, appname: str) -> App:
+    """The app of an executor that nobody has created one for."""
+    if not re.fullmatch(APPNAME, appname) or not 4 <= len(appname) <= 64:
+        raise InvalidValue("registryKey", appname, "4 to 64 letters, digits, '.', '_' or '-'")
+    try:
+        return await apps.create(App(0, 1, appname, "", AddressMode.AUTO, (), 0, 0))
+    except Conflict:
+        return await apps.get(appname)
 
 
 async def _renew(context: Context, lease: Lease) -> None:
@@ -275,7 +289,8 @@ async def _listen(
         site = web.TCPSite(runner, settings.host, settings.port, backlog=4096)
         await site.start()
     except OSError as error:
-        raise Refused(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}") from None
+        why = os.strerror(error.errno).lower() if (error.errno or 0) > 0 else error.strerror
+        raise Refused(f"cannot listen on {settings.host}:{settings.port}: {why}") from None
     return tuple(f"http://{_shown(address[0])}:{address[1]}" for address in runner.addresses)
 
 

@@ -23,8 +23,8 @@ class InvalidValue(GatewayError):
 class NotFound(GatewayError):
     """There is nothing of that name."""
 
-    def __init__(self, kind: str, key: object) -> None:
-        super().__init__(f"{kind} {key!r} does not exist")
+    def __init__(self, kind: str, key: object, hint: str = "") -> None:
+        super().__init__(f"{kind} {key!r} does not exist" + (f": {hint}" if hint else ""))
         self.kind = kind
         self.key = key
 

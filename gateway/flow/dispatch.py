@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -20,6 +19,7 @@ from gateway.core.inflight import Flight
 from gateway.core.model import Route
 from gateway.core.ports import After, Move, Outcome, RunOrder, Work
 from gateway.core.states import RunState
+from gateway.core.turns import Turns
 
 log = structlog.get_logger(__name__)
 
@@ -48,7 +48,7 @@ class Dispatcher:
         self._verdicts = verdicts
         self._by_due: dict[int, list[Flight]] = {}
         self._dues: list[int] = []
-        self._ready: deque[Flight] = deque()
+        self._ready: Turns[Flight] = Turns()
         self._held = 0
         self._wake = asyncio.Event()
         self._answers: list[Flight] = []
@@ -80,10 +80,7 @@ class Dispatcher:
             if mine:
                 taken.extend(mine)
                 self._by_due[due_ms] = [flight for flight in bucket if flight.seed.job_id != job_id]
-        mine = [flight for flight in self._ready if flight.seed.job_id == job_id]
-        if mine:
-            taken.extend(mine)
-            self._ready = deque(flight for flight in self._ready if flight.seed.job_id != job_id)
+        taken += self._ready.take_out(lambda flight: flight.seed.job_id == job_id)
         self._held -= len(taken)
         probing = [flight for flight in self._probing.values() if flight.seed.job_id == job_id]
         for flight in probing:
@@ -95,22 +92,22 @@ class Dispatcher:
         flight = self._context.flights.get(run_id)
         if flight is None or flight.handed_over:
             return self._probing.pop(run_id, None)
-        for queue in (self._by_due.get(flight.order.due_ms, []), self._ready):
-            if flight in queue:
-                queue.remove(flight)
-                self._held -= 1
-                return flight
-        return None
+        bucket = self._by_due.get(flight.order.due_ms, [])
+        if flight in bucket:
+            bucket.remove(flight)
+        elif not self._ready.take_out(lambda one: one is flight):
+            return None
+        self._held -= 1
+        return flight
 
     def withdraw_all(self) -> list[Flight]:
         """Take out every unsent claim."""
         taken = [flight for bucket in self._by_due.values() for flight in bucket]
-        taken.extend(self._ready)
+        taken += self._ready.take_out(lambda _: True)
         taken.extend(self._probing.values())
         self._probing.clear()
         self._by_due.clear()
         self._dues.clear()
-        self._ready.clear()
         self._held = 0
         return taken
 
@@ -130,31 +127,17 @@ class Dispatcher:
                 await clock.wait(self._wake, wait_s)
 
     def _collect(self, now_ms: int) -> None:
-        """Move what is due to the ready queue, in turn by app."""
-        due: list[Flight] = []
+        """Move what is due to the ready queue, which serves the apps in turn."""
         while self._dues and self._dues[0] <= now_ms:
-            due.extend(self._by_due.pop(heapq.heappop(self._dues)))
-        if not due:
-            return
-        queues: dict[int, deque[Flight]] = {}
-        for flight in due:
-            queues.setdefault(flight.seed.app_id, deque()).append(flight)
-        if len(queues) == 1:
-            self._ready.extend(due)
-            return
-        waiting = deque(queues.values())
-        while waiting:
-            queue = waiting.popleft()
-            self._ready.append(queue.popleft())
-            if queue:
-                waiting.append(queue)
+            for flight in self._by_due.pop(heapq.heappop(self._dues)):
+                self._ready.push(flight.seed.app_id, flight)
 
     def _send_burst(self) -> None:
         monotonic = self._context.clock.monotonic()
         now_ms = self._context.clock.now_ms()
         late: list[Flight] = []
         for _ in range(min(BURST, len(self._ready))):
-            flight = self._ready.popleft()
+            flight = self._ready.pop()
             self._held -= 1
             if flight.ended:
                 continue  # claimed again, and then the result of the first send came after all

@@ -20,7 +20,7 @@ from gateway.flow.admit import Admitter
 from gateway.flow.complete import Completer
 from gateway.flow.dispatch import Dispatcher
 from gateway.flow.plan import Planner
-from gateway.flow.presence import Presence
+from gateway.flow.presence import CreateApp, Presence
 from gateway.flow.report import Reporter
 from gateway.flow.settle import Doubt, Settler
 from gateway.flow.sweep import Sweeper
@@ -100,6 +100,7 @@ class Flow:
         renew: Callable[[], Awaitable[None]],
         on_fatal: Callable[[Exception], None],
         plan_writer: Writer | None = None,
+        create_app: CreateApp | None = None,
     ) -> None:
         self.context = context
         self._apps = apps
@@ -113,7 +114,7 @@ class Flow:
         self.completer = Completer(context, self.admitter.add)
         self.reporter = Reporter(context, self.completer, foreign, spool)
         self.sweeper = Sweeper(context, self.completer)
-        self.presence = Presence(context, executors)
+        self.presence = Presence(context, executors, create_app)
         self._loops: list[asyncio.Task[None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False

@@ -6,6 +6,7 @@ In: registrations, beats and removals. Out: the registry, and its mirror in the 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -16,23 +17,24 @@ from gateway.core.ports import ExecutorWriter
 
 log = structlog.get_logger(__name__)
 
+CreateApp = Callable[[str], Awaitable[App]]
+
 GHOST_MS = 1000
 TICK_S = 1.0
 
 
 class Presence:
-    def __init__(self, context: Context, store: ExecutorWriter) -> None:
+    def __init__(self, context: Context, store: ExecutorWriter, create_app: CreateApp | None = None) -> None:
         self._context = context
         self._store = store
+        self._create_app = create_app
         self._removed_ms: dict[tuple[int, str], int] = {}
         self._checks: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
 
     async def register(self, beat: Beat) -> None:
         """Take a sign of life. Raises `NotFound` for an app that does not exist."""
-        app = self._context.registry.app_named(beat.appname)
-        if app is None:
-            raise NotFound("app", beat.appname)
+        app = self._context.registry.app_named(beat.appname) or await self._new_app(beat.appname)
         removed_ms = self._removed_ms.get((app.id, beat.address))
         if removed_ms is not None and beat.received_ms - removed_ms < GHOST_MS:
             # A beat that was on its way when its executor said goodbye must not bring it back.
@@ -41,6 +43,14 @@ class Presence:
             task.add_done_callback(self._checks.discard)
             return
         self._note(app, beat)
+
+    async def _new_app(self, appname: str) -> App:
+        if self._create_app is None:
+            raise NotFound("app", appname, f"create it first (xxljob-gateway apps create {appname})")
+        app = await self._create_app(appname)
+        self._context.registry.set_app(app)
+        log.info("app_created", app=appname)
+        return app
 
     async def remove(self, appname: str, address: str) -> None:
         """Take an executor out at once. Raises `NotFound` for an app that does not exist."""

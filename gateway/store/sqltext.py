@@ -163,6 +163,13 @@ def _column(key: str, rows: Sequence[tuple[int, tuple[SqlValue, ...]]], index: i
     return f"CASE {whens} END"
 
 
+def in_lists(ids: Collection[int]) -> Iterator[str]:
+    """As `in_list`, in as many pieces as the length of a list allows."""
+    ordered = sorted(ids)
+    for start in range(0, len(ordered), MAX_IN_LIST):
+        yield ",".join(map(str, ordered[start : start + MAX_IN_LIST]))
+
+
 def in_list(ids: Collection[int]) -> str:
     """Ids in ascending order for an IN list: every statement takes its locks in this order."""
     return ",".join(map(str, sorted(ids)))

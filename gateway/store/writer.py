@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,7 +36,7 @@ from gateway.core.ports import (
 )
 from gateway.core.states import OPEN
 from gateway.store.engine import Database, is_conflict, is_gone, is_refused, is_repeatable
-from gateway.store.sqltext import in_list, insert_runs, quote_mysql, quote_sqlite, update_by_id
+from gateway.store.sqltext import in_list, in_lists, insert_runs, quote_mysql, quote_sqlite, update_by_id
 
 log = structlog.get_logger(__name__)
 
@@ -283,6 +283,16 @@ class _Transaction:
         self._counters.add("statements")
         return await self._cursor.rows(sql)
 
+    async def _by_id(
+        self, columns: str, table: str, key: str, ids: Collection[int], *, lock: bool = False
+    ) -> list[tuple[Any, ...]]:
+        """Rows by primary key, locked in ascending order if asked."""
+        tail = f" ORDER BY {key}{self._lock}" if lock else ""
+        rows: list[tuple[Any, ...]] = []
+        for piece in in_lists(ids):
+            rows += await self._rows(f"SELECT {columns} FROM {table} WHERE {key} IN ({piece}){tail}")
+        return rows
+
     # -------------------------------------------------------- the usual case
 
     async def hopefully(self, merged: _Merged) -> Written:
@@ -334,22 +344,17 @@ class _Transaction:
                 present[move.run_id] = (move.to, _claim_after(move, claim), finished)
             elif not (applied_before and _is_applied(move, state, claim, finished)):
                 lost.add(move.run_id)
-        for turn in _in_turns(winners):
-            for _, columns, group in _by_shape(turn):
-                pairs = [(move.run_id, _values(move, columns)) for move in group]
-                for sql, _ in update_by_id("run", "id", pairs, columns, "", self._quote):
-                    await self._execute(sql)
+        for _, columns, group in _by_shape(winners):
+            pairs = [(move.run_id, _values(move, columns)) for move in group]
+            for sql, _ in update_by_id("run", "id", pairs, columns, "", self._quote):
+                await self._execute(sql)
         await self._insert([row for move in winners for row in move.then], tolerant=True)
         await self._renew(merged.lease, first=False)
         return Written(lost_fires=lost_fires, lost_moves=frozenset(lost), stale_jobs=stale, taken_names=taken)
 
     async def _lock_runs(self, moves: Sequence[Move]) -> dict[int, tuple[int, int, int]]:
-        if not moves:
-            return {}
-        ids = in_list({move.run_id for move in moves})
-        rows = await self._rows(
-            f"SELECT id,state,claim_token,finished_ms FROM run WHERE id IN ({ids}) ORDER BY id{self._lock}"
-        )
+        ids = {move.run_id for move in moves}
+        rows = await self._by_id("id,state,claim_token,finished_ms", "run", "id", ids, lock=True)
         return {row[0]: (row[1], row[2], row[3]) for row in rows}
 
     # -------------------------------------------------------- pieces of both
@@ -369,13 +374,10 @@ class _Transaction:
     ) -> tuple[frozenset[int], list[NewRun]]:
         if not fires:
             return frozenset(), []
-        ids = in_list({fire.job_id for fire in fires})
+        columns = "job_id,version,next_fire_at,enabled"
+        ids = {fire.job_id for fire in fires}
         present = {
-            row[0]: row[1:]
-            for row in await self._rows(
-                "SELECT job_id,version,next_fire_at,enabled FROM job_next_fire "
-                f"WHERE job_id IN ({ids}) ORDER BY job_id{self._lock}"
-            )
+            row[0]: row[1:] for row in await self._by_id(columns, "job_next_fire", "job_id", ids, lock=True)
         }
         won: list[JobFire] = []
         rows: list[NewRun] = []
@@ -397,11 +399,7 @@ class _Transaction:
     async def _fired(self, fires: Sequence[JobFire]) -> set[int]:
         """The jobs whose fire a commit of unknown outcome has done: only it has inserted these rows."""
         owners = {row.id: fire.job_id for fire in fires for row in fire.rows}
-        if not owners:
-            return set()
-        return {
-            owners[row[0]] for row in await self._rows(f"SELECT id FROM run WHERE id IN ({in_list(owners)})")
-        }
+        return {owners[row[0]] for row in await self._by_id("id", "run", "id", owners)}
 
     async def _stale_jobs(self, moves: Sequence[Move]) -> frozenset[int]:
         """The jobs that are not at the version their moves were made for, or not at one version."""
@@ -409,14 +407,8 @@ class _Transaction:
         for move in moves:
             if move.job_version and versions.setdefault(move.job_id, move.job_version) != move.job_version:
                 versions[move.job_id] = -1
-        if not versions:
-            return frozenset()
-        present = {
-            row[0]: row[1]
-            for row in await self._rows(
-                f"SELECT job_id,version FROM job_next_fire WHERE job_id IN ({in_list(versions)})"
-            )
-        }
+        rows = await self._by_id("job_id,version", "job_next_fire", "job_id", versions)
+        present = {row[0]: row[1] for row in rows}
         return frozenset(job_id for job_id, version in versions.items() if present.get(job_id) != version)
 
     async def _name(self, names: Sequence[TaskName]) -> dict[str, int]:
@@ -476,19 +468,6 @@ def _is_applied(move: Move, state: int, claim: int, finished: int) -> bool:
     if "finished_ms" in move.values:
         return finished == move.values["finished_ms"]
     return True
-
-
-def _in_turns(moves: Sequence[Move]) -> list[list[Move]]:
-    """Several moves of one run, in their order, one a turn: a later one must not be overwritten by an earlier."""
-    turns: list[list[Move]] = []
-    seen: dict[int, int] = {}
-    for move in moves:
-        turn = seen.get(move.run_id, 0)
-        seen[move.run_id] = turn + 1
-        if turn == len(turns):
-            turns.append([])
-        turns[turn].append(move)
-    return turns
 
 
 def _by_shape(moves: Iterable[Move]) -> Iterable[tuple[frozenset[Any], tuple[str, ...], list[Move]]]:

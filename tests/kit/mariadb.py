@@ -9,7 +9,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pymysql
@@ -29,7 +29,7 @@ def find_program(name: str) -> str | None:
 class MariadbServer:
     """Loopback only, same port and data directory over all restarts, durable commits."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, options: Sequence[str] = ()) -> None:
         self.directory = directory
         self.port = free_port()
         # A socket path may have 107 bytes at most: pytest's directories can be longer.
@@ -68,6 +68,7 @@ class MariadbServer:
                 "--innodb-buffer-pool-load-at-startup=OFF",
                 "--innodb-buffer-pool-dump-at-shutdown=OFF",
                 "--max-connections=400",
+                *options,
             ],
             log=directory / "mariadbd.log",
         )

@@ -9,7 +9,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("gateway", "compat", "importer")
-NOT_A_MODULE = {"gateway.__main__", "gateway.store.migrations.env"}  # run when imported: the program; inside Alembic only
+# Run when they are imported: the program, and what lives inside Alembic.
+NOT_A_MODULE = {"gateway.__main__", "gateway.store.migrations.env"}
 
 # A process that has imported the libraries forks for each module: as fresh as a new one for our own modules, and
 # a hundred times cheaper. Warnings of libraries about themselves are theirs.
