@@ -289,7 +289,8 @@ async def _listen(
         site = web.TCPSite(runner, settings.host, settings.port, backlog=4096)
         await site.start()
     except OSError as error:
-        why = os.strerror(error.errno).lower() if (error.errno or 0) > 0 else error.strerror
+        number = error.errno or 0
+        why = os.strerror(number).lower() if number > 0 else error.strerror
         raise Refused(f"cannot listen on {settings.host}:{settings.port}: {why}") from None
     return tuple(f"http://{_shown(address[0])}:{address[1]}" for address in runner.addresses)
 

@@ -67,6 +67,8 @@ class JobStore:
             .where(_ALL_PARTS, fire.next_fire_at < before_ms, fire.enabled == 1)
             .order_by(fire.next_fire_at, fire.job_id)
             .limit(limit)
+            # With stale statistics, or many jobs due, MySQL would rather walk the whole table.
+            .with_hint(job_next_fire, "FORCE INDEX (ix_job_next_fire_part_next_fire_at)", "mysql")
         )
         async with reading(self._db) as conn:
             return [DueJob(*row) for row in await conn.execute(query)]

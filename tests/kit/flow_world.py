@@ -15,10 +15,10 @@ from sqlalchemy import select
 import gateway
 from gateway.core.context import Context, Tuning
 from gateway.core.errors import StoreError
-from gateway.core.model import AddressMode, App, Beat, Counters, ExecutorResult, Job, Run, Task
+from gateway.core.model import AddressMode, App, Beat, Counters, ExecutorResult, Job, Run, Task, TriggerKind
 from gateway.core.registry import Registry
 from gateway.core.specs import Specs
-from gateway.core.ports import Work
+from gateway.core.ports import StopReport, Work
 from gateway.core.states import RunState
 from gateway.flow.loops import Flow
 from gateway.flow.operations import FlowOperations
@@ -275,6 +275,13 @@ class World:
         changed = await self.do(self.now.jobs.update(replace(old, **changes)))
         await self.do(self.now.operations.jobs_changed([job.id]))
         return changed
+
+    async def trigger(self, job: Job, **how: Any) -> int:
+        fields: dict[str, Any] = {"params": None, "addresses": None, "task_id": None, "kind": TriggerKind.API}
+        return await self.do(self.now.operations.trigger(job.id, **(fields | how)))
+
+    async def stop(self, run_id: int) -> StopReport:
+        return await self.do(self.now.operations.stop(run_id))
 
     async def rows(self, **wanted: Any) -> list[Run]:
         """All runs with these values, in the order of ids, from a look of the test's own."""

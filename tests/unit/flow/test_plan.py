@@ -1,0 +1,136 @@
+"""Slots become rows: each one once, also after an outage and through edits."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from sqlalchemy import select, update
+
+from gateway.core.model import Misfire, Run, TriggerKind
+from gateway.core.states import RunState
+from gateway.store import tables
+from tests.kit.flow_world import World
+
+EVERY_SECOND = {"kind": "fixed_rate", "expression": "1s"}
+
+
+def covered(runs: list[Run], every_ms: int) -> Counter[int]:
+    """How many first rows each slot has."""
+    slots: Counter[int] = Counter()
+    for run in runs:
+        if run.attempt == 1 and run.slot_key > 0 and run.shard <= 0:
+            slots.update(range(run.slot_key, (run.last_slot_ms or run.slot_key) + 1, every_ms))
+    return slots
+
+
+async def outage(world: World, seconds: float) -> None:
+    await world.crash()
+    await world.clock.advance(seconds)
+    await world.start()
+    for address in world.executors:
+        await world.beat(address)
+
+
+async def test_a_slot_has_its_row_before_it_is_due(world):
+    await world.executor()
+    job = await world.job()
+    await world.clock.advance(8.5)
+    (planned,) = await world.rows(job_id=job.id)
+    assert (planned.state, planned.slot_key) == (RunState.PLANNED, job.anchor_ms + 10_000)
+
+
+async def test_every_slot_once(world):
+    executor = await world.executor()
+    job = await world.job(schedule=EVERY_SECOND)
+    await world.clock.advance(60.5)
+    due = [run for run in await world.rows(job_id=job.id) if run.state is RunState.SUCCEEDED]
+    assert [run.slot_key for run in due] == [job.anchor_ms + n * 1000 for n in range(1, 61)]
+    assert [request.at_ms for request in executor.executed] == [run.slot_key for run in due]
+
+
+@pytest.mark.parametrize(("misfire", "extra"), [(Misfire.SKIP, 0), (Misfire.FIRE_ONCE, 1)])
+@pytest.mark.parametrize("seconds", [30.25, 6000.25])
+async def test_an_outage_longer_than_the_misfire_limit(world, misfire, extra, seconds):
+    executor = await world.executor()
+    job = await world.job(schedule=EVERY_SECOND, misfire=misfire, misfire_after_s=5)
+    await world.clock.advance(3.5)
+    await outage(world, seconds)
+    came_back_ms = world.clock.now_ms()
+    await world.clock.advance(3)
+    runs = await world.rows(job_id=job.id)
+    slots = covered(runs, 1000)
+    assert all(slots[slot] == 1 for slot in range(job.anchor_ms + 1000, world.clock.now_ms(), 1000))
+    late = [run for run in runs if run.state is not RunState.SKIPPED and run.due_ms < came_back_ms - 6000 > 0]
+    late = [run for run in late if run.due_ms > job.anchor_ms + 3500]
+    assert len(late) == extra
+    assert all(run.state is RunState.SUCCEEDED for run in late)
+    skipped = [run for run in runs if run.state is RunState.SKIPPED]
+    assert all("misfire" in run.reason for run in skipped)
+    assert len(skipped) <= 8  # consecutive ones share a row
+    assert max(executor.executions.values()) == 1
+
+
+async def test_an_outage_within_the_misfire_limit_runs_all_late(world):
+    executor = await world.executor()
+    job = await world.job(schedule=EVERY_SECOND, misfire_after_s=60)
+    await world.clock.advance(3.5)
+    await outage(world, 30)
+    await world.clock.advance(10)
+    runs = [run for run in await world.rows(job_id=job.id) if run.due_ms < world.clock.now_ms()]
+    assert {run.state for run in runs} == {RunState.SUCCEEDED}
+    assert len(executor.executed) == len(runs) == 43
+
+
+async def test_a_database_that_stands_still_makes_slots_late_by_the_same_policy(world):
+    executor = await world.executor()
+    job = await world.job(schedule=EVERY_SECOND, misfire=Misfire.FIRE_ONCE, misfire_after_s=5)
+    await world.clock.advance(3.5)
+    world.now.faulty.up.clear()
+    await world.clock.advance(30)
+    world.now.faulty.up.set()
+    await world.clock.advance(5)
+    runs = await world.rows(job_id=job.id)
+    slots = covered(runs, 1000)
+    assert all(slots[slot] == 1 for slot in range(job.anchor_ms + 1000, world.clock.now_ms(), 1000))
+    assert max(executor.executions.values()) == 1
+    old = [run for run in runs if run.due_ms < job.anchor_ms + 27_000 and run.state is RunState.SUCCEEDED]
+    assert len([run for run in old if run.due_ms > job.anchor_ms + 4000]) <= 2
+
+
+async def test_the_late_one_says_so(world):
+    await world.executor()
+    job = await world.job(misfire=Misfire.FIRE_ONCE, misfire_after_s=5)
+    await outage(world, 37)
+    await world.clock.advance(1)
+    runs = await world.rows(job_id=job.id)
+    assert [(run.trigger_kind, run.state, run.slot_count) for run in runs][:2] == [
+        (TriggerKind.SCHEDULE, RunState.SKIPPED, 2),
+        (TriggerKind.MISFIRE, RunState.SUCCEEDED, 1),
+    ]
+
+
+async def test_a_changed_schedule_takes_back_what_was_planned_ahead(world):
+    executor = await world.executor()
+    job = await world.job()
+    await world.clock.advance(9)
+    await world.change(job, schedule={"kind": "fixed_rate", "expression": "4s"})
+    edited_ms = world.clock.now_ms()
+    await world.clock.advance(20)
+    assert [request.at_ms - edited_ms for request in executor.executed] == [4000, 8000, 12_000, 16_000, 20_000]
+
+
+async def test_a_schedule_that_cannot_be_read_stops_only_its_own_job(world):
+    executor = await world.executor()
+    good, bad = await world.job(name="good"), await world.job(name="bad")
+    mine = tables.job.c.id == bad.id
+    async with world.now.db.write() as conn:
+        text = (await conn.execute(select(tables.job.c.definition).where(mine))).scalar_one()
+        text = text.replace("fixed_rate", "phase_of_the_moon")
+        await conn.execute(update(tables.job).where(mine).values(definition=text))
+    world.now.context.specs.invalidate([good.id, bad.id])
+    await world.clock.advance(30.5)
+    assert {request.job_id for request in executor.executed} == {good.id}
+    assert len(executor.executed) == 3
+    assert not world.flow.health().problems
+
