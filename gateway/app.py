@@ -29,7 +29,7 @@ from gateway.api.setup import setup_api
 from gateway.core.clock import SystemClock
 from gateway.core.context import Context, Tuning
 from gateway.core.errors import Conflict, GatewayError, InvalidValue, Refused
-from gateway.core.model import AddressMode, App, Counters, Job, Misfire, Task
+from gateway.core.model import AddressMode, App, Counters, Job, JobFilter, Misfire, Task
 from gateway.core.ports import Lease, Work
 from gateway.core.registry import Registry
 from gateway.core.specs import Specs
@@ -148,7 +148,7 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
         counters = Counters()
         writer = GroupWriter(db, clock, counters)
         # Planning has a connection of its own, so that a long insert does not stand before claims and results.
-        plan_writer = writer if db.is_sqlite else GroupWriter(db, clock, counters, renew_last=True)
+        plan_writer = writer if db.is_sqlite else GroupWriter(db, clock, counters, renews=False)
         link = RestLink(
             clock,
             token=settings.access_tokens[0] if settings.access_tokens else "",
@@ -319,6 +319,8 @@ async def _demo(settings: Settings, services: Services, node: Node, stack: conte
             ),
         ]
         await services.jobs.create(jobs)
+    await _enable_demo(services, app, enabled=True)
+    stack.push_async_callback(_enable_demo, services, app, enabled=False)
     await services.operations.app_changed(app.id)
     for left in services.operations.live_executors(app.id):
         # The one of a life that ended by a crash is gone, and its port with it.
@@ -328,6 +330,15 @@ async def _demo(settings: Settings, services: Services, node: Node, stack: conte
     )
     await executor.start()
     stack.push_async_callback(executor.stop)
+
+
+async def _enable_demo(services: Services, app: App, *, enabled: bool) -> None:
+    """The demo's jobs fire only while its executor is there."""
+    page = await services.jobs.page(JobFilter(app_id=app.id), cursor=None, limit=10)
+    for job in page.items:
+        if job.enabled is not enabled:
+            await services.jobs.set_enabled(job.id, enabled=enabled)
+    await services.operations.jobs_changed([job.id for job in page.items])
 
 
 def _demo_job(app: App, name: str, handler: str, schedule: dict[str, object]) -> Job:

@@ -111,7 +111,7 @@ def load_settings(options: Mapping[str, Any]) -> Settings:
         and name not in _OTHER_VARIABLES
     )
     if unknown:
-        raise InvalidValue(unknown[0], os.environ[unknown[0]], "the name of a setting (`check` lists them)")
+        raise InvalidValue(unknown[0], os.environ[unknown[0]], "the name of a setting, which docs/operations.md lists")
     try:
         return Settings(**{name: value for name, value in options.items() if value is not None})
     except ValidationError as error:

@@ -33,6 +33,7 @@ def setup_api(app: web.Application, services: Services) -> None:
             app.router.add_get(route.path, _answering(handler))
         else:
             app.router.add_route(route.method, route.path, _answering(handler))
+    app.router.add_get("/", system.root)
     app.router.add_route("*", "/api/v1/{rest:.*}", _answering(_authorized(_no_route)))
 
 

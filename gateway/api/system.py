@@ -14,6 +14,10 @@ REGISTRY = web.AppKey("metrics_registry", CollectorRegistry)
 DOCUMENT = web.AppKey("openapi_document", bytes)
 
 
+async def root(_request: web.Request) -> web.Response:
+    return web.Response(text="xxljob-gateway: the API is described at /openapi.json, its health is at /readyz\n")
+
+
 async def healthz(_request: web.Request) -> web.Response:
     return json_answer(Alive(status="ok"))
 

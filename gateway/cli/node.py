@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import shlex
 import signal
 import sys
@@ -154,8 +155,6 @@ def migrate(**options: Any) -> None:
 
 
 def _load(options: dict[str, Any]) -> Settings:
-    import os
-
     from gateway.settings import CONFIG_VARIABLE, load_settings
     from gateway.store.engine import database_url
 
@@ -182,7 +181,10 @@ def _configure_logs(settings: Settings) -> None:
 
     as_text = settings.log_format == "text" or (settings.log_format == "auto" and sys.stderr.isatty())
     renderer: Any = (
-        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty() and "NO_COLOR" not in os.environ,
+            exception_formatter=structlog.dev.plain_traceback,
+        )
         if as_text
         else structlog.processors.JSONRenderer(ensure_ascii=False)
     )

@@ -249,6 +249,10 @@ class RunReader(Protocol):
         """Open runs in these states with a larger id, in the order of ids."""
         ...
 
+    async def overdue(self, before_ms: int, limit: int) -> list[Run]:
+        """Runs that wait though they were due before that instant, earliest first."""
+        ...
+
     async def open_runs_of_job(self, job_id: int, after_id: int, limit: int) -> list[Run]:
         """Open runs of one job with a larger id, in the order of ids."""
         ...

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 import structlog
 
 from gateway.core.agenda import Agenda
+from gateway.core.claims import OF_SCHEDULE, claim_move, expand_move, is_late, late_reason, skip_move, why_not
 from gateway.core.context import Context
 from gateway.core.errors import LeaseLost
 from gateway.core.inflight import Flight
@@ -23,10 +24,11 @@ from gateway.core.model import (
     Misfire,
     NewRun,
     Route,
+    Run,
     TriggerKind,
 )
-from gateway.core.policy import is_misfire, misfire_reason
-from gateway.core.ports import After, Move, RunOrder, TaskName, Value, Work, Written
+from gateway.core.policy import is_misfire
+from gateway.core.ports import Move, RunOrder, TaskName, Value, Work, Written
 from gateway.core.routing import PROBED, Router
 from gateway.core.states import WAITING, RunState
 
@@ -35,7 +37,6 @@ log = structlog.get_logger(__name__)
 RUNS_PER_CLAIM = 1000
 CLAIMS_AT_ONCE = 3
 DEFAULT_DIALECT = "rest"
-_OF_SCHEDULE = frozenset({TriggerKind.SCHEDULE, TriggerKind.MISFIRE})
 _WITHDRAWN = frozenset({RunState.DISPATCHING})
 
 OnClaimed = Callable[[list[Flight]], None]
@@ -51,6 +52,7 @@ class Admitter:
         self._on_unroutable = on_unroutable
         self._agenda = Agenda()
         self._router = Router()
+        self._early: list[NewRun] = []
         self._claims = 0
         self._claims_done = asyncio.Event()
         self._claims_done.set()
@@ -121,7 +123,7 @@ class Admitter:
             until_ms = now_ms + context.tuning.claim_lead_ms
             runs = self._agenda.take(until_ms, min(room, RUNS_PER_CLAIM))
             if not runs:
-                return
+                break
             room -= len(runs)
             try:
                 await context.specs.ensure([(job_id, 0) for job_id in {run.job_id for run in runs}])
@@ -129,6 +131,8 @@ class Admitter:
             except Exception:
                 self._agenda.add(runs)
                 raise
+        early, self._early = self._early, []
+        self._agenda.add(early)
 
     def _claim(self, runs: Sequence[NewRun]) -> None:
         context = self._context
@@ -143,26 +147,28 @@ class Admitter:
         for run in runs:
             spec = context.specs.get(run.job_id)
             job = spec.job if spec else None
-            reason = _why_not(run, job)
-            if reason is None and job is not None and _is_late(run, job, now_ms):
+            reason = why_not(run, job)
+            if reason is None and job is not None and is_late(run, job, now_ms):
                 if last_late is None and job.misfire is Misfire.FIRE_ONCE:
                     last_late = self._last_late(runs, now_ms)
-                reason = _late(run, job, now_ms, last_late or {})
+                reason = late_reason(run, job, now_ms, last_late or {})
             if reason is not None or job is None:
-                moves.append(_skip(run, reason or "", now_ms))
+                moves.append(skip_move(run, reason or "", now_ms))
                 context.counters.add("skipped")
                 continue
             addresses = run.addresses or context.registry.addresses(run.app_id)
-            if not addresses:
+            if not addresses and run.due_ms > now_ms:
+                self._early.append(run)  # an executor may still come before it is due
+            elif not addresses:
                 self._on_unroutable(run, self._nobody(run))
             elif run.shard == BROADCAST_PARENT:
-                move = self._expand(run, job, addresses, now_ms)
+                move = expand_move(run, job, addresses, context.run_ids.take(len(addresses)), now_ms)
                 expanded[run.id] = move.then
                 moves.append(move)
             else:
                 flight = self._fly(run, job, addresses, token, now_ms, send_before)
                 flights[run.id] = flight
-                moves.append(_claim_move(flight, now_ms, now_ms + budget_ms))
+                moves.append(claim_move(flight, now_ms, now_ms + budget_ms))
         if not moves:
             return
 
@@ -252,50 +258,11 @@ class Admitter:
             return live[run.shard] if run.shard < len(live) else live[0]
         return addresses[0]
 
-    def _expand(self, run: NewRun, job: Job, addresses: Sequence[str], now_ms: int) -> Move:
-        """A broadcast parent starts: one shard a live executor, all in the transaction that starts it."""
-        ids = self._context.run_ids.take(len(addresses))
-        shards = tuple(
-            NewRun(
-                id=shard_id,
-                namespace_id=run.namespace_id,
-                job_id=run.job_id,
-                app_id=run.app_id,
-                part=run.part,
-                slot_key=run.slot_key,
-                due_ms=run.due_ms,
-                created_ms=now_ms,
-                trigger_kind=TriggerKind.SHARD,
-                state=RunState.QUEUED,
-                root_id=run.root_id,
-                shard=index,
-                shard_total=len(addresses),
-                priority=run.priority,
-                params=run.params,
-                addresses=(address,),
-            )
-            for index, (shard_id, address) in enumerate(zip(ids, addresses, strict=True))
-        )
-        return Move(
-            run.id,
-            RunState.RUNNING,
-            WAITING,
-            {
-                "job_version": job.version,
-                "claimed_ms": now_ms,
-                "sent_ms": max(now_ms, run.due_ms),
-                "shard_total": len(addresses),
-            },
-            then=shards,
-            job_id=job.id,
-            job_version=job.version,
-        )
-
     def _last_late(self, runs: Iterable[NewRun], now_ms: int) -> dict[int, int]:
         """Per job the id of its last late scheduled run, among those at hand and those that still wait."""
         last: dict[int, NewRun] = {}
         for run in (*runs, *self._agenda.until(now_ms)):
-            if run.trigger_kind in _OF_SCHEDULE and (
+            if run.trigger_kind in OF_SCHEDULE and (
                 run.job_id not in last or last[run.job_id].due_ms < run.due_ms
             ):
                 job = self._context.specs.job(run.job_id)
@@ -310,6 +277,11 @@ class Admitter:
             if app
             else "the app of this job does not exist"
         )
+
+    def strays(self, overdue: Iterable[Run]) -> list[Run]:
+        """Those of these waiting rows that are neither in the agenda nor on their way: nobody would start them."""
+        held = {run.id for run in self._agenda.until(self._context.clock.now_ms())}
+        return [run for run in overdue if run.id not in held and self._context.flights.get(run.id) is None]
 
     # ------------------------------------------------------------ edits
 
@@ -331,7 +303,7 @@ class Admitter:
             run = flight.seed
             context.flights.pop(run.id)
             spec = context.specs.get(run.job_id)
-            reason = _why_not(run, spec.job if spec else None)
+            reason = why_not(run, spec.job if spec else None)
             ahead = run.trigger_kind is TriggerKind.SCHEDULE and run.due_ms > now_ms and run.shard <= 0
             if reason is None and spec and ahead and spec.schedule.next_after(run.due_ms - 1) != run.due_ms:
                 reason = "the schedule was changed before this slot was sent"
@@ -340,7 +312,7 @@ class Admitter:
                 values: dict[str, Value] = {"reason": why, "claim_token": 0}
                 moves.append(Move(run.id, RunState.QUEUED, _WITHDRAWN, values, claim=flight.claim))
             else:
-                moves.append(_skip(run, reason, now_ms, sources=_WITHDRAWN, claim=flight.claim))
+                moves.append(skip_move(run, reason, now_ms, sources=_WITHDRAWN, claim=flight.claim))
         written = await context.writer.write(Work(moves=moves))
         self.add(run for run_id, run in back.items() if run_id not in written.lost_moves)
 
@@ -350,53 +322,3 @@ class Admitter:
         move = Move(run.id, RunState.STOPPED, WAITING, {"finished_ms": now_ms, "reason": reason})
         written = await self._context.writer.write(Work(moves=[move]))
         return run.id not in written.lost_moves
-
-
-def _why_not(run: NewRun, job: Job | None) -> str | None:
-    """Why this run must not start, or None."""
-    if job is None:
-        return "the job was deleted"
-    if not job.enabled and run.trigger_kind in _OF_SCHEDULE:
-        return "the job is disabled"
-    return None
-
-
-def _is_late(run: NewRun, job: Job, now_ms: int) -> bool:
-    return run.trigger_kind is TriggerKind.SCHEDULE and is_misfire(run.due_ms, now_ms, job)
-
-
-def _late(run: NewRun, job: Job, now_ms: int, last_late: dict[int, int]) -> str | None:
-    if job.misfire is Misfire.FIRE_ONCE and last_late.get(run.job_id) == run.id:
-        return None
-    return misfire_reason(run.due_ms, now_ms, job)
-
-
-def _skip(
-    run: NewRun,
-    reason: str,
-    now_ms: int,
-    *,
-    sources: frozenset[RunState] = WAITING,
-    claim: int | None = None,
-) -> Move:
-    return Move(run.id, RunState.SKIPPED, sources, {"reason": reason, "finished_ms": now_ms}, claim=claim)
-
-
-def _claim_move(flight: Flight, now_ms: int, send_deadline_ms: int) -> Move:
-    order = flight.order
-    return Move(
-        order.run_id,
-        RunState.DISPATCHING,
-        WAITING,
-        {
-            "job_version": order.job.version,
-            "address": order.address,
-            "dialect": order.dialect,
-            "claim_token": flight.claim,
-            "claimed_ms": now_ms,
-            "send_deadline_ms": send_deadline_ms,
-            "trigger_ms": After("due_ms", order.trigger_ms - order.due_ms),
-        },
-        job_id=order.job.id,
-        job_version=order.job.version,
-    )

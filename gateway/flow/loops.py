@@ -30,6 +30,8 @@ log = structlog.get_logger(__name__)
 CLAIMED_AT_ONCE = 4000
 RECOVERY_PAGE = 2000
 STALL_S = 5.0
+STRAY_EVERY_S = 15.0
+STRAY_AFTER_MS = 10_000
 
 
 class Verdicts:
@@ -156,6 +158,7 @@ class Flow:
             "replay": self._replay_loop,
             "sweep": self._sweep_loop,
             "presence": self.presence.run,
+            "strays": self._stray_loop,
             "renew": self._renew_loop,
         }
         for name, loop in loops.items():
@@ -267,6 +270,22 @@ class Flow:
         while True:
             await self.context.clock.sleep(self.context.tuning.sweep_every_s)
             await self.sweeper.run_once()
+
+    async def _stray_loop(self) -> None:
+        """Take up waiting rows that no memory holds, should a hand-over ever fail: none may vanish."""
+        context = self.context
+        suspects: set[int] = set()
+        while True:
+            await context.clock.sleep(STRAY_EVERY_S)
+            overdue = await context.runs.overdue(context.clock.now_ms() - STRAY_AFTER_MS, RECOVERY_PAGE)
+            await self.admitter.settled()
+            strays = self.admitter.strays(overdue)
+            confirmed = [run for run in strays if run.id in suspects]
+            suspects = {run.id for run in strays}
+            if confirmed:
+                log.warning("strays_taken_up", runs=[run.id for run in confirmed[:20]], count=len(confirmed))
+                context.counters.add("strays", len(confirmed))
+                self.admitter.add(seed_of(run, part_of(run.job_id)) for run in confirmed)
 
     async def _renew_loop(self) -> None:
         while True:

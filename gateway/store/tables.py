@@ -175,7 +175,7 @@ run = Table(
     _int("trigger_kind", 1, SmallInteger),
     _int("state", 1, SmallInteger),
     _int("outcome", 0, SmallInteger),
-    # The part while the run is open, NULL afterwards: the index below holds open runs only.
+    # The part while the run is open, NULL afterwards: what looks for open runs never meets the others.
     Column("open_part", SmallInteger),
     _int("priority", 5),
     _big("due_ms"),

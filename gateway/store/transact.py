@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -12,6 +11,7 @@ from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import Insert
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random
 
 from gateway.core.clock import Clock
 from gateway.core.errors import GatewayError, StoreError
@@ -27,19 +27,26 @@ async def transact(db: Database, clock: Clock, body: Callable[[AsyncConnection],
 
     Raises what `body` raises, and `StoreError` for all that the database says.
     """
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
-            async with db.write() as conn:
-                return await body(conn)
-        except GatewayError:
-            raise
-        except Exception as error:
-            if not is_repeatable(error):
-                raise _translated(error) from error
-            if attempt == _ATTEMPTS:
-                raise StoreError(f"the database is too busy: {_text(error)}") from error
-            await clock.sleep(random.uniform(0.005, 0.03) * attempt)  # noqa: S311 - jitter
-    raise AssertionError
+    repeated = AsyncRetrying(
+        retry=retry_if_exception(is_repeatable),
+        stop=stop_after_attempt(_ATTEMPTS),
+        wait=wait_random(0.005, 0.06),
+        sleep=clock.sleep,
+        reraise=True,
+    )
+    try:
+        return await repeated(_attempt, db, body)
+    except GatewayError:
+        raise
+    except Exception as error:
+        if is_repeatable(error):
+            raise StoreError(f"the database is too busy: {_text(error)}") from error
+        raise _translated(error) from error
+
+
+async def _attempt(db: Database, body: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+    async with db.write() as conn:
+        return await body(conn)
 
 
 @asynccontextmanager

@@ -76,14 +76,14 @@ class Transaction:
     """One attempt to write a merged work on an open transaction. Lock order: node, job, run; ids ascending."""
 
     def __init__(
-        self, db: Database, cursor: Cursor, counters: Counters, now_ms: int, *, renew_last: bool
+        self, db: Database, cursor: Cursor, counters: Counters, now_ms: int, *, renews: bool
     ) -> None:
         self._cursor = cursor
         self._quote = quote_sqlite if db.is_sqlite else quote_mysql
         self._tolerant = " ON CONFLICT DO NOTHING" if db.is_sqlite else " ON DUPLICATE KEY UPDATE id=id"
         self._lock = db.for_update
         self._counters = counters
-        self._renew_last = renew_last
+        self._renews = renews
         self._now_ms = now_ms
 
     async def _execute(self, sql: str) -> int:
@@ -107,7 +107,7 @@ class Transaction:
     # -------------------------------------------------------- the usual case
 
     async def hopefully(self, merged: Merged) -> Written:
-        await self._renew(merged.lease, first=True)
+        await self._renew(merged.lease)
         lost_fires, rows = await self._fire(merged.fires, applied_before=False)
         stale = await self._stale_jobs(merged.moves)
         taken = await self._name(merged.names)
@@ -125,7 +125,7 @@ class Transaction:
                 if await self._execute(sql) != expected:
                     raise GuardMissedError
         await self._insert([row for move in moves for row in move.then], tolerant=False)
-        await self._renew(merged.lease, first=False)
+        await self._confirm(merged.lease)
         if not (lost_fires or stale or taken):
             return NOTHING_LOST
         return Written(
@@ -138,7 +138,7 @@ class Transaction:
     # -------------------------------------------------------- after a miss or an unknown commit
 
     async def carefully(self, merged: Merged, *, applied_before: bool) -> Written:
-        await self._renew(merged.lease, first=True)
+        await self._renew(merged.lease)
         lost_fires, rows = await self._fire(merged.fires, applied_before=applied_before)
         stale = await self._stale_jobs(merged.moves)
         taken = await self._name(merged.names)
@@ -160,7 +160,7 @@ class Transaction:
             for sql, _ in update_by_id("run", "id", pairs, columns, "", self._quote):
                 await self._execute(sql)
         await self._insert([row for move in winners for row in move.then], tolerant=True)
-        await self._renew(merged.lease, first=False)
+        await self._confirm(merged.lease)
         return Written(lost_fires=lost_fires, lost_moves=frozenset(lost), stale_jobs=stale, taken_names=taken)
 
     async def _lock_runs(self, moves: Sequence[Move]) -> dict[int, tuple[int, int, int]]:
@@ -170,14 +170,23 @@ class Transaction:
 
     # -------------------------------------------------------- pieces of both
 
-    async def _renew(self, lease: Lease | None, *, first: bool) -> None:
-        if lease is None or first == self._renew_last:
+    async def _renew(self, lease: Lease | None) -> None:
+        """Raise the node's beat at its epoch: the write that proves ownership, first of all."""
+        if lease is None or not self._renews:
             return
         matched = await self._execute(
             f"UPDATE node SET beat=beat+1,seen_ms={self._now_ms} "
             f"WHERE name={self._quote(lease.node)} AND epoch={lease.epoch}"
         )
         if matched != 1:
+            raise LeaseLost
+
+    async def _confirm(self, lease: Lease | None) -> None:
+        """Where the beat is not raised: look, last of all and without a lock, whether the epoch still stands."""
+        if lease is None or self._renews:
+            return
+        rows = await self._rows(f"SELECT epoch FROM node WHERE name={self._quote(lease.node)}")
+        if rows != [(lease.epoch,)]:
             raise LeaseLost
 
     async def _fire(

@@ -38,13 +38,13 @@ class _RefusedError(Exception):
 class GroupWriter:
     """Implements `core.ports.Writer` on a database. `run` is the loop; nothing is written before it starts.
 
-    `renew_last` renews a lease at the end of a transaction instead of its beginning: for a second writer beside
-    one that claims, which must not wait for the node's row during a long insert.
+    `renews=False` only looks whether a lease still stands: for a second writer beside one that claims, which
+    must not wait for the node's row while the other's transaction lasts.
     """
 
-    def __init__(self, db: Database, clock: Clock, counters: Counters, *, renew_last: bool = False) -> None:
+    def __init__(self, db: Database, clock: Clock, counters: Counters, *, renews: bool = True) -> None:
         self._db = db
-        self._renew_last = renew_last
+        self._renews = renews
         self._clock = clock
         self._counters = counters
         self._waiting: list[tuple[Work, OnWritten]] = []
@@ -158,7 +158,7 @@ class GroupWriter:
                         await open_cursor(conn),
                         self._counters,
                         self._clock.now_ms(),
-                        renew_last=self._renew_last,
+                        renews=self._renews,
                     )
                     written = await (
                         tx.carefully(merged, applied_before=unknown) if careful else tx.hopefully(merged)

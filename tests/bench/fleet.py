@@ -7,6 +7,7 @@
 Listens on `--addresses` ports of 127.0.0.1 from `--base-port` on, registers them every 30 s, answers as
 the Java executor does and records every /run. Prints {"ready": …} when all are registered and, at
 SIGTERM or SIGINT, the same JSON as /stats. A stats request sorts all it has: ask when the load is over.
+/records is all it has received, COLUMNS native 64-bit numbers each.
 
 CPU of this process per /run, measured on 2 cores with uvloop (medians, 60,000 runs each): 11 µs without
 results, 12 µs with `--callbacks batch`, 22 µs with `--callbacks each`. Repeats are counted against all
@@ -215,8 +216,10 @@ class Fleet:
 
     def control(self, target: str, _body: bytes) -> bytes:
         path, _, query = target.partition("?")
+        if path == "/records":
+            return http_answer(self._records.tobytes(), "application/octet-stream")
         if path != "/stats":
-            return http_answer(b'{"error":"GET /stats or /stats?reset=1"}', "application/json")
+            return http_answer(b'{"error":"GET /stats, /stats?reset=1 or /records"}', "application/json")
         answer = http_answer(json.dumps(self.stats()).encode(), "application/json")
         if query == "reset=1":
             self.all_reset()

@@ -5,6 +5,7 @@ What ran is counted in the file each executor writes itself, never taken from th
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -387,7 +388,7 @@ def test_shutdown_removes_it_at_once(gateway: GatewayProcess, peer: Peer, extra_
     assert {row["state"] for row in before} == {"succeeded"}
     assert (len(stays.executions()), len(leaves.executions())) == (2, 2)  # ROUND
 
-    leaves.process.signal(15)
+    leaves.process.signal(signal.SIGTERM)
     wait_online(gateway, appname, {stays.address}, timeout_s=2)
     after = [gateway.api.wait_run(gateway.api.trigger(job_id, params="after")) for _ in range(6)]
     assert {row["state"] for row in after} == {"succeeded"}
@@ -397,7 +398,7 @@ def test_shutdown_removes_it_at_once(gateway: GatewayProcess, peer: Peer, extra_
 
     # Nobody left: said so, not sent anywhere.
     leaves.process.wait(20)
-    stays.process.signal(15)
+    stays.process.signal(signal.SIGTERM)
     wait_online(gateway, appname, set(), timeout_s=2)
     alone = gateway.api.wait_run(gateway.api.trigger(job_id, params="nobody"))
     assert alone["state"] == "failed"

@@ -19,7 +19,7 @@ from gateway.core.model import AddressMode, App, Beat, Counters, ExecutorResult,
 from gateway.core.registry import Registry
 from gateway.core.specs import Specs
 from gateway.core.ports import StopReport, Work
-from gateway.core.states import RunState
+from gateway.core.states import OPEN
 from gateway.flow.loops import Flow
 from gateway.flow.operations import FlowOperations
 from gateway.store import tables
@@ -81,6 +81,7 @@ class Life:
         self.fatal: list[Exception] = []
         self.tasks: set[asyncio.Task[Any]] = set()
         self.dead = asyncio.Event()
+        self.listening = False
         counters = Counters()
         self.ids = run_ids(self.db, clock)
         self.jobs = JobStore(self.db, clock, job_ids(self.db, clock), self.ids)
@@ -119,6 +120,7 @@ class Life:
         self.operations = FlowOperations(self.flow, self.runs, self.apps, _Keeper())
         self.writing = asyncio.create_task(self.writer.run(), name="writer")
         await world.do(self.flow.start(grant.seen_ms))
+        self.listening = True
 
     async def _renew(self) -> None:
         await self.context.writer.write(Work(lease=self.context.lease))
@@ -157,6 +159,7 @@ class World:
     def __init__(self, directory: Path, tuning: Tuning | None = None) -> None:
         self.clock = ManualClock()
         self.path = new_database_file(directory)
+        self._look = InlineDatabase(self.path, self.clock)
         self.tuning = tuning or Tuning()
         self.spool = MemorySpool()
         self.executors: dict[str, FakeExecutor] = {}
@@ -200,6 +203,7 @@ class World:
     async def close(self) -> None:
         if self.life is not None:
             await self.crash()
+        self._look.close()
         for task in asyncio.all_tasks():
             if task is not asyncio.current_task():
                 task.cancel()
@@ -220,7 +224,7 @@ class World:
 
     async def deliver(self, result: ExecutorResult) -> bool:
         """A callback as an executor sends it: False if the gateway is away, refuses it, or takes too long."""
-        if self.life is None or self.life.dead.is_set() or not self.life.flow.ready:
+        if self.life is None or self.life.dead.is_set() or not self.life.listening:
             return False
         life = self.life
         answer = asyncio.ensure_future(life.flow.report([result], CLIENT))
@@ -285,27 +289,19 @@ class World:
 
     async def rows(self, **wanted: Any) -> list[Run]:
         """All runs with these values, in the order of ids, from a look of the test's own."""
-        looking = InlineDatabase(self.path, self.clock)
-        try:
-            async with looking.read() as conn:
-                query = select(*COLUMNS).order_by(tables.run.c.id)
-                for name, value in wanted.items():
-                    query = query.where(tables.run.c[name] == value)
-                return [run_of(row) for row in (await conn.execute(query)).mappings()]
-        finally:
-            looking.close()
+        query = select(*COLUMNS).order_by(tables.run.c.id)
+        for name, value in wanted.items():
+            query = query.where(tables.run.c[name] == value)
+        async with self._look.read() as conn:
+            return [run_of(row) for row in (await conn.execute(query)).mappings()]
 
     async def row(self, run_id: int) -> Run:
         (found,) = await self.rows(id=run_id)
         return found
 
     async def table(self, table: Any) -> list[dict[str, Any]]:
-        looking = InlineDatabase(self.path, self.clock)
-        try:
-            async with looking.read() as conn:
-                return [dict(row) for row in (await conn.execute(select(table))).mappings()]
-        finally:
-            looking.close()
+        async with self._look.read() as conn:
+            return [dict(row) for row in (await conn.execute(select(table))).mappings()]
 
     def faults(self, *faults: Fault | None) -> None:
         """What happens to the next transactions of the group writer, in order."""
@@ -315,7 +311,7 @@ class World:
     async def until_final(self, run_id: int, at_most_s: float = 60) -> Run:
         for _ in range(round(at_most_s / 0.05)):
             run = await self.row(run_id)
-            if run.state not in (RunState.PLANNED, RunState.QUEUED, RunState.DISPATCHING, RunState.RUNNING, RunState.STOPPING):
+            if run.state not in OPEN:
                 return run
             await self.clock.advance(0.05)
         raise AssertionError(f"run {run_id} is still {run.state.word} after {at_most_s} s")

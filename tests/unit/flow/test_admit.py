@@ -92,12 +92,17 @@ async def test_a_disabled_job_still_runs_when_it_is_triggered(world):
 async def test_requests_with_one_name_start_one_run(world):
     executor = await world.executor()
     job = await world.job(enabled=False)
-    outcomes = asyncio.gather(*(world.trigger(job, task_id="order 7") for _ in range(3)), return_exceptions=True)
-    outcomes = await outcomes
+    how = {"params": None, "addresses": None, "task_id": "order 7", "kind": TriggerKind.API}
+    requests = [world.now.operations.trigger(job.id, **how) for _ in range(3)]
+    outcomes = await world.do(_all(requests))
     (run_id,) = [one for one in outcomes if isinstance(one, int)]
     assert [one.run_id for one in outcomes if isinstance(one, AlreadySubmitted)] == [run_id, run_id]
     assert (await world.until_final(run_id)).state is RunState.SUCCEEDED
     assert executor.executions == {run_id: 1}
+
+
+async def _all(work):
+    return await asyncio.gather(*work, return_exceptions=True)
 
 
 async def test_a_run_nobody_can_take_fails_with_the_reason(world):

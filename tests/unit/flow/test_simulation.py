@@ -21,7 +21,7 @@ from tests.kit.fake_link import FAILING, GOOD, LOST_ANSWER, LOST_REQUEST, NOT_SE
 from tests.kit.flow_world import A, B, C, Life, World
 
 FAULTY_S = 25
-QUIET_S = 130
+QUIET_S = 60
 TUNING = Tuning(sweep_every_s=5.0, sweep_confirm_ms=10_000, settle_give_up_ms=15_000)
 POINTS = ("after_claim", "after_send", "after_answer")
 

@@ -1,0 +1,102 @@
+"""Pure pieces of admission: why a run must not start, and the moves that claim, expand or skip it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gateway.core.inflight import Flight
+from gateway.core.model import Job, Misfire, NewRun, TriggerKind
+from gateway.core.policy import is_misfire, misfire_reason
+from gateway.core.ports import After, Move
+from gateway.core.states import WAITING, RunState
+
+OF_SCHEDULE = frozenset({TriggerKind.SCHEDULE, TriggerKind.MISFIRE})
+
+
+def why_not(run: NewRun, job: Job | None) -> str | None:
+    """Why this run must not start, or None."""
+    if job is None:
+        return "the job was deleted"
+    if not job.enabled and run.trigger_kind in OF_SCHEDULE:
+        return "the job is disabled"
+    return None
+
+
+def is_late(run: NewRun, job: Job, now_ms: int) -> bool:
+    return run.trigger_kind is TriggerKind.SCHEDULE and is_misfire(run.due_ms, now_ms, job)
+
+
+def late_reason(run: NewRun, job: Job, now_ms: int, last_late: dict[int, int]) -> str | None:
+    if job.misfire is Misfire.FIRE_ONCE and last_late.get(run.job_id) == run.id:
+        return None
+    return misfire_reason(run.due_ms, now_ms, job)
+
+
+def skip_move(
+    run: NewRun,
+    reason: str,
+    now_ms: int,
+    *,
+    sources: frozenset[RunState] = WAITING,
+    claim: int | None = None,
+) -> Move:
+    return Move(run.id, RunState.SKIPPED, sources, {"reason": reason, "finished_ms": now_ms}, claim=claim)
+
+
+def claim_move(flight: Flight, now_ms: int, send_deadline_ms: int) -> Move:
+    order = flight.order
+    return Move(
+        order.run_id,
+        RunState.DISPATCHING,
+        WAITING,
+        {
+            "job_version": order.job.version,
+            "address": order.address,
+            "dialect": order.dialect,
+            "claim_token": flight.claim,
+            "claimed_ms": now_ms,
+            "send_deadline_ms": send_deadline_ms,
+            "trigger_ms": After("due_ms", order.trigger_ms - order.due_ms),
+        },
+        job_id=order.job.id,
+        job_version=order.job.version,
+    )
+
+
+def expand_move(run: NewRun, job: Job, addresses: Sequence[str], ids: Sequence[int], now_ms: int) -> Move:
+    """A broadcast parent starts: one shard a live executor, all in the transaction that starts it."""
+    shards = tuple(
+        NewRun(
+            id=shard_id,
+            namespace_id=run.namespace_id,
+            job_id=run.job_id,
+            app_id=run.app_id,
+            part=run.part,
+            slot_key=run.slot_key,
+            due_ms=run.due_ms,
+            created_ms=now_ms,
+            trigger_kind=TriggerKind.SHARD,
+            state=RunState.QUEUED,
+            root_id=run.root_id,
+            shard=index,
+            shard_total=len(addresses),
+            priority=run.priority,
+            params=run.params,
+            addresses=(address,),
+        )
+        for index, (shard_id, address) in enumerate(zip(ids, addresses, strict=True))
+    )
+    return Move(
+        run.id,
+        RunState.RUNNING,
+        WAITING,
+        {
+            "job_version": job.version,
+            "claimed_ms": now_ms,
+            "sent_ms": max(now_ms, run.due_ms),
+            "shard_total": len(addresses),
+        },
+        then=shards,
+        job_id=job.id,
+        job_version=job.version,
+    )
