@@ -18,7 +18,7 @@ from gateway.core.model import Job, LogPage
 from gateway.core.ports import Answer, OnOutcome, Outcome, RunOrder
 
 MAX_ANSWER_BYTES = 16 * 1024 * 1024  # a log comes whole, from the line asked for to its end
-_MAX_TEMPLATES = 10_000  # of each kind; when they are all taken, all are made anew
+_MAX_TEMPLATES = 40_000  # of each kind; then the oldest goes
 # Whoever says so stands between us and the executor, which may have the request.
 _PROXY_DOUBTS = frozenset({502, 504})
 _HEADER_VALUE = re.compile(r"[!-~]*")
@@ -103,7 +103,7 @@ class RestLink:
 
     def _body(self, job: Job) -> _Body:
         if len(self._bodies) >= _MAX_TEMPLATES:
-            self._bodies.clear()
+            del self._bodies[next(iter(self._bodies))]
         body = _Body(wire.run_start(job), wire.text_bytes(job.task.params))
         self._bodies[job.id, job.version] = body
         return body
@@ -194,7 +194,7 @@ class RestLink:
         except ValueError as error:
             raise InvalidValue("address", address, str(error)) from None
         if len(self._heads) >= _MAX_TEMPLATES:
-            self._heads.clear()
+            del self._heads[next(iter(self._heads))]
         head = self._heads[key] = _Head(origin, data)
         return head
 

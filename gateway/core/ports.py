@@ -245,8 +245,8 @@ class RunReader(Protocol):
 
     async def get_many(self, run_ids: Collection[int]) -> dict[int, Run]: ...
 
-    async def open_runs(self, after_id: int, limit: int, states: Collection[RunState]) -> list[Run]:
-        """Open runs in these states with a larger id, in the order of ids."""
+    async def open_runs(self, after: Run | None, limit: int, states: Collection[RunState]) -> list[Run]:
+        """Open runs in these states by part, due time and id; `after` is the last run of the page before."""
         ...
 
     async def overdue(self, before_ms: int, limit: int) -> list[Run]:

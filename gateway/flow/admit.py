@@ -313,7 +313,8 @@ class Admitter:
                 moves.append(Move(run.id, RunState.QUEUED, _WITHDRAWN, values, claim=flight.claim))
             else:
                 moves.append(skip_move(run, reason, now_ms, sources=_WITHDRAWN, claim=flight.claim))
-        written = await context.writer.write(Work(moves=moves))
+        # With the lease: after a take-over these rows are the new owner's to settle, who would miss the change.
+        written = await context.writer.write(Work(moves=moves, lease=context.lease))
         self.add(run for run_id, run in back.items() if run_id not in written.lost_moves)
 
     async def stop_waiting(self, run: NewRun, reason: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable, Collection, Sequence
 
 import structlog
@@ -202,10 +203,10 @@ class Flow:
     async def _recover(self) -> None:
         """Take up the open runs of an earlier life."""
         now_ms = self.context.clock.now_ms()
-        after_id = 0
+        last: Run | None = None
         counts = {"waiting": 0, "doubtful": 0, "unsent": 0}
-        while runs := await self.context.runs.open_runs(after_id, RECOVERY_PAGE, OPEN):
-            after_id = runs[-1].id
+        while runs := await self.context.runs.open_runs(last, RECOVERY_PAGE, OPEN):
+            last = runs[-1]
             waiting = [run for run in runs if run.state in WAITING]
             self.admitter.add(seed_of(run, part_of(run.job_id)) for run in waiting)
             counts["waiting"] += len(waiting)
@@ -268,7 +269,9 @@ class Flow:
 
     async def _sweep_loop(self) -> None:
         while True:
-            await self.context.clock.sleep(self.context.tuning.sweep_every_s)
+            # Never in step with a schedule: short runs of a job would look as if it were always busy.
+            stretch = random.uniform(0.75, 1.25)  # noqa: S311 – jitter
+            await self.context.clock.sleep(self.context.tuning.sweep_every_s * stretch)
             await self.sweeper.run_once()
 
     async def _stray_loop(self) -> None:

@@ -41,9 +41,9 @@ class Sweeper:
         context = self._context
         before_ms = context.clock.now_ms() - int(context.tuning.sweep_every_s * 1000)
         seen: set[int] = set()
-        after_id = 0
-        while runs := await context.runs.open_runs(after_id, PAGE, _ASKED):
-            after_id = runs[-1].id
+        last: Run | None = None
+        while runs := await context.runs.open_runs(last, PAGE, _ASKED):
+            last = runs[-1]
             for run in runs:
                 if run.shard == BROADCAST_PARENT:
                     await self._finisher.close_parent(run.job_id, run.slot_key)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, bindparam, func, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.core.errors import NotFound
@@ -94,11 +94,15 @@ class RunStore:
                 found.update((row["id"], run_of(row)) for row in (await conn.execute(query)).mappings())
         return found
 
-    async def open_runs(self, after_id: int, limit: int, states: Collection[RunState]) -> list[Run]:
+    async def open_runs(self, after: Run | None, limit: int, states: Collection[RunState]) -> list[Run]:
+        part, due_ms, run_id = (part_of(after.job_id), after.due_ms, after.id) if after else (0, -1, -1)
+        column = run.c.open_part
+        later = or_(run.c.due_ms > due_ms, and_(run.c.due_ms == due_ms, run_id < run.c.id))
         query = (
             select(*COLUMNS)
-            .where(_ALL_PARTS, after_id < _ID, run.c.state.in_(sorted(states)))
-            .order_by(_ID)
+            # The first condition is for the index, which is walked in its own order.
+            .where(column >= part, or_(column > part, later), run.c.state.in_(sorted(states)))
+            .order_by(column, run.c.due_ms, run.c.id)
             .limit(limit)
             .with_hint(run, _OPEN_INDEX, "mysql")
         )

@@ -26,7 +26,7 @@ from collections import Counter, deque
 from functools import partial
 
 from wire import (
-    JSON_TYPE,
+    AS_JAVA,
     BareServer,
     counted,
     cpu_seconds,
@@ -273,7 +273,7 @@ class Registration:
 
 
 def headers(token: str | None) -> dict[str, str]:
-    return JSON_TYPE | ({"XXL-JOB-ACCESS-TOKEN": token} if token is not None else {})
+    return AS_JAVA | ({"XXL-JOB-ACCESS-TOKEN": token} if token is not None else {})
 
 
 async def main(arguments: argparse.Namespace) -> None:

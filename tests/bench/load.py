@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from itertools import cycle, islice
 from pathlib import Path
 
-from wire import JSON_TYPE, counted, cpu_seconds, distribution, numbers, run, say, why_failed
+from wire import AS_JAVA, JSON_TYPE, counted, cpu_seconds, distribution, numbers, run, say, why_failed
 
 from compat.http1 import Call, ConnectionPool, Origin, Outcome, request_head, split_address
 
@@ -96,7 +96,7 @@ def good_for_executors(status: int, body: bytes) -> bool:
 
 
 def executor_headers(arguments: argparse.Namespace) -> dict[str, str]:
-    return JSON_TYPE | ({"XXL-JOB-ACCESS-TOKEN": arguments.token} if arguments.token is not None else {})
+    return AS_JAVA | ({"XXL-JOB-ACCESS-TOKEN": arguments.token} if arguments.token is not None else {})
 
 
 def with_body(head: bytes, body: bytes) -> bytes:

@@ -68,7 +68,7 @@ async def add_runs(db, *rows):
     async with db.write() as conn:
         for row in rows:
             values = {"job_id": 1, "app_id": 1, "slot_key": -row["id"], "root_id": row["id"], **row}
-            values.setdefault("open_part", values.get("part", 0) if values["state"] in OPEN else None)
+            values.setdefault("open_part", part_of(values["job_id"]) if values["state"] in OPEN else None)
             await conn.execute(insert(run).values(values))
 
 
@@ -438,8 +438,9 @@ async def test_runs_for_the_flow(db, runs):
         {**key, "id": 9, "slot_key": 60, "state": RunState.QUEUED},
     )
     assert [one.id for one in await runs.family(4, 50)] == [1, 2, 3, 4]
-    assert [one.id for one in await runs.open_runs(0, 2, OPEN)] == [1, 3]
-    assert [one.id for one in await runs.open_runs(3, 9, {RunState.QUEUED})] == [4, 9]
+    first = await runs.open_runs(None, 2, OPEN)
+    assert [one.id for one in first] == [1, 3]
+    assert [one.id for one in await runs.open_runs(first[-1], 9, {RunState.QUEUED})] == [4, 9]
     found = await runs.get_many([2, 1, 77])
     assert sorted(found) == [1, 2]
     assert found[1].addresses == ("http://a/", "http://b/")

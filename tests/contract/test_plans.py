@@ -143,8 +143,8 @@ async def live(db: Database, count: int) -> None:
     answers = [Move(n, RunState.RUNNING, frozenset({RunState.DISPATCHING}), {"sent_ms": SLOT}) for n in everyone]
     await writer.write(Work(moves=answers))  # one of them misses, so the careful form is seen as well
     assert len(await runs.get_many(everyone)) == count
-    assert len(await runs.open_runs(0, 500, OPEN)) == min(count, 500)
-    await runs.open_runs(0, 500, {RunState.RUNNING, RunState.STOPPING})
+    assert len(await runs.open_runs(None, 500, OPEN)) == min(count, 500)
+    await runs.open_runs(None, 500, {RunState.RUNNING, RunState.STOPPING})
     await runs.open_runs_of_job(made[0].id, 0, 500)
     await runs.family(made[0].id, SLOT + FIRST)
     ends = [Move(n, RunState.FAILED, IN_FLIGHT, {"finished_ms": SLOT, "message": f"{n}"}) for n in everyone[1:]]

@@ -140,6 +140,19 @@ class Api:
                 return sorted(found, key=lambda run: run["id"])
             query["cursor"] = page["next_cursor"]
 
+    def wait_nothing_late(self, job_id: int, *, timeout_s: float = 12) -> None:
+        """Return when all runs that were due a second ago have been taken by an executor, or have ended."""
+        unsent = {"planned", "queued", "dispatching"}
+
+        def late() -> list[Json]:
+            before_ms = (time.time() - 1) * 1000
+            return [run for run in self.runs(job_id) if run["due_ms"] < before_ms and run["state"] in unsent]
+
+        end = time.monotonic() + timeout_s
+        while rows := late():
+            assert time.monotonic() < end, f"still not sent after {timeout_s:g} s: {rows}"
+            time.sleep(0.2)
+
     def log(self, run_id: int, from_line: int = 1) -> Json:
         return self.call("GET", f"/api/v1/runs/{run_id}/log?from_line={from_line}")
 

@@ -142,9 +142,11 @@ def test_every_second_through_crashes(gateway: GatewayProcess, extra_peer: PeerM
         deaths.append(time.time())
         time.sleep(0.2)
         executed = sum(len(peer.executions()) for peer in peers) - before
-        assert (executed == 0) if point == "after_claim" else (1 <= executed <= 2), point
+        assert (executed == 0) if point == "after_claim" else (executed >= 1), point
         start_towards(gateway, following)
-    time.sleep(5)
+    time.sleep(2)
+    for job_id in jobs.values():
+        gateway.api.wait_nothing_late(job_id)  # what waits when its job is disabled is skipped, rightly
     until_fraction(0.5)
     for job_id in jobs.values():
         gateway.api.disable(job_id)
@@ -161,8 +163,9 @@ def test_every_second_through_crashes(gateway: GatewayProcess, extra_peer: PeerM
         assert len(peer.executions(param="each second")) == len(slots)
     assert {row["message"] for row in rows} == {"done each second"}
     # The handler is quick: after two of the deaths its result met a closed port, and came again.
+    begun = {e.run_id: e.at_ms / 1000 for peer in peers for e in peer.executions(param="each second")}
     for death in deaths[1:]:
-        cut_off = [row for row in rows if abs(row["slot_ms"] / 1000 - death) < 0.5]
+        cut_off = [row for row in rows if death - 0.5 < begun[row["id"]] < death + 0.2]
         assert any(row["finished_ms"] / 1000 > death + 0.5 for row in cut_off), cut_off
 
 

@@ -20,8 +20,8 @@ from gateway.core.states import OPEN, RunState
 from tests.kit.fake_link import FAILING, GOOD, LOST_ANSWER, LOST_REQUEST, NOT_SENT, REFUSED, Behaviour, FakeExecutor
 from tests.kit.flow_world import A, B, C, Life, World
 
-FAULTY_S = 25
-QUIET_S = 60
+FAULTY_S = 15
+QUIET_S = 50
 TUNING = Tuning(sweep_every_s=5.0, sweep_confirm_ms=10_000, settle_give_up_ms=15_000)
 POINTS = ("after_claim", "after_send", "after_answer")
 
@@ -130,7 +130,7 @@ class Simulation:
         if not self.faulty:
             return GOOD
         if rng.random() < 0.7:
-            return Behaviour(runs_s=rng.choice((0.001, 0.01, 0.5, 2.0)), repeats=rng.choice((1, 1, 1, 2)))
+            return Behaviour(runs_s=rng.choice((0.001, 0.01, 0.1, 0.5, 1.5)), repeats=rng.choice((1, 1, 1, 2)))
         return rng.choice(
             (
                 GOOD,
