@@ -7,6 +7,7 @@ import logging
 import os
 import shlex
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -28,8 +29,12 @@ _DATABASE = "sqlite+aiosqlite:///PATH or mysql+aiomysql://USER:PASSWORD@HOST:POR
 
 def _database_options(command: F) -> F:
     for option in (
-        click.option("--database-url", metavar="URL", help=f"{_DATABASE}; default: SQLite in the data directory"),
-        click.option("--data-dir", type=click.Path(file_okay=False), help="embedded database, spool, node name"),
+        click.option(
+            "--database-url", metavar="URL", help=f"{_DATABASE}; default: SQLite in the data directory"
+        ),
+        click.option(
+            "--data-dir", type=click.Path(file_okay=False), help="embedded database, spool, node name"
+        ),
         click.option("--config", type=click.Path(dir_okay=False), help="a TOML file with settings"),
     ):
         command = option(command)
@@ -90,18 +95,37 @@ def _greet(node: Node) -> None:
             f"  {node.first_token}",
             "",
         ]
-    lines += ["Put this into an executor's configuration:", f"  xxl.job.admin.addresses={url}/xxl-job-admin"]
+    lines += [
+        "Put this into an executor's configuration:",
+        f"  xxl.job.admin.addresses={_reach(node)}/xxl-job-admin",
+    ]
     if settings.access_tokens:
-        lines.append("  xxl.job.accessToken=<the access token of this gateway>    (from 2.5.0: xxl.job.admin.accessToken)")
+        lines.append(
+            "  xxl.job.accessToken=<the access token of this gateway>    (from 2.5.0: xxl.job.admin.accessToken)"
+        )
     else:
         lines.append("  no access token is needed; XXLJOB_GATEWAY_ACCESS_TOKEN asks executors for one")
     if settings.database_url is None:
-        lines += ["", f"Database: SQLite in {settings.data_dir} (one node). MySQL/MariaDB: --database-url mysql+aiomysql://…"]
+        lines += [
+            "",
+            f"Database: SQLite in {settings.data_dir} (one node). MySQL/MariaDB: --database-url mysql+aiomysql://…",
+        ]
     if settings.demo:
-        lines += ["", "Demo: two jobs fire within 10 s, each run is a line below. To look at them from another terminal:"]
+        lines += [
+            "",
+            "Demo: two jobs fire within 10 s, each run is a line below. To look at them from another terminal:",
+        ]
         lines += [f"  {_client_command(node)} runs list"]
     click.echo("\n".join(lines) + "\n")
     sys.stdout.flush()
+
+
+def _reach(node: Node) -> str:
+    """Where executors reach this node: by the machine's name if it listens on every address."""
+    from gateway.app import EVERYWHERE
+
+    url = node.urls[0]
+    return url.replace("127.0.0.1", socket.gethostname()) if node.settings.host in EVERYWHERE else url
 
 
 def _client_command(node: Node) -> str:
@@ -134,7 +158,9 @@ def check(**options: Any) -> int:
         click.echo(f"{name} = {value}")
     errors, warnings = _run_loop(check_database(settings))
     if settings.access_token is None:
-        warnings.append("access_token is not set: every program that reaches the port can register as an executor")
+        warnings.append(
+            "access_token is not set: every program that reaches the port can register as an executor"
+        )
     for line in warnings:
         click.echo(f"warning: {line}")
     for line in errors:

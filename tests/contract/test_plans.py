@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import event, insert
 
 from gateway.core.clock import SystemClock
-from gateway.core.model import App, AddressMode, Counters, Job, NewRun, Task, TriggerKind
+from gateway.core.model import AddressMode, App, Counters, Job, NewRun, Task, TriggerKind
 from gateway.core.parts import part_of
 from gateway.core.ports import JobFire, Lease, Move, TaskName, Work
 from gateway.core.states import IN_FLIGHT, OPEN, WAITING, RunState
@@ -21,8 +21,8 @@ from gateway.store.engine import Database
 from gateway.store.ids import app_ids, job_ids, run_ids
 from gateway.store.jobs import JobStore
 from gateway.store.runs import RunStore
-from gateway.store.tables import job_next_fire, node
 from gateway.store.tables import job as job_table
+from gateway.store.tables import job_next_fire, node
 from gateway.store.tables import run as run_table
 from gateway.store.writer import GroupWriter
 
@@ -56,7 +56,7 @@ class Statements:
         self._note(sql, parameters)
 
     def _note(self, sql: str, parameters: Any) -> None:
-        if self.on and sql.split()[0].upper() in ("SELECT", "UPDATE", "DELETE"):
+        if self.on and sql.split(maxsplit=1)[0].upper() in ("SELECT", "UPDATE", "DELETE"):
             self.seen.setdefault(sql, parameters)
 
 
@@ -70,7 +70,14 @@ def statements(db: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Statem
 async def fill(db: Database) -> None:
     jobs, fires = [], []
     for n in range(100_000, 100_000 + JOBS):
-        values = {"id": n, "app_id": 1 + n % 9, "part": part_of(n), "name": f"job {n}", "enabled": True, "definition": "{}"}
+        values = {
+            "id": n,
+            "app_id": 1 + n % 9,
+            "part": part_of(n),
+            "name": f"job {n}",
+            "enabled": True,
+            "definition": "{}",
+        }
         jobs.append(values)
         fires.append({"job_id": n, "part": part_of(n), "next_fire_at": 4_000_000_000_000 + n})
     runs = [
@@ -120,9 +127,13 @@ async def live(db: Database, count: int) -> None:
     task = asyncio.create_task(writer.run())
     ids = run_ids(db, clock)
     jobs, runs = JobStore(db, clock, job_ids(db, clock), ids), RunStore(db)
-    app = await AppStore(db, clock, app_ids(db, clock)).create(App(0, 1, "shop", "", AddressMode.AUTO, (), 0, 0))
+    app = await AppStore(db, clock, app_ids(db, clock)).create(
+        App(0, 1, "shop", "", AddressMode.AUTO, (), 0, 0)
+    )
     schedule = {"kind": "fixed_rate", "expression": "1s"}
-    made = await jobs.create([Job(0, 1, app.id, 0, 1, f"j{n}", True, schedule, Task("h")) for n in range(count)])
+    made = await jobs.create(
+        [Job(0, 1, app.id, 0, 1, f"j{n}", True, schedule, Task("h")) for n in range(count)]
+    )
     lease = Lease("n", 1)
     due = await jobs.due(clock.now_ms() + 3000, 2000)
     assert len(due) == count
@@ -133,25 +144,43 @@ async def live(db: Database, count: int) -> None:
     ]
     assert not (await writer.write(Work(fires=fires, lease=lease))).lost_fires
     claims = [
-        Move(FIRST + n, RunState.DISPATCHING, WAITING, {"claim_token": 7, "address": f"a{n % 3}"}, None, (), one.job_id, 1)
+        Move(
+            FIRST + n,
+            RunState.DISPATCHING,
+            WAITING,
+            {"claim_token": 7, "address": f"a{n % 3}"},
+            None,
+            (),
+            one.job_id,
+            1,
+        )
         for n, one in enumerate(due)
     ]
     assert not (await writer.write(Work(moves=claims, lease=lease))).lost_moves
     everyone = [FIRST + n for n in range(count)]
-    back = [Move(n, RunState.QUEUED, frozenset({RunState.DISPATCHING}), {"claim_token": 0}, claim=7) for n in everyone[:1]]
+    back = [
+        Move(n, RunState.QUEUED, frozenset({RunState.DISPATCHING}), {"claim_token": 0}, claim=7)
+        for n in everyone[:1]
+    ]
     await writer.write(Work(moves=back))
-    answers = [Move(n, RunState.RUNNING, frozenset({RunState.DISPATCHING}), {"sent_ms": SLOT}) for n in everyone]
+    answers = [
+        Move(n, RunState.RUNNING, frozenset({RunState.DISPATCHING}), {"sent_ms": SLOT}) for n in everyone
+    ]
     await writer.write(Work(moves=answers))  # one of them misses, so the careful form is seen as well
     assert len(await runs.get_many(everyone)) == count
     assert len(await runs.open_runs(None, 500, OPEN)) == min(count, 500)
     await runs.open_runs(None, 500, {RunState.RUNNING, RunState.STOPPING})
     await runs.open_runs_of_job(made[0].id, 0, 500)
     await runs.family(made[0].id, SLOT + FIRST)
-    ends = [Move(n, RunState.FAILED, IN_FLIGHT, {"finished_ms": SLOT, "message": f"{n}"}) for n in everyone[1:]]
+    ends = [
+        Move(n, RunState.FAILED, IN_FLIGHT, {"finished_ms": SLOT, "message": f"{n}"}) for n in everyone[1:]
+    ]
     await writer.write(Work(moves=ends))
     name = TaskName(1, "t", FIRST + 90_000, SLOT)
     await writer.write(Work(inserts=(row(FIRST + 90_000, made[0].id, slot_key=-5),), names=(name,)))
-    changed = await jobs.update(replace(await jobs.get(made[0].id), schedule={"kind": "fixed_rate", "expression": "2s"}))
+    changed = await jobs.update(
+        replace(await jobs.get(made[0].id), schedule={"kind": "fixed_rate", "expression": "2s"})
+    )
     await jobs.set_enabled(changed.id, enabled=False)
     await jobs.delete(changed.id)
     await writer.drain()
@@ -179,4 +208,7 @@ def _is_scan(step: dict[str, Any], db: Database) -> bool:
     if db.is_sqlite:
         detail = step["detail"]
         return detail.startswith("SCAN") and "CONSTANT" not in detail
-    return step["table"] in ("run", "job", "job_next_fire", "job_version") and step["type"] in ("ALL", "index")
+    return step["table"] in ("run", "job", "job_next_fire", "job_version") and step["type"] in (
+        "ALL",
+        "index",
+    )

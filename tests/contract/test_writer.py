@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from pymysql.err import OperationalError
 from sqlalchemy import insert, update
+from sqlalchemy.exc import DBAPIError
 
 from gateway.core.clock import SystemClock
 from gateway.core.errors import LeaseLost, StoreError
@@ -17,6 +19,7 @@ from gateway.core.model import Counters, NewRun, TriggerKind
 from gateway.core.ports import JobFire, Lease, Move, TaskName, Work, Written
 from gateway.core.states import IN_FLIGHT, WAITING, RunState
 from gateway.store import sqltext
+from gateway.store import transaction
 from gateway.store import writer as writer_module
 from gateway.store.engine import Database
 from gateway.store.tables import job_next_fire, node, task
@@ -86,7 +89,9 @@ def run(run_id: int, **changes: Any) -> NewRun:
     return NewRun(**(fields | changes))
 
 
-async def add_job(db: Database, job_id: int = 1, *, version: int = 1, at: int | None = SLOT, enabled: int = 1) -> None:
+async def add_job(
+    db: Database, job_id: int = 1, *, version: int = 1, at: int | None = SLOT, enabled: int = 1
+) -> None:
     values = {"job_id": job_id, "part": 7, "version": version, "enabled": enabled, "next_fire_at": at}
     async with db.write() as conn:
         await conn.execute(insert(job_next_fire).values(values))
@@ -167,7 +172,10 @@ async def test_a_move_with_a_claim_needs_that_claim(db, writer, rows):
     await add_job(db)
     await writer.write(Work(inserts=(run(1), run(2))))
     await writer.write(Work(moves=[claim(1, 5), claim(2, 6)]))
-    back = [Move(n, RunState.QUEUED, frozenset({RunState.DISPATCHING}), {"claim_token": 0}, claim=5) for n in (1, 2)]
+    back = [
+        Move(n, RunState.QUEUED, frozenset({RunState.DISPATCHING}), {"claim_token": 0}, claim=5)
+        for n in (1, 2)
+    ]
     written = await writer.write(Work(moves=back))
     assert written.lost_moves == {2}
     assert await states(rows) == {1: RunState.QUEUED, 2: RunState.DISPATCHING}
@@ -176,7 +184,8 @@ async def test_a_move_with_a_claim_needs_that_claim(db, writer, rows):
 async def test_what_follows_exists_only_with_the_winning_move(writer, rows):
     await writer.write(Work(inserts=(run(1, state=RunState.RUNNING), run(2, state=RunState.SUCCEEDED))))
     moves = [
-        end(n, RunState.RETRYING, then=(run(10 + n, slot_key=SLOT + n, attempt=2, state=RunState.QUEUED),)) for n in (1, 2)
+        end(n, RunState.RETRYING, then=(run(10 + n, slot_key=SLOT + n, attempt=2, state=RunState.QUEUED),))
+        for n in (1, 2)
     ]
     written = await writer.write(Work(moves=moves))
     assert written.lost_moves == {2}
@@ -186,7 +195,7 @@ async def test_what_follows_exists_only_with_the_winning_move(writer, rows):
 async def test_two_ends_in_one_commit_the_first_wins(writer, rows):
     await writer.write(Work(inserts=(run(1, state=RunState.RUNNING),)))
     ends = [end(1, RunState.SUCCEEDED, SLOT + 1), end(1, RunState.FAILED, SLOT + 2)]
-    first, second = await asyncio.gather(*(writer.write(Work(moves=[move])) for move in ends))
+    _first, second = await asyncio.gather(*(writer.write(Work(moves=[move])) for move in ends))
     assert 1 in second.lost_moves
     (row,) = await rows(run_table)
     assert (row["state"], row["finished_ms"]) == (RunState.SUCCEEDED, SLOT + 1)
@@ -244,7 +253,11 @@ async def test_a_fire_of_a_job_that_was_changed_is_lost_with_its_rows(db, writer
     await add_job(db, 2)
     async with db.write() as conn:
         mine = job_next_fire.c.job_id == 1
-        await conn.execute(job_next_fire.delete().where(mine) if now is None else update(job_next_fire).where(mine).values(now))
+        await conn.execute(
+            job_next_fire.delete().where(mine)
+            if now is None
+            else update(job_next_fire).where(mine).values(now)
+        )
     written = await writer.write(Work(fires=(fire(), fire(2))))
     assert written.lost_fires == {1}
     assert await states(rows) == {102: RunState.PLANNED}
@@ -294,20 +307,26 @@ async def test_a_lease_is_renewed_by_each_write_and_a_lost_one_writes_nothing(db
 
 async def test_a_row_the_database_refuses_fails_alone(db, writer, rows):
     await writer.write(Work(inserts=[run(n) for n in range(1, 11)]))
-    too_big = 1 << 70  # MariaDB has no such number; SQLite keeps it as a float, so it gets an invalid row instead
+    too_big = (
+        1 << 70
+    )  # MariaDB has no such number; SQLite keeps it as a float, so it gets an invalid row instead
     bad = (
         Work(inserts=(replace_namespace(run(99)),))
         if db.is_sqlite
         else Work(moves=[Move(5, RunState.SKIPPED, WAITING, {"finished_ms": too_big})])
     )
-    works = [Work(moves=[Move(n, RunState.SKIPPED, WAITING, {"finished_ms": n})]) for n in range(1, 11) if n != 5]
+    works = [
+        Work(moves=[Move(n, RunState.SKIPPED, WAITING, {"finished_ms": n})]) for n in range(1, 11) if n != 5
+    ]
     async with asyncio.timeout(10):
         outcomes = await asyncio.gather(*map(writer.write, [*works, bad]), return_exceptions=True)
     assert outcomes[:-1] == [Written()] * 9
     assert isinstance(outcomes[-1], StoreError)
     assert writer.healthy
     found = await states(rows)
-    assert [found[n] for n in range(1, 11)] == [RunState.PLANNED if n == 5 else RunState.SKIPPED for n in range(1, 11)]
+    assert [found[n] for n in range(1, 11)] == [
+        RunState.PLANNED if n == 5 else RunState.SKIPPED for n in range(1, 11)
+    ]
 
 
 def replace_namespace(row: NewRun) -> NewRun:
@@ -407,8 +426,6 @@ async def test_a_change_between_an_unknown_commit_and_its_repetition(db, writer,
 
 
 async def test_a_deadlock_is_repeated_as_a_whole(db, writer, recorded, rows, counters):
-    from pymysql.err import OperationalError
-
     await prepare(db, writer)
 
     async def deadlock(_: object) -> None:
@@ -431,11 +448,10 @@ async def test_a_real_deadlock(db, writer, rows):
             writer.write(Work(moves=[Move(n, RunState.SKIPPED, WAITING, {"reason": f"{n}"}) for n in (1, 2)]))
         )
         await asyncio.sleep(0.3)  # it holds row 1 now and waits for row 2
-        try:
+        # One of the two is the victim; the other one goes on.
+        with contextlib.suppress(DBAPIError):
             await conn.execute(update(run_table).where(run_table.c.id == 1).values(priority=9))
-        except Exception as error:
-            assert "Deadlock" in str(error)
-            await conn.rollback()
+        await conn.rollback()
     assert await moving == Written()
     assert set((await states(rows)).values()) == {RunState.SKIPPED}
 
@@ -503,7 +519,11 @@ TEXTS = [
 
 
 async def test_texts_come_back_as_they_went(db, writer, rows):
-    await writer.write(Work(inserts=[run(n, params=text, reason="r", addresses=("a", "b")) for n, text in enumerate(TEXTS, 1)]))
+    await writer.write(
+        Work(
+            inserts=[run(n, params=text, reason="r", addresses=("a", "b")) for n, text in enumerate(TEXTS, 1)]
+        )
+    )
     moves = [Move(n, RunState.SKIPPED, WAITING, {"message": text}) for n, text in enumerate(TEXTS, 1)]
     await writer.write(Work(moves=moves))
     expected = [text.replace("\ud83c", "?") for text in TEXTS]
@@ -516,23 +536,27 @@ async def test_texts_come_back_as_they_went(db, writer, rows):
 
 async def test_many_messages_are_many_short_statements(writer, rows, monkeypatch):
     lengths: list[int] = []
-    execute = writer_module.Cursor.execute
+    execute = transaction.Cursor.execute
 
     async def noting(self: Any, sql: str) -> int:
         lengths.append(len(sql.encode("utf-8", "replace")))
         return await execute(self, sql)
 
-    monkeypatch.setattr(writer_module.Cursor, "execute", noting)
+    monkeypatch.setattr(transaction.Cursor, "execute", noting)
     await writer.write(Work(inserts=[run(n) for n in range(1, 101)]))
     texts = {n: f"{n} " + "🎉'" * 30_000 for n in range(1, 101)}
-    await writer.write(Work(moves=[Move(n, RunState.SKIPPED, WAITING, {"message": text}) for n, text in texts.items()]))
+    await writer.write(
+        Work(moves=[Move(n, RunState.SKIPPED, WAITING, {"message": text}) for n, text in texts.items()])
+    )
     assert {row["id"]: row["message"] for row in await rows(run_table)} == texts
     assert max(lengths) < 4 * 1024 * 1024  # MySQL 5.7's max_allowed_packet
 
 
 async def test_many_rows_with_values_of_their_own(writer, rows):
     await writer.write(Work(inserts=[run(n) for n in range(1, 2501)]))
-    moves = [Move(n, RunState.SKIPPED, WAITING, {"finished_ms": n, "result_code": n % 7}) for n in range(1, 2501)]
+    moves = [
+        Move(n, RunState.SKIPPED, WAITING, {"finished_ms": n, "result_code": n % 7}) for n in range(1, 2501)
+    ]
     assert await writer.write(Work(moves=moves)) == Written()
     found = {row["id"]: (row["finished_ms"], row["result_code"]) for row in await rows(run_table)}
     assert found == {n: (n, n % 7) for n in range(1, 2501)}

@@ -233,7 +233,9 @@ class FakeLink:
         else:
             self._answer(behaviour.answer_after_s, order, on_outcome, Outcome.ACCEPTED, "")
 
-    def _answer(self, after_s: float, order: RunOrder, on_outcome: OnOutcome, outcome: Outcome, text: str) -> None:
+    def _answer(
+        self, after_s: float, order: RunOrder, on_outcome: OnOutcome, outcome: Outcome, text: str
+    ) -> None:
         def answer() -> None:
             if not self._off:
                 with contextlib.suppress(Crash):

@@ -16,9 +16,9 @@ import gateway
 from gateway.core.context import Context, Tuning
 from gateway.core.errors import StoreError
 from gateway.core.model import AddressMode, App, Beat, Counters, ExecutorResult, Job, Run, Task, TriggerKind
+from gateway.core.ports import StopReport, Work
 from gateway.core.registry import Registry
 from gateway.core.specs import Specs
-from gateway.core.ports import StopReport, Work
 from gateway.core.states import OPEN
 from gateway.flow.loops import Flow
 from gateway.flow.operations import FlowOperations
@@ -73,9 +73,7 @@ class Life:
         self.world = world
         clock = world.clock
         self.db = InlineDatabase(world.path, clock)
-        self.faulty = InlineDatabase(world.path, clock)  # what the group writer uses
-        self.faulty._lock = self.db._lock
-        self.faulty._writer = self.db._writer
+        self.faulty = InlineDatabase(world.path, clock, beside=self.db)  # what the group writer uses
         self.link = FakeLink(clock, world.executors)
         self.signals = CrashSignals(self._freeze)
         self.fatal: list[Exception] = []
@@ -139,8 +137,6 @@ class Life:
             task.cancel()
         await asyncio.gather(*named, return_exceptions=True)
         self.db.close()
-        self.faulty._reader.close()
-        self.faulty._reader.engine.dispose()
 
 
 def _belongs(task: asyncio.Task[Any]) -> bool:
@@ -204,10 +200,10 @@ class World:
         if self.life is not None:
             await self.crash()
         self._look.close()
-        for task in asyncio.all_tasks():
-            if task is not asyncio.current_task():
-                task.cancel()
-        await asyncio.sleep(0)
+        rest = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in rest:
+            task.cancel()
+        await asyncio.gather(*rest, return_exceptions=True)
 
     # ------------------------------------------------------------ executors
 

@@ -30,11 +30,15 @@ class InlineDatabase:
     is_sqlite = True
     for_update = ""
 
-    def __init__(self, path: Path, clock: Clock) -> None:
+    def __init__(self, path: Path, clock: Clock, *, beside: InlineDatabase | None = None) -> None:
+        """`beside` another one: the same connections, with faults of its own."""
         self._clock = clock
-        self._lock = asyncio.Lock()
         self._off = False
-        self._reader, self._writer = _open(path, "AUTOCOMMIT"), _open(path, None)
+        if beside is not None:
+            self._lock, self._reader, self._writer = beside._lock, beside._reader, beside._writer
+        else:
+            self._lock = asyncio.Lock()
+            self._reader, self._writer = _open(path, "AUTOCOMMIT"), _open(path, None)
         self.next_fault: Callable[[], Fault | None] = lambda: None
         self.pause_s: Callable[[], float] = lambda: 0.0
         self.commits = 0

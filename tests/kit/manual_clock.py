@@ -84,7 +84,9 @@ class ManualClock:
         self._elapsed_us = end
         await self.settle()
 
-    async def advance_until(self, reached: Callable[[], bool], *, at_most_s: float = 60, step_s: float = 0.01) -> None:
+    async def advance_until(
+        self, reached: Callable[[], bool], *, at_most_s: float = 60, step_s: float = 0.01
+    ) -> None:
         """Let time pass until something has happened."""
         await self.settle()
         for _ in range(round(at_most_s / step_s)):

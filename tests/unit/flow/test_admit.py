@@ -74,7 +74,10 @@ async def test_a_schedule_changed_after_the_claim(world):
     await world.clock.advance(8)
     assert [request.at_ms - edited_ms for request in executor.executed] == [7000]
     first = (await world.rows(job_id=job.id))[0]
-    assert (first.state, first.reason) == (RunState.SKIPPED, "the schedule was changed before this slot was sent")
+    assert (first.state, first.reason) == (
+        RunState.SKIPPED,
+        "the schedule was changed before this slot was sent",
+    )
 
 
 async def test_a_disabled_job_still_runs_when_it_is_triggered(world):
@@ -153,7 +156,9 @@ VECTORS = {1: 3, 2: 3, 3: 1, 4: 3, 5: 1, 6: 3, 7: 2, 8: 2, 9: 1, 10: 1, 11: 1, 1
 
 def test_consistent_hash_is_xxl_jobs():
     assert consistent_hash("1") == 943901380
-    assert {job_id: ADDRESSES.index(by_consistent_hash(job_id, ADDRESSES)) + 1 for job_id in VECTORS} == VECTORS
+    assert {
+        job_id: ADDRESSES.index(by_consistent_hash(job_id, ADDRESSES)) + 1 for job_id in VECTORS
+    } == VECTORS
 
 
 def chosen(route: Route, count: int = 6, router: Router | None = None) -> list[str]:

@@ -77,7 +77,6 @@ async def test_a_shard_that_fails_for_good_fails_the_parent(world):
 
 async def test_a_broadcast_nobody_can_take_is_tried_again_and_then_runs(world):
     job = await world.job(enabled=False, route=Route.SHARDING_BROADCAST, max_attempts=2)
-    world.flow.context.tuning  # noqa: B018 – the app has no executor yet
     parent_id = await world.trigger(job)
     await world.clock.advance(3)
     rows = await world.rows(job_id=job.id)

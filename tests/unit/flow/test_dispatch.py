@@ -19,7 +19,9 @@ async def test_never_early_and_on_the_instant(world):
     executor = await world.executor()
     job = await world.job(schedule={"kind": "fixed_rate", "expression": "1s"})
     await world.clock.advance(30)
-    assert [request.at_ms for request in executor.executed] == [job.anchor_ms + n * 1000 for n in range(1, 31)]
+    assert [request.at_ms for request in executor.executed] == [
+        job.anchor_ms + n * 1000 for n in range(1, 31)
+    ]
     assert world.now.link.early == []
 
 
@@ -27,7 +29,9 @@ async def test_a_claim_that_became_too_old_is_made_again(world):
     executor = await world.executor()
     job = await world.job(enabled=False)
     slow = [0.8, 0.8]
-    world.now.faulty.pause_s = lambda: slow.pop() if slow and not world.flow.admitter._claims_done.is_set() else 0.0
+    world.now.faulty.pause_s = lambda: (
+        slow.pop() if slow and not world.flow.admitter._claims_done.is_set() else 0.0
+    )
     run_id = await world.trigger(job)
     run = await world.until_final(run_id)
     assert run.state is RunState.SUCCEEDED
@@ -78,7 +82,17 @@ def _flight(world, run_id, job):
     now_ms = world.clock.now_ms()
     order = RunOrder(run_id, job, "shop", A, "rest", None, 0, 1, now_ms, now_ms, 1e9)
     seed = NewRun(
-        run_id, 1, job.id, job.app_id, 0, now_ms, now_ms, now_ms, TriggerKind.SCHEDULE, RunState.PLANNED, run_id
+        run_id,
+        1,
+        job.id,
+        job.app_id,
+        0,
+        now_ms,
+        now_ms,
+        now_ms,
+        TriggerKind.SCHEDULE,
+        RunState.PLANNED,
+        run_id,
     )
     return Flight(seed, order, 1)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.core.model import ExecutorResult
 from gateway.core.states import RunState
 from gateway.flow.timekeeping import Timekeeper
 from tests.kit.fake_link import Behaviour
@@ -36,7 +37,7 @@ async def test_every_open_state_is_taken_up(world):
     runs = await world.rows()
     assert {run.state for run in runs if run.due_ms < world.clock.now_ms() - 1000} == {RunState.SUCCEEDED}
     assert set(executor.executions.values()) == {1}
-    assert [run.state for run in runs if run.job_id == planned.id][0] is RunState.SUCCEEDED
+    assert next(run.state for run in runs if run.job_id == planned.id) is RunState.SUCCEEDED
 
 
 async def _never(_room: int) -> None:
@@ -56,8 +57,6 @@ async def test_a_crash_between_a_result_and_its_answer(world):
 
 
 def _again(executor):
-    from gateway.core.model import ExecutorResult
-
     request = executor.executed[0]
     return ExecutorResult(request.run_id, 500, "again", request.log_time_ms, request.at_ms, True)
 

@@ -114,7 +114,13 @@ async def test_a_changed_schedule_takes_back_what_was_planned_ahead(world):
     await world.change(job, schedule={"kind": "fixed_rate", "expression": "4s"})
     edited_ms = world.clock.now_ms()
     await world.clock.advance(20)
-    assert [request.at_ms - edited_ms for request in executor.executed] == [4000, 8000, 12_000, 16_000, 20_000]
+    assert [request.at_ms - edited_ms for request in executor.executed] == [
+        4000,
+        8000,
+        12_000,
+        16_000,
+        20_000,
+    ]
 
 
 async def test_a_schedule_that_cannot_be_read_stops_only_its_own_job(world):
@@ -130,4 +136,3 @@ async def test_a_schedule_that_cannot_be_read_stops_only_its_own_job(world):
     assert {request.job_id for request in executor.executed} == {good.id}
     assert len(executor.executed) == 3
     assert not world.flow.health().problems
-

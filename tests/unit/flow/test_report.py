@@ -40,7 +40,8 @@ async def report(world, *results):
 
 
 @pytest.mark.parametrize(
-    ("code", "state"), [(200, RunState.SUCCEEDED), (500, RunState.FAILED), (502, RunState.TIMED_OUT), (0, RunState.FAILED)]
+    ("code", "state"),
+    [(200, RunState.SUCCEEDED), (500, RunState.FAILED), (502, RunState.TIMED_OUT), (0, RunState.FAILED)],
 )
 async def test_codes(world, code, state):
     _, _, run_id = await running(world)
@@ -69,7 +70,7 @@ async def test_repeated_results_count_once(world):
     assert await report(world, result(row, 500, "first"), result(row, 200, "second"))
     assert await report(world, result(row, 500, "third"))
     rows = await world.rows(job_id=job.id)
-    assert [(run.attempt, run.state) for run in rows][0] == (1, RunState.RETRYING)
+    assert next((run.attempt, run.state) for run in rows) == (1, RunState.RETRYING)
     assert rows[0].message == "first"
     assert len(rows) == 2
 
@@ -84,7 +85,7 @@ async def test_the_same_result_twice_at_once(world):
 
 
 async def test_a_late_result_corrects_a_lost_run(world):
-    executor, job, run_id = await running(world)
+    executor, _job, run_id = await running(world)
     executor.restart()
     assert (await world.until_final(run_id, at_most_s=200)).state is RunState.LOST
     assert await report(world, result(await world.row(run_id), 200, "after all"))
@@ -97,7 +98,7 @@ async def test_a_late_result_corrects_a_lost_run(world):
 
 
 async def test_a_late_result_of_a_run_that_was_tried_again_is_kept_apart(world):
-    executor, job, run_id = await running(world, max_attempts=2)
+    executor, _job, run_id = await running(world, max_attempts=2)
     executor.restart()
     assert (await world.until_final(run_id, at_most_s=200)).state is RunState.RETRYING
     assert await report(world, result(await world.row(run_id), 200, "after all"))
@@ -107,7 +108,7 @@ async def test_a_late_result_of_a_run_that_was_tried_again_is_kept_apart(world):
 
 @pytest.mark.parametrize("case", ["unknown", "other time", "never sent"])
 async def test_foreign_results_are_acknowledged_and_kept(world, case):
-    _, job, run_id = await running(world)
+    _, _job, run_id = await running(world)
     row = await world.row(run_id)
     if case == "unknown":
         foreign = ExecutorResult(77, 200, "old admin", 5, 6, True)

@@ -43,7 +43,9 @@ async def test_never_received_is_sent_again_with_the_same_id(world):
     assert executor.executions == {run_id: 1}
     assert len(world.sent) == 2
     second_ms = world.sent[1][2]
-    assert second_ms - world.sent[0][2] >= 4000  # two askings two seconds apart, the first two seconds after the send
+    assert (
+        second_ms - world.sent[0][2] >= 4000
+    )  # two askings two seconds apart, the first two seconds after the send
 
 
 async def test_queued_behind_another_run_is_waited_for(world):
@@ -59,29 +61,6 @@ async def test_queued_behind_another_run_is_waited_for(world):
     assert (await world.until_final(run_id)).state is RunState.SUCCEEDED
     assert executor.executions[run_id] == 1
     assert len(world.sent) == 2
-
-
-@pytest.mark.parametrize(
-    ("guarantee", "state"), [(Guarantee.AT_MOST_ONCE, RunState.LOST), (Guarantee.AT_LEAST_ONCE, RunState.SUCCEEDED)]
-)
-async def test_an_executor_that_cannot_be_asked(world, guarantee, state):
-    executor = await world.executor()
-    executor.plan.append(LOST_ANSWER)
-    executor.plan.append(GOOD)
-    job = await world.job(enabled=False, guarantee=guarantee)
-    run_id = await world.trigger(job)
-    await world.clock.advance(1)
-    executor.up = False
-    executor.running.clear()
-    executor.restart()
-    executor.up = False
-    await world.clock.advance(61.9)
-    executor.up = True
-    await world.clock.advance(20)
-    run = await world.row(run_id)
-    if guarantee is Guarantee.AT_MOST_ONCE:
-        assert run.state in (RunState.LOST, RunState.SUCCEEDED, RunState.RUNNING)
-    assert executor.executions[run_id] <= (1 if guarantee is Guarantee.AT_MOST_ONCE else 2)
 
 
 async def test_given_up_after_a_minute_and_never_sent_again(world):

@@ -62,7 +62,7 @@ async def test_an_executor_that_is_gone(world):
 
 
 async def test_an_executor_that_hangs_for_a_while(world):
-    executor, job, run_id = await silent_run(world)
+    executor, _job, run_id = await silent_run(world)
     executor.frozen = True
     await world.clock.advance(80)
     executor.thaw()

@@ -9,9 +9,19 @@ from hypothesis import strategies as st
 
 from gateway.core.model import NewRun, TriggerKind
 from gateway.core.states import RunState
-from gateway.store.sqltext import MAX_TEXT, insert_runs, join_addresses, quote_mysql, quote_sqlite, split_addresses, update_by_id
+from gateway.store.sqltext import (
+    MAX_TEXT,
+    insert_runs,
+    join_addresses,
+    quote_mysql,
+    quote_sqlite,
+    split_addresses,
+    update_by_id,
+)
 
-TEXT = st.text(st.characters(codec=None), max_size=60) | st.text(alphabet="'\"\\\0\n\r\x1a%;-?:`é🎉\ud800", max_size=40)
+TEXT = st.text(st.characters(codec=None), max_size=60) | st.text(
+    alphabet="'\"\\\0\n\r\x1a%;-?:`é🎉\ud800", max_size=40
+)
 
 
 def stored(value: str) -> str:
@@ -67,16 +77,23 @@ def test_an_update_gives_each_row_its_own_values(rows, data):
         away = data.draw(st.sets(st.sampled_from(sorted(rows)))) if rows else set()
         conn.executemany("UPDATE t SET state = 2 WHERE id = ?", [(n,) for n in away])
         matched = expected = 0
-        for sql, count in update_by_id("t", "id", sorted(rows.items()), ("a", "b"), " AND state IN (1)", quote_sqlite):
+        for sql, count in update_by_id(
+            "t", "id", sorted(rows.items()), ("a", "b"), " AND state IN (1)", quote_sqlite
+        ):
             matched += conn.execute(sql).rowcount
             expected += count
-        found = {row[0]: row[1:] for row in conn.execute("SELECT id, a, b FROM t WHERE a IS NOT 'old' OR b IS NOT 'old'")}
+        found = {
+            row[0]: row[1:]
+            for row in conn.execute("SELECT id, a, b FROM t WHERE a IS NOT 'old' OR b IS NOT 'old'")
+        }
     assert (matched, expected) == (len(rows) - len(away), len(rows))
     assert found == {n: pair for n, pair in rows.items() if n not in away}
 
 
 def run(run_id: int, **changes: object) -> NewRun:
-    return NewRun(run_id, 1, 1, 1, 1, run_id, run_id, 1, TriggerKind.MANUAL, RunState.QUEUED, run_id, **changes)
+    return NewRun(
+        run_id, 1, 1, 1, 1, run_id, run_id, 1, TriggerKind.MANUAL, RunState.QUEUED, run_id, **changes
+    )
 
 
 def test_statements_stay_short():
@@ -84,7 +101,9 @@ def test_statements_stay_short():
     texts = list(insert_runs(rows, quote_mysql))
     texts += [
         sql
-        for sql, _ in update_by_id("run", "id", [(n, ("m'" * 20_000 + str(n),)) for n in range(1, 60)], ("message",), "", quote_mysql)
+        for sql, _ in update_by_id(
+            "run", "id", [(n, ("m'" * 20_000 + str(n),)) for n in range(1, 60)], ("message",), "", quote_mysql
+        )
     ]
     assert max(map(len, texts)) <= 2 * MAX_TEXT + 200_000
 
