@@ -89,7 +89,7 @@ class Nodes:
 
     async def _take(self, conn: AsyncConnection, name: str, fenced: list[tuple[str, int, int]]) -> Grant:
         # Locked: of two nodes that start at once on a free database, the second one finds the first.
-        owned = await conn.execute(select(part.c.node).where(part.c.node != "").with_for_update())
+        owned = await conn.execute(select(part.c.node).order_by(part.c.id).with_for_update())
         known = {"", name, *(other for other, _, _ in fenced)}
         if strangers := {row.node for row in owned} - known:
             raise Refused(f"node {min(strangers)!r} has just taken this database; this version runs one node a database")

@@ -18,8 +18,7 @@ from gateway.core.errors import LeaseLost, StoreError
 from gateway.core.model import Counters, NewRun, TriggerKind
 from gateway.core.ports import JobFire, Lease, Move, TaskName, Work, Written
 from gateway.core.states import IN_FLIGHT, WAITING, RunState
-from gateway.store import sqltext
-from gateway.store import transaction
+from gateway.store import sqltext, transaction
 from gateway.store import writer as writer_module
 from gateway.store.engine import Database
 from gateway.store.tables import job_next_fire, node, task

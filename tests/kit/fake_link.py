@@ -27,14 +27,15 @@ NETWORK_S = 0.001
 class Behaviour:
     """What an executor does with one `/run`.
 
-    `received` and `answered` are independent: an answer can be lost, and so can a request. `code` None: no
-    result ever comes. `repeats`: how many times the result is delivered.
+    `received` and `answered` are independent: an answer can be lost, and so can a request, or it arrives late.
+    `code` None: no result ever comes. `repeats`: how many times the result is delivered.
     """
 
     received: bool = True
     answered: bool = True
     refuses: str = ""
     not_sent: bool = False
+    arrives_after_s: float = 0.0
     answer_after_s: float = NETWORK_S
     runs_s: float = 0.01
     code: int | None = 200
@@ -225,7 +226,11 @@ class FakeLink:
             executor.unread.append(request)
             self._answer(TIMEOUT_S, order, on_outcome, Outcome.DOUBTFUL, "no answer in time")
             return
-        refused = executor.receive(request) if behaviour.received else None
+        refused = None
+        if behaviour.arrives_after_s:
+            self._clock.call_later(behaviour.arrives_after_s, lambda: executor.receive(request))
+        elif behaviour.received:
+            refused = executor.receive(request)
         if not behaviour.answered:
             self._answer(TIMEOUT_S, order, on_outcome, Outcome.DOUBTFUL, "no answer in time")
         elif refused:

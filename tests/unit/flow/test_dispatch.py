@@ -97,6 +97,18 @@ def _flight(world, run_id, job):
     return Flight(seed, order, 1)
 
 
+async def test_a_claim_whose_result_came_meanwhile_is_not_sent(world):
+    """Claimed anew after a doubt, and then the first send turned out to have arrived."""
+    await world.executor()
+    job = await world.job(enabled=False)
+    flights = [_flight(world, number, job) for number in (1, 2)]
+    flights[0].ended = True
+    world.flow.dispatcher.add(flights)
+    await world.clock.advance(0.1)
+    assert [run_id for run_id, _, _ in world.sent] == [2]
+    assert world.flow.dispatcher.held == 0
+
+
 # ------------------------------------------------------------ FAILOVER, BUSYOVER
 
 

@@ -63,6 +63,18 @@ async def test_queued_behind_another_run_is_waited_for(world):
     assert len(world.sent) == 2
 
 
+async def test_a_request_that_arrives_between_two_questions(world):
+    """One idle answer proves nothing: the request may still be on its way."""
+    executor = await world.executor()
+    executor.plan.append(Behaviour(answered=False, arrives_after_s=4.5))
+    job = await world.job(enabled=False)
+    run_id = await world.trigger(job)
+    assert (await world.until_final(run_id)).state is RunState.SUCCEEDED
+    await world.clock.advance(10)
+    assert executor.executions == {run_id: 1}
+    assert len(world.sent) == 1
+
+
 async def test_given_up_after_a_minute_and_never_sent_again(world):
     executor = await world.executor()
     executor.plan.append(Behaviour(received=False, answered=False))
