@@ -29,15 +29,20 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8080, ge=0, le=65535, description="port to listen on")
     data_dir: Path = Field(
-        default_factory=lambda: Path(os.environ.get("XDG_DATA_HOME") or "~/.local/share").expanduser() / "xxljob-gateway",
+        default_factory=lambda: (
+            Path(os.environ.get("XDG_DATA_HOME") or "~/.local/share").expanduser() / "xxljob-gateway"
+        ),
         description="embedded database, spool and the name of this node",
     )
     database_url: SecretStr | None = Field(
         None, description="mysql+aiomysql://USER:PASSWORD@HOST:PORT/DATABASE; SQLite in data_dir when absent"
     )
-    admin_token: SecretStr | None = Field(None, description="the first API token; made and printed once when absent")
+    admin_token: SecretStr | None = Field(
+        None, description="the first API token; made and printed once when absent"
+    )
     access_token: SecretStr | None = Field(
-        None, description="the token executors must send (xxl.job.accessToken); several, separated by commas, rotate"
+        None,
+        description="the token executors must send (xxl.job.accessToken); several, separated by commas, rotate",
     )
     register_unknown_apps: bool = Field(
         False, description="whether an executor of an unknown app creates the app instead of being refused"
@@ -46,13 +51,23 @@ class Settings(BaseSettings):
     workers: int = Field(1, ge=1, description="processes; this version runs one")
     demo: bool = Field(False, description="start a small executor and two jobs to look at")
     executor_timeout_s: float = Field(3.0, gt=0, le=60, description="how long an executor may take to answer")
-    executor_tls_verify: bool = Field(True, description="whether the certificates of https executors are checked")
+    executor_tls_verify: bool = Field(
+        True, description="whether the certificates of https executors are checked"
+    )
     connections_per_executor: int = Field(16, ge=1, le=1000, description="most connections to one executor")
-    spool_max_mb: int = Field(1024, ge=1, description="most megabytes of results kept on disk while the database is away")
-    stop_grace_s: float = Field(5.0, ge=0, le=600, description="how long results are still taken after SIGTERM")
-    lease_s: float = Field(2.0, ge=1, le=60, description="how long this node's ownership lasts without a renewal")
+    spool_max_mb: int = Field(
+        1024, ge=1, description="most megabytes of results kept on disk while the database is away"
+    )
+    stop_grace_s: float = Field(
+        5.0, ge=0, le=600, description="how long results are still taken after SIGTERM"
+    )
+    lease_s: float = Field(
+        2.0, ge=1, le=60, description="how long this node's ownership lasts without a renewal"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    log_format: Literal["auto", "text", "json"] = Field("auto", description="auto: text on a terminal, else JSON")
+    log_format: Literal["auto", "text", "json"] = Field(
+        "auto", description="auto: text on a terminal, else JSON"
+    )
 
     @field_validator("workers")
     @classmethod
@@ -111,7 +126,9 @@ def load_settings(options: Mapping[str, Any]) -> Settings:
         and name not in _OTHER_VARIABLES
     )
     if unknown:
-        raise InvalidValue(unknown[0], os.environ[unknown[0]], "the name of a setting, which docs/operations.md lists")
+        raise InvalidValue(
+            unknown[0], os.environ[unknown[0]], "the name of a setting, which docs/operations.md lists"
+        )
     try:
         return Settings(**{name: value for name, value in options.items() if value is not None})
     except ValidationError as error:

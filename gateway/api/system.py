@@ -15,7 +15,9 @@ DOCUMENT = web.AppKey("openapi_document", bytes)
 
 
 async def root(_request: web.Request) -> web.Response:
-    return web.Response(text="xxljob-gateway: the API is described at /openapi.json, its health is at /readyz\n")
+    return web.Response(
+        text="xxljob-gateway: the API is described at /openapi.json, its health is at /readyz\n"
+    )
 
 
 async def healthz(_request: web.Request) -> web.Response:

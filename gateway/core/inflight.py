@@ -23,6 +23,7 @@ class Flight:
     candidates: tuple[str, ...] = ()
     handed_over: bool = False
     answered_ms: int = 0
+    answer_written: bool = False
     stop_asked: bool = False
     ended: bool = False
     committed: asyncio.Future[bool] | None = None

@@ -197,7 +197,9 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What became of a Work: the jobs and runs whose guard did not match, and were left as they are.
+    """What became of a commit: the jobs and runs whose guard did not match, and were left as they are.
+
+    It speaks of all works that shared the commit, so ask for your own ids, never whether anything was lost.
 
     `taken_names` maps a task name that was not free to the id of the run that has it.
     """

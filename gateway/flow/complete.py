@@ -55,7 +55,7 @@ class Completer:
                     self._close_parent(end.seed)
             if retries:
                 self._on_queued([retry for run_id, retry in retries.items() if run_id not in lost])
-            self._context.counters.add("finished", len(ends) - len(lost))
+            self._context.counters.add("finished", sum(end.seed.id not in lost for end in ends))
             on_written(lost)
 
         self._context.writer.submit(Work(moves=moves), written_)

@@ -178,7 +178,10 @@ class Dispatcher:
 
     def answers(self) -> Work | None:
         """The answers that are not written yet. Nobody waits for them, so they share another commit."""
-        answers, self._answers = self._answers, []
+        answers = [flight for flight in self._answers if not (flight.ended or flight.stop_asked)]
+        self._answers = []
+        for flight in answers:
+            flight.answer_written = True
         moves = [
             Move(
                 flight.seed.id,
@@ -190,7 +193,6 @@ class Dispatcher:
                 },
             )
             for flight in answers
-            if not (flight.ended or flight.stop_asked)
         ]
         if not moves:
             return None
@@ -265,7 +267,7 @@ class Dispatcher:
             claim=flight.claim,
         )
         written = await context.writer.write(Work(moves=[move], lease=context.lease))
-        if written.lost_moves:
+        if order.run_id in written.lost_moves:
             return False
         order.address, order.dialect, order.send_before = address, dialect, send_before
         context.link.prepare(order)

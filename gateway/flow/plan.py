@@ -92,7 +92,7 @@ class Planner:
         ]
         self._context.counters.add("planned", len(planned))
         self._on_planned(planned)
-        return len(fires) - len(written.lost_fires)
+        return sum(fire.job_id not in written.lost_fires for fire in fires)
 
     def _fire(self, outlook: _Outlook, ids: Iterator[int], now_ms: int) -> JobFire:
         job, plan = outlook.job, outlook.plan

@@ -107,8 +107,8 @@ class Reporter:
                     result.message,
                     STOPPED if flight.stop_asked else None,
                     # An answer that is not written yet goes with the result.
-                    order.sent_ms or result.received_ms,
-                    flight.answered_ms or result.received_ms,
+                    0 if flight.answer_written else order.sent_ms or result.received_ms,
+                    0 if flight.answer_written else flight.answered_ms or result.received_ms,
                     result.received_ms,
                 )
             )

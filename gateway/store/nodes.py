@@ -78,7 +78,9 @@ class Nodes:
 
     async def _other_owners(self, name: str) -> list[tuple[str, int, int, str]]:
         owners = select(part.c.node).where(part.c.node != "", part.c.node != name).distinct()
-        query = select(node.c.name, node.c.epoch, node.c.beat, node.c.control_address).where(node.c.name.in_(owners))
+        query = select(node.c.name, node.c.epoch, node.c.beat, node.c.control_address).where(
+            node.c.name.in_(owners)
+        )
         async with self._db.read() as conn:
             return [(row[0], row[1], row[2], row[3]) for row in await conn.execute(query)]
 
@@ -92,7 +94,9 @@ class Nodes:
         owned = await conn.execute(select(part.c.node).order_by(part.c.id).with_for_update())
         known = {"", name, *(other for other, _, _ in fenced)}
         if strangers := {row.node for row in owned} - known:
-            raise Refused(f"node {min(strangers)!r} has just taken this database; this version runs one node a database")
+            raise Refused(
+                f"node {min(strangers)!r} has just taken this database; this version runs one node a database"
+            )
         seen_ms = (await conn.execute(select(func.max(node.c.seen_ms)))).scalar() or 0
         for other, epoch, beat in fenced:
             unmoved = (node.c.name == other) & (node.c.epoch == epoch) & (node.c.beat == beat)

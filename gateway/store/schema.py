@@ -23,7 +23,9 @@ async def revision(db: Database) -> str | None:
             return conn.execute(text("SELECT version_num FROM alembic_version")).scalar()
         if tables:
             found = ", ".join(sorted(tables)[:5])
-            raise Refused(f"the database holds other tables ({found} …): name an empty database or one of a gateway")
+            raise Refused(
+                f"the database holds other tables ({found} …): name an empty database or one of a gateway"
+            )
         return None
 
     async with db.read() as conn:
@@ -57,7 +59,9 @@ async def durability_problems(db: Database) -> list[str]:
     problems: list[str] = []
     flush = settings.get("innodb_flush_log_at_trx_commit")
     if flush is not None and flush != "1":
-        problems.append(f"innodb_flush_log_at_trx_commit is {flush}: a crash loses committed runs; set it to 1")
+        problems.append(
+            f"innodb_flush_log_at_trx_commit is {flush}: a crash loses committed runs; set it to 1"
+        )
     if settings.get("log_bin") in ("on", "1") and settings.get("sync_binlog") != "1":
         problems.append(f"sync_binlog is {settings.get('sync_binlog')}: a replica may miss runs; set it to 1")
     return problems
@@ -73,5 +77,7 @@ async def durability_warnings(db: Database) -> list[str]:
         except Exception:
             return []
     if replicas:
-        return [f"{len(replicas)} asynchronous replica(s): a fail-over to one of them can lose the last commits"]
+        return [
+            f"{len(replicas)} asynchronous replica(s): a fail-over to one of them can lose the last commits"
+        ]
     return []

@@ -86,7 +86,20 @@ async def test_after_a_release_nobody_waits(db, nodes):
     assert loop.time() - before < LEASE_MS / 1000
 
 
-async def test_of_two_that_start_at_once_one_is_refused(db, nodes):
+class Together(Nodes):
+    """Looks at the owners at the same moment as the others do."""
+
+    barrier: asyncio.Barrier
+
+    async def _other_owners(self, name):
+        found = await super()._other_owners(name)
+        await self.barrier.wait()
+        return found
+
+
+async def test_of_those_that_start_at_once_one_is_granted(db, nodes):
+    nodes = Together(db, SystemClock(), LEASE_MS)
+    nodes.barrier = asyncio.Barrier(3)
     outcomes = await asyncio.gather(*(nodes.acquire(name) for name in "abc"), return_exceptions=True)
     granted = [one.lease for one in outcomes if not isinstance(one, BaseException)]
     assert len(granted) == 1, outcomes

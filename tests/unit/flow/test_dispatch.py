@@ -9,7 +9,7 @@ import pytest
 from gateway.core.errors import Unreachable
 from gateway.core.inflight import Flight
 from gateway.core.model import AddressMode, App, NewRun, Route, Task, TriggerKind
-from gateway.core.ports import RunOrder
+from gateway.core.ports import Move, RunOrder, Work
 from gateway.core.states import RunState
 from tests.kit.fake_link import FAILING, NOT_SENT, REFUSED, SILENT, Behaviour
 from tests.kit.flow_world import A, B, C
@@ -132,6 +132,17 @@ async def test_failover_past_a_frozen_one_outlives_its_claim(world):
     run = await world.until_final(await world.trigger(job))
     assert (run.state, run.address) == (RunState.SUCCEEDED, B)
     assert second.executions == {run.id: 1}
+
+
+async def test_a_guard_that_another_run_misses_in_the_same_commit(world):
+    """Works share commits: what became of another one's rows says nothing about one's own."""
+    first, _, _ = await three(world)
+    first.stop()
+    job = await world.job(enabled=False, route=Route.FAILOVER)
+    miss = Move(1, RunState.RUNNING, frozenset({RunState.DISPATCHING}), {})
+    world.now.writer.add_lazy(lambda: Work(moves=[miss]))
+    run = await world.until_final(await world.trigger(job))
+    assert (run.state, run.address) == (RunState.SUCCEEDED, B)
 
 
 async def test_busyover_takes_the_first_that_is_idle(world):
