@@ -43,6 +43,7 @@ from gateway.store.engine import Database, database_url, open_database
 from gateway.store.foreign import ForeignStore
 from gateway.store.ids import app_ids, job_ids, run_ids
 from gateway.store.jobs import JobStore
+from gateway.store.lanes import Lanes
 from gateway.store.nodes import Nodes
 from gateway.store.runs import RunStore
 from gateway.store.spool import FileSpool
@@ -52,6 +53,7 @@ from gateway.store.writer import GroupWriter
 log = structlog.get_logger(__name__)
 
 DEMO_APP = "demo-executor"
+RESULT_LANES = 2
 GARBAGE_EVERY_S = 30.0
 QUIET_MS = 400  # of a second: most schedules fire on the full one
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 – compared, not bound
@@ -150,8 +152,11 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
 
         counters = Counters()
         writer = GroupWriter(db, clock, counters)
-        # Planning has a connection of its own, so that a long insert does not stand before claims and results.
+        # Connections of their own, so that a long insert does not stand before claims, nor claims before results.
         plan_writer = writer if db.is_sqlite else GroupWriter(db, clock, counters, renews=False)
+        result_writers = (
+            [writer] if db.is_sqlite else [GroupWriter(db, clock, counters) for _ in range(RESULT_LANES)]
+        )
         link = RestLink(
             clock,
             token=settings.access_tokens[0] if settings.access_tokens else "",
@@ -201,11 +206,13 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
             renew=lambda: _renew(context, grant.lease),
             on_fatal=on_fatal,
             plan_writer=plan_writer,
+            result_writer=Lanes(result_writers),
             create_app=functools.partial(_new_app, apps) if settings.register_unknown_apps else None,
         )
         node.first_token = await _first_token(settings, tokens)
-        writing = [asyncio.create_task(one.run(), name="writer") for one in {writer, plan_writer}]
-        stack.push_async_callback(_stop, flow, writer, writing, nodes, grant.lease)
+        writers = {writer, plan_writer, *result_writers}
+        writing = {one: asyncio.create_task(one.run(), name="writer") for one in writers}
+        stack.push_async_callback(_stop, flow, writing, nodes, grant.lease)
         await flow.start(grant.seen_ms)
         keeper = Timekeeper(clock, None if db.is_sqlite else nodes.offset_ms)
         stack.push_async_callback(_cancel, asyncio.create_task(keeper.run(), name="timekeeper"))
@@ -260,14 +267,15 @@ async def _unless_stuck(step: Callable[[], Awaitable[None]], seconds: float) -> 
 
 
 async def _stop(
-    flow: Flow, writer: GroupWriter, writing: list[asyncio.Task[None]], nodes: Nodes, lease: Lease
+    flow: Flow, writing: dict[GroupWriter, asyncio.Task[None]], nodes: Nodes, lease: Lease
 ) -> None:
     with contextlib.suppress(Exception):
         async with asyncio.timeout(flow.context.tuning.stop_grace_s + 10):
             await flow.stop()
-            await writer.drain()
-    for one in writing:
-        await _cancel(one)
+            for writer in writing:
+                await writer.drain()
+    for task in writing.values():
+        await _cancel(task)
     with contextlib.suppress(Exception):
         async with asyncio.timeout(5):
             await nodes.release(lease)

@@ -168,7 +168,8 @@ class Move:
     """A guarded change of one run: applied only if its state is one of `sources` (and its claim is `claim`).
 
     `values` names further columns to set. `then` are rows that exist only if the move succeeds.
-    A `job_version` makes the move depend on the job still being at that version.
+    A `job_version` makes the move depend on the job still being at that version. Nobody asks what became of
+    an `optional` one.
     """
 
     run_id: int
@@ -179,6 +180,7 @@ class Move:
     then: tuple[NewRun, ...] = ()
     job_id: int = 0
     job_version: int = 0
+    optional: bool = False
 
 
 @dataclass(slots=True, eq=False)

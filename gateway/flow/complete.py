@@ -15,7 +15,7 @@ from gateway.core.context import Context
 from gateway.core.ending import End
 from gateway.core.model import BROADCAST_PARENT, NewRun
 from gateway.core.policy import clip, ending, next_attempt, parent_ending
-from gateway.core.ports import After, Move, Value, Work, Written
+from gateway.core.ports import After, Move, Value, Work, Writer, Written
 from gateway.core.states import SOURCES, RunState
 
 log = structlog.get_logger(__name__)
@@ -24,8 +24,9 @@ OnQueued = Callable[[Iterable[NewRun]], None]
 
 
 class Completer:
-    def __init__(self, context: Context, on_queued: OnQueued) -> None:
+    def __init__(self, context: Context, on_queued: OnQueued, writer: Writer | None = None) -> None:
         self._context = context
+        self._writer = writer or context.writer
         self._on_queued = on_queued
         self._parents: dict[tuple[int, int], asyncio.Task[None]] = {}
 
@@ -58,7 +59,7 @@ class Completer:
             self._context.counters.add("finished", sum(end.seed.id not in lost for end in ends))
             on_written(lost)
 
-        self._context.writer.submit(Work(moves=moves), written_)
+        self._writer.submit(Work(moves=moves), written_)
 
     async def prepare(self, job_ids: Iterable[int]) -> None:
         """Load the jobs whose retry policy will be needed."""

@@ -191,6 +191,7 @@ class Dispatcher:
                     "sent_ms": After("due_ms", flight.order.sent_ms - flight.order.due_ms),
                     "answered_ms": After("due_ms", flight.answered_ms - flight.order.due_ms),
                 },
+                optional=True,  # its result may overtake it
             )
             for flight in answers
         ]

@@ -103,6 +103,7 @@ class Flow:
         renew: Callable[[], Awaitable[None]],
         on_fatal: Callable[[Exception], None],
         plan_writer: Writer | None = None,
+        result_writer: Writer | None = None,
         create_app: CreateApp | None = None,
     ) -> None:
         self.context = context
@@ -114,7 +115,7 @@ class Flow:
         self.planner = Planner(context, self.admitter.add, plan_writer)
         self.dispatcher = Dispatcher(context, verdicts)
         self.settler = Settler(context, verdicts)
-        self.completer = Completer(context, self.admitter.add)
+        self.completer = Completer(context, self.admitter.add, result_writer)
         self.reporter = Reporter(context, self.completer, foreign, spool)
         self.sweeper = Sweeper(context, self.completer)
         self.presence = Presence(context, executors, create_app)

@@ -115,6 +115,7 @@ class Transaction:
         await self._insert(rows, tolerant=False)
         moves = [move for move in merged.moves if move.job_id not in stale] if stale else merged.moves
         for sources, columns, group in _by_shape(moves):
+            optional = group[0].optional
             guard = f" AND state IN ({in_list(sources)})"
             # A claim is unique to its transaction, so one group never mixes guarded and unguarded claims.
             claims = {move.claim for move in group}
@@ -122,7 +123,7 @@ class Transaction:
                 guard += f" AND claim_token IN ({in_list([claim or 0 for claim in claims])})"
             pairs = [(move.run_id, _values(move, columns)) for move in group]
             for sql, expected in update_by_id("run", "id", pairs, columns, guard, self._quote):
-                if await self._execute(sql) != expected:
+                if await self._execute(sql) != expected and not optional:
                     raise GuardMissedError
         await self._insert([row for move in moves for row in move.then], tolerant=False)
         await self._confirm(merged.lease)
@@ -296,9 +297,9 @@ def _by_shape(moves: Iterable[Move]) -> Iterable[tuple[frozenset[Any], tuple[str
     for move in moves:
         turn = turn + 1 if move.run_id == previous else 0
         previous = move.run_id
-        key = (turn, move.sources, tuple(move.values), move.to in OPEN, move.claim is None)
+        key = (turn, move.sources, tuple(move.values), move.to in OPEN, move.claim is None, move.optional)
         groups.setdefault(key, []).append(move)
-    for (_, sources, names, is_open, _), group in sorted(groups.items(), key=lambda item: item[0][0]):
+    for (_, sources, names, is_open, *_), group in sorted(groups.items(), key=lambda item: item[0][0]):
         yield sources, ("state", *names) if is_open else ("state", "open_part", *names), group
 
 

@@ -52,6 +52,7 @@ class GroupWriter:
         self._arrived = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._flushing = 0
         self.healthy = True
 
     # ------------------------------------------------------------ port
@@ -85,7 +86,8 @@ class GroupWriter:
 
     @property
     def backlog(self) -> int:
-        return len(self._waiting)
+        """Works that are not written yet, those of the transaction under way among them."""
+        return len(self._waiting) + self._flushing
 
     # ------------------------------------------------------------ loop
 
@@ -94,7 +96,9 @@ class GroupWriter:
             await self._clock.wait(self._arrived, LAZY_S)
             works = self._take()
             if works:
+                self._flushing = len(works)
                 await self._flush(works)
+                self._flushing = 0
             if not self._waiting:
                 self._idle.set()
 
