@@ -32,7 +32,8 @@ def dialect_of(headers: Mapping[str, str]) -> str:
 
 def client_of(headers: Mapping[str, str]) -> str:
     """A short name of the client: `java/17.0.15`, `go`, `node`, `pyxxl`, or what it calls itself."""
-    agent = headers.get("User-Agent", "")
+    # What is no ASCII comes as half a surrogate pair, which no database takes.
+    agent = headers.get("User-Agent", "").encode("ascii", "replace").decode()
     product, _, _ = agent.partition(" ")
     name, _, version = product.partition("/")
     name = name.lower()

@@ -6,6 +6,7 @@ Enters: prepared orders and questions. Leaves: bytes, and what the executor said
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from typing import NamedTuple, cast
 
@@ -89,8 +90,16 @@ class RestLink:
         except InvalidValue as error:
             self._loop.call_soon(on_outcome, order, Outcome.NOT_SENT, str(error))
             return
-        call = Call(order.request, order.send_before, self._run_done, (order, on_outcome))
+        call = order.call = Call(order.request, order.send_before, self._run_done, (order, on_outcome))
         self._pool.send(head.origin, call)
+
+    def recall(self, order: RunOrder) -> bool:
+        """The time of a call is looked at last before its bytes go out, so this is how to keep them back."""
+        call = order.call
+        if not isinstance(call, Call) or call.sent_at:
+            return False
+        call.send_before = -math.inf
+        return True
 
     def _request(self, order: RunOrder) -> bytes:
         head = self._head(order.address, order.dialect, order.appname, "run")
@@ -110,6 +119,7 @@ class RestLink:
 
     def _run_done(self, call: Call, sent: Sent, status: int, body: bytes) -> None:
         order, on_outcome = cast("tuple[RunOrder, OnOutcome]", call.token)
+        order.call = None
         if call.sent_at:
             order.sent_ms = self._clock.now_ms() - int((self._clock.monotonic() - call.sent_at) * 1000)
         if sent is Sent.ANSWERED:

@@ -148,6 +148,9 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
         for warning in await schema.durability_problems(db):
             log.warning("durability", problem=warning)
         nodes = Nodes(db, clock, int(settings.lease_s * 1000))
+        if not db.is_sqlite:
+            # The clock of all nodes from the first slot on: one of our own that is wrong would skip or fire some.
+            clock.adjust(await nodes.offset_ms())
         grant = await nodes.acquire(node_name(settings.data_dir))
 
         counters = Counters()
@@ -385,7 +388,9 @@ def _demo_job(app: App, name: str, handler: str, schedule: dict[str, object]) ->
 
 
 async def check_database(settings: Settings) -> tuple[list[str], list[str]]:
-    """What is wrong with the database (errors, warnings); empty lists when nothing is."""
+    """What is wrong with the database (errors, warnings); empty lists when nothing is. Changes nothing."""
+    if _is_still_to_be_made(settings):
+        return [], []
     db = open_database(database_url(settings.effective_database_url))
     try:
         found = await schema.revision(db)
@@ -398,9 +403,25 @@ async def check_database(settings: Settings) -> tuple[list[str], list[str]]:
     except GatewayError:
         raise
     except Exception as error:
-        raise Refused(f"the database cannot be used: {str(error)[:300]}") from None
+        raise Refused(f"the database cannot be used: {_said(error)}") from None
     finally:
         await db.close()
+
+
+def _is_still_to_be_made(settings: Settings) -> bool:
+    """The first start makes the embedded database."""
+    url = database_url(settings.effective_database_url)
+    return url.get_backend_name() == "sqlite" and not Path(str(url.database)).exists()
+
+
+def _refuse_newer(found: str | None) -> None:
+    if found is not None and found > schema.HEAD:
+        raise Refused(wrong_schema(found) or "")
+
+
+def _said(error: Exception) -> str:
+    """What the database said, without SQLAlchemy's frame around it."""
+    return str(getattr(error, "orig", None) or error)[:300]
 
 
 async def migrate_database(settings: Settings) -> tuple[str | None, str]:
@@ -408,11 +429,12 @@ async def migrate_database(settings: Settings) -> tuple[str | None, str]:
     db = open_database(database_url(settings.effective_database_url))
     try:
         before = await schema.revision(db)
+        _refuse_newer(before)
         await schema.upgrade(db)
     except GatewayError:
         raise
     except Exception as error:
-        raise Refused(f"the database cannot be upgraded: {str(error)[:300]}") from None
+        raise Refused(f"the database cannot be upgraded: {_said(error)}") from None
     else:
         return before, schema.HEAD
     finally:

@@ -136,7 +136,8 @@ def load_settings(options: Mapping[str, Any]) -> Settings:
         name = ".".join(str(part) for part in first["loc"]) or "settings"
         field = Settings.model_fields.get(name)
         secret = field is not None and "SecretStr" in str(field.annotation)
-        raise InvalidValue(name, "***" if secret else first["input"], first["msg"]) from None
+        expected = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+        raise InvalidValue(name, "***" if secret else first["input"], expected) from None
     except ValueError as error:
         raise InvalidValue(CONFIG_VARIABLE, path, f"a readable TOML file ({error})") from None
 

@@ -110,10 +110,22 @@ def _field_error(detail: ErrorDetails, model: type[BaseModel], within: str) -> F
                 value = context["value"]
         case "model_type" | "model_attributes_type":
             expected = "a JSON object"
+        case "string_too_short":
+            expected = f"at least {_counted(context['min_length'], 'character')}"
+        case "string_too_long":
+            expected = f"at most {_counted(context['max_length'], 'character')}"
+        case "string_pattern_mismatch":
+            expected = f"text that matches the pattern {context['pattern']}"
+        case "too_short":
+            expected = f"at least {_counted(context['min_length'], 'item')}"
         case _:
             message = detail["msg"]
             expected = message.removeprefix("Input should be ").removeprefix("Value error, ")
     return FieldError(_path(steps, within), value, expected)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _path(steps: Sequence[int | str], within: str) -> str:

@@ -129,4 +129,8 @@ def _wrong(field: str, value: object, expected: str) -> dict[str, object]:
 def _shown(value: object) -> object:
     """The value as it was given, cut short where it is long."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        json.dumps(value, allow_nan=False, default=str)
+    except ValueError:
+        return text[:_SHOWN]  # NaN and Infinity are not JSON
     return value if len(text) <= _SHOWN else text[:_SHOWN] + "…"

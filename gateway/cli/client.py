@@ -20,7 +20,7 @@ Json = Any
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 TIMEOUT_S = 60
-_WRONG_INPUT_STATUS = {400, 404, 413, 422}
+_WRONG_INPUT_STATUS = {400, 401, 404, 413, 422}
 
 
 class Client:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import shlex
+import shutil
 import signal
 import socket
 import sys
@@ -95,6 +96,8 @@ def _greet(node: Node) -> None:
             f"  {node.first_token}",
             "",
         ]
+    elif settings.admin_token is None and (settings.data_dir / "token").exists():
+        lines += [f"API token: in {settings.data_dir / 'token'}, if it was not revoked", ""]
     lines += [
         "Put this into an executor's configuration:",
         f"  xxl.job.admin.addresses={_reach(node)}/xxl-job-admin",
@@ -141,8 +144,11 @@ def _client_command(node: Node) -> str:
         words.append(f"{PREFIX}TOKEN=<the admin token>")
     elif settings.data_dir != Settings.model_fields["data_dir"].get_default(call_default_factory=True):
         words.append(f'{PREFIX}TOKEN="$(cat {shlex.quote(str(settings.data_dir.absolute() / "token"))})"')
-    is_installed = Path(sys.argv[0]).name != "__main__.py"
-    words.append("xxljob-gateway" if is_installed else f"{shlex.quote(sys.executable)} -m gateway")
+    program = Path(sys.argv[0])
+    if program.name == "__main__.py":
+        words.append(f"{shlex.quote(sys.executable)} -m gateway")
+    else:
+        words.append(program.name if shutil.which(program.name) else shlex.quote(str(program)))
     return " ".join(words)
 
 
@@ -227,3 +233,17 @@ def _configure_logs(settings: Settings) -> None:
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    logging.getLogger("aiohttp.server").addFilter(_broken_http_in_one_line)
+
+
+def _broken_http_in_one_line(record: logging.LogRecord) -> bool:
+    """What a caller sent that is no HTTP is its fault, not ours: no trace."""
+    from aiohttp.http_exceptions import HttpProcessingError
+    from aiohttp.web_protocol import RequestPayloadError
+
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, (HttpProcessingError, RequestPayloadError)):
+        record.exc_info = None
+        record.msg, record.args = f"{record.getMessage()}: {' '.join(str(error).split())[:200]}", ()
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+    return True

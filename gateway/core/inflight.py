@@ -30,7 +30,7 @@ class Flight:
 
 
 class InFlight:
-    """By run id, and by (job, address) for a stop that takes siblings with it."""
+    """By run id."""
 
     def __init__(self) -> None:
         self._flights: dict[int, Flight] = {}
@@ -49,6 +49,3 @@ class InFlight:
 
     def pop(self, run_id: int) -> Flight | None:
         return self._flights.pop(run_id, None)
-
-    def of_job(self, job_id: int) -> list[Flight]:
-        return [flight for flight in self._flights.values() if flight.seed.job_id == job_id]

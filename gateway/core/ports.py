@@ -37,7 +37,8 @@ class RunOrder:
     """A claimed run on its way to an executor.
 
     `send_before` is a monotonic instant in seconds, checked last before the bytes leave. `request` is
-    filled by `ExecutorLink.prepare`. `sent_ms` is filled when the bytes have been handed over.
+    filled by `ExecutorLink.prepare`. `sent_ms` is filled when the bytes have been handed over. `call` is the link's
+    own while it has the order.
     """
 
     run_id: int
@@ -53,6 +54,7 @@ class RunOrder:
     send_before: float
     request: bytes = b""
     sent_ms: int = 0
+    call: object = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,10 @@ class ExecutorLink(Protocol):
 
     def run(self, order: RunOrder, on_outcome: OnOutcome) -> None:
         """Send a prepared order now; `on_outcome` is called once, with the executor's or the failure's text."""
+        ...
+
+    def recall(self, order: RunOrder) -> bool:
+        """Keep an order that waits for a connection from leaving. False if bytes of it have left, or may have."""
         ...
 
     async def beat(self, address: str, dialect: str, appname: str) -> Answer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import count
 
 import structlog
 
@@ -35,7 +36,8 @@ class Specs:
         self._reader = reader
         self._limit = limit
         self._specs: OrderedDict[int, Spec] = OrderedDict()
-        self._edits = 0
+        self._loads: dict[int, set[int]] = {}  # of each load under way, the jobs that were edited meanwhile
+        self._load_numbers = count()
 
     def get(self, job_id: int) -> Spec | None:
         return self._specs.get(job_id)
@@ -45,30 +47,48 @@ class Specs:
         return spec.job if spec else None
 
     def invalidate(self, job_ids: Collection[int]) -> None:
-        self._edits += 1
+        for edited in self._loads.values():
+            edited.update(job_ids)
         for job_id in job_ids:
             self._specs.pop(job_id, None)
 
     async def ensure(self, wanted: Collection[tuple[int, int]]) -> None:
         """Load what is missing or older than the version named (0 for any). Deleted jobs stay absent."""
-        missing = [
-            job_id
-            for job_id, version in wanted
-            if (spec := self._specs.get(job_id)) is None or spec.job.version < version
-        ]
-        while missing:
-            edits = self._edits
-            jobs = await self._reader.load(missing)
-            if edits != self._edits:
-                continue  # an edit came in between: what was read may be the old version
-            for job in jobs.values():
-                self._specs[job.id] = _spec(job)
-                self._specs.move_to_end(job.id)
-            for job_id in set(missing) - set(jobs):
-                self._specs.pop(job_id, None)
-            break
-        while len(self._specs) > self._limit:
-            self._specs.popitem(last=False)
+        final: set[int] = set()  # deleted, or older than wanted and all that there is
+        while missing := {
+            job_id: version for job_id, version in wanted if self._lacks(job_id, version, final)
+        }:
+            jobs, edited = await self._load(missing)
+            final -= edited
+            for job_id in missing.keys() - edited:  # of an edited one, what was read may be the old version
+                job = jobs.get(job_id)
+                if job is None:
+                    self._specs.pop(job_id, None)
+                else:
+                    self._specs[job_id] = _spec(job)
+                    self._specs.move_to_end(job_id)
+                if job is None or job.version < missing[job_id]:
+                    final.add(job_id)
+        if len(self._specs) > self._limit:
+            # Absent means deleted to who asked, so what is wanted now is the last to leave.
+            for job_id, _ in wanted:
+                if job_id in self._specs:
+                    self._specs.move_to_end(job_id)
+            while len(self._specs) > max(self._limit, len(wanted)):
+                self._specs.popitem(last=False)
+
+    def _lacks(self, job_id: int, version: int, final: Collection[int]) -> bool:
+        spec = self._specs.get(job_id)
+        return (spec is None or spec.job.version < version) and job_id not in final
+
+    async def _load(self, job_ids: Collection[int]) -> tuple[dict[int, Job], set[int]]:
+        """Jobs as the database has them, and which of them were edited while it was asked."""
+        number = next(self._load_numbers)
+        edited = self._loads[number] = set()
+        try:
+            return await self._reader.load(job_ids), edited
+        finally:
+            del self._loads[number]
 
     async def ensure_patiently(self, wanted: Collection[tuple[int, int]], clock: Clock) -> None:
         """As `ensure`, but an unreachable database only delays it: for what must not be dropped half-way."""

@@ -53,9 +53,7 @@ class Admitter:
         self._agenda = Agenda()
         self._router = Router()
         self._early: list[NewRun] = []
-        self._claims = 0
-        self._claims_done = asyncio.Event()
-        self._claims_done.set()
+        self._claims: set[asyncio.Future[None]] = set()
         self.wake = asyncio.Event()
 
     @property
@@ -118,7 +116,7 @@ class Admitter:
     async def run_once(self, room: int) -> None:
         """Claim what is due within the claim lead, at most `room` runs."""
         context = self._context
-        while room > 0 and self._claims < CLAIMS_AT_ONCE:
+        while room > 0 and len(self._claims) < CLAIMS_AT_ONCE:
             now_ms = context.clock.now_ms()
             until_ms = now_ms + context.tuning.claim_lead_ms
             runs = self._agenda.take(until_ms, min(room, RUNS_PER_CLAIM))
@@ -129,7 +127,9 @@ class Admitter:
                 await context.specs.ensure([(job_id, 0) for job_id in {run.job_id for run in runs}])
                 self._claim(runs)
             except Exception:
-                self._agenda.add(runs)
+                # Each of them once: of two of a run in one claim, the second would lose the claim of the first.
+                early, self._early = self._early, []
+                self._agenda.add({run.id: run for run in (*runs, *early)}.values())
                 raise
         early, self._early = self._early, []
         self._agenda.add(early)
@@ -172,17 +172,17 @@ class Admitter:
         if not moves:
             return
 
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
         def on_written(result: Written | Exception) -> None:
-            self._claims -= 1
-            if not self._claims:
-                self._claims_done.set()
+            self._claims.discard(done)
+            done.set_result(None)
             if isinstance(result, Exception):
                 self._not_claimed(runs, result)
             else:
                 self._claimed(runs, flights, expanded, result)
 
-        self._claims += 1
-        self._claims_done.clear()
+        self._claims.add(done)
         context.writer.submit(Work(moves=moves, lease=context.lease), on_written)
 
     def _claimed(
@@ -286,8 +286,9 @@ class Admitter:
     # ------------------------------------------------------------ edits
 
     async def settled(self) -> None:
-        """Return when no claim is on its way to the database."""
-        await self._claims_done.wait()
+        """Return when no claim that is now on its way to the database still is."""
+        if self._claims:
+            await asyncio.wait(tuple(self._claims))
 
     async def take_back(self, flights: Sequence[Flight], why: str) -> None:
         """Claimed runs that were provably not sent wait again, unless their job no longer wants them."""

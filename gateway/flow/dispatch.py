@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 import structlog
@@ -25,6 +25,7 @@ log = structlog.get_logger(__name__)
 
 BURST = 64
 IDLE_S = 3600.0
+LOOK_S = 1.0  # scheduling time may be set forward while we wait for an instant
 _CLAIMED = frozenset({RunState.DISPATCHING})
 
 
@@ -52,6 +53,7 @@ class Dispatcher:
         self._held = 0
         self._wake = asyncio.Event()
         self._answers: list[Flight] = []
+        self._written: list[Flight] = []
         self._probes: set[asyncio.Task[None]] = set()
         self._probing: dict[int, Flight] = {}
 
@@ -72,26 +74,32 @@ class Dispatcher:
         self._held += len(flights)
         self._wake.set()
 
-    def withdraw(self, job_id: int) -> list[Flight]:
-        """Take out the unsent claims of a job."""
+    def withdraw(self, job_ids: Collection[int]) -> list[Flight]:
+        """Take out the unsent claims of these jobs."""
         taken: list[Flight] = []
         for due_ms, bucket in self._by_due.items():
-            mine = [flight for flight in bucket if flight.seed.job_id == job_id]
-            if mine:
-                taken.extend(mine)
-                self._by_due[due_ms] = [flight for flight in bucket if flight.seed.job_id != job_id]
-        taken += self._ready.take_out(lambda flight: flight.seed.job_id == job_id)
+            theirs = [flight for flight in bucket if flight.seed.job_id in job_ids]
+            if theirs:
+                taken.extend(theirs)
+                self._by_due[due_ms] = [flight for flight in bucket if flight.seed.job_id not in job_ids]
+        taken += self._ready.take_out(lambda flight: flight.seed.job_id in job_ids)
         self._held -= len(taken)
-        probing = [flight for flight in self._probing.values() if flight.seed.job_id == job_id]
+        probing = [flight for flight in self._probing.values() if flight.seed.job_id in job_ids]
         for flight in probing:
             del self._probing[flight.seed.id]
-        return taken + probing
+        flights = self._context.flights
+        recalled = [flight for flight in flights if flight.seed.job_id in job_ids and self._recall(flight)]
+        return taken + probing + recalled
+
+    def _recall(self, flight: Flight) -> bool:
+        """Whether it was handed to the link, and still waited there for a connection."""
+        return flight.handed_over and not flight.ended and self._context.link.recall(flight.order)
 
     def withdraw_run(self, run_id: int) -> Flight | None:
         """Take out one unsent claim."""
         flight = self._context.flights.get(run_id)
         if flight is None or flight.handed_over:
-            return self._probing.pop(run_id, None)
+            return flight if flight is not None and self._recall(flight) else self._probing.pop(run_id, None)
         bucket = self._by_due.get(flight.order.due_ms, [])
         if flight in bucket:
             bucket.remove(flight)
@@ -122,7 +130,7 @@ class Dispatcher:
                 await clock.sleep(0)  # answers and results get their turn between bursts
                 continue
             self._wake.clear()
-            wait_s = (self._dues[0] - clock.now_ms()) / 1000 if self._dues else IDLE_S
+            wait_s = min((self._dues[0] - clock.now_ms()) / 1000, LOOK_S) if self._dues else IDLE_S
             if wait_s > 0:
                 await clock.wait(self._wake, wait_s)
 
@@ -155,8 +163,8 @@ class Dispatcher:
 
     def _on_outcome(self, order: RunOrder, outcome: Outcome, message: str) -> None:
         flight = self._context.flights.get(order.run_id)
-        if flight is None or flight.ended:
-            return  # its result came first
+        if flight is None or flight.ended or flight.order is not order:
+            return  # its result came first, or it was taken back
         order.request = b""
         match outcome:
             case Outcome.ACCEPTED:
@@ -177,11 +185,14 @@ class Dispatcher:
     # ------------------------------------------------------------ answers
 
     def answers(self) -> Work | None:
-        """The answers that are not written yet. Nobody waits for them, so they share another commit."""
-        answers = [flight for flight in self._answers if not (flight.ended or flight.stop_asked)]
-        self._answers = []
-        for flight in answers:
+        """The answers that are not written yet. Nobody waits for them, so they share another commit.
+
+        The writer asks again when that commit is done: until then a result may be the first to be written.
+        """
+        for flight in self._written:
             flight.answer_written = True
+        answers = [flight for flight in self._answers if not (flight.ended or flight.stop_asked)]
+        self._answers, self._written = [], answers
         moves = [
             Move(
                 flight.seed.id,

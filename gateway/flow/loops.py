@@ -342,7 +342,7 @@ class Flow:
         self.context.specs.invalidate(job_ids)
         self._replan.set()
         await self.admitter.settled()
-        withdrawn = [flight for job_id in set(job_ids) for flight in self.dispatcher.withdraw(job_id)]
+        withdrawn = self.dispatcher.withdraw(frozenset(job_ids))
         await self.admitter.take_back(withdrawn, "claimed again: the job was changed before it was sent")
 
     # ------------------------------------------------------------ health

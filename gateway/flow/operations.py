@@ -79,11 +79,12 @@ class FlowOperations:
         `/kill` takes all of the job on that executor, so the siblings there go with it.
         """
         run = await self._runs.get(run_id)
-        if await self._stop_before_sending(run):
-            if run.root_id != run.id:
-                await self._flow.completer.close_parent(run.job_id, run.slot_key)
-            return StopReport(run_id, RunState.STOPPED)
-        run = await self._runs.get(run_id)
+        for _ in range(2):  # it may be claimed, or taken back, between a look and what follows
+            if await self._stop_before_sending(run):
+                if run.root_id != run.id:
+                    await self._flow.completer.close_parent(run.job_id, run.slot_key)
+                return StopReport(run_id, RunState.STOPPED)
+            run = await self._runs.get(run_id)
         if run.state is RunState.STOPPING:
             return StopReport(run_id, run.state)
         if run.state not in _STOPPABLE:

@@ -25,6 +25,8 @@ log = structlog.get_logger(__name__)
 JOBS_PER_LOOK = 1000
 JOBS_PER_WORK = 100  # few enough that sends are not held up while their rows are prepared
 SLOTS_PER_JOB = 5000
+SLOTS_AT_ONCE = 100
+ROWS_PER_WORK = 5000  # a transaction that takes too long is given up and begun again, for ever
 
 OnPlanned = Callable[[list[NewRun]], None]
 
@@ -62,10 +64,17 @@ class Planner:
             spec = self._context.specs.get(one.job_id)
             if spec is None or spec.job.version != one.version or not spec.readable:
                 continue  # edited or deleted since it was read; the next look sees the new state
-            outlooks.append(_outlook(one, spec, now_ms, far_ms))
-        ids = iter(await self._context.run_ids.draw(sum(outlook.rows for outlook in outlooks)))
-        fires = [self._fire(outlook, ids, now_ms) for outlook in outlooks]
-        return await self._write(fires) if fires else 0
+            outlook = _outlook(one, spec, now_ms, far_ms)
+            outlooks.append(outlook)
+            if len(outlook.plan.skipped) + len(outlook.plan.runs) > SLOTS_AT_ONCE:
+                await self._context.clock.sleep(
+                    0
+                )  # after an outage this takes long, and results must be answered
+        moved = 0
+        for some in _portions(outlooks):
+            ids = iter(await self._context.run_ids.draw(sum(outlook.rows for outlook in some)))
+            moved += await self._write([self._fire(outlook, ids, now_ms) for outlook in some])
+        return moved
 
     async def _write(self, fires: list[JobFire]) -> int:
         """Commit these fires; how many of them moved their job."""
@@ -117,6 +126,18 @@ class _Outlook:
     @property
     def rows(self) -> int:
         return len(self.plan.runs) + bool(self.plan.skipped)
+
+
+def _portions(outlooks: Sequence[_Outlook]) -> Iterator[Sequence[_Outlook]]:
+    """In their order, as many together as make no transaction too large."""
+    start, rows = 0, 0
+    for index, outlook in enumerate(outlooks):
+        if rows and rows + outlook.rows > ROWS_PER_WORK:
+            yield outlooks[start:index]
+            start, rows = index, 0
+        rows += outlook.rows
+    if rows:
+        yield outlooks[start:]
 
 
 def _outlook(due: DueJob, spec: Spec, now_ms: int, far_ms: int) -> _Outlook:

@@ -21,6 +21,7 @@ CreateApp = Callable[[str], Awaitable[App]]
 
 GHOST_MS = 1000
 TICK_S = 1.0
+DEAF_MS = 5000
 
 
 class Presence:
@@ -77,10 +78,15 @@ class Presence:
 
     async def run(self) -> None:
         """Expire the dead and save what changed, every second; who comes or goes is saved at once. A loop."""
+        looked_ms = self._context.clock.now_ms()
         while True:
             await self._context.clock.wait(self._changed, TICK_S)
             self._changed.clear()
             now_ms = self._context.clock.now_ms()
+            if now_ms - looked_ms > DEAF_MS:
+                # Time was set forward, or this process stood still: no beat could be heard meanwhile.
+                self._context.registry.pardon(looked_ms, now_ms)
+            looked_ms = now_ms
             for executor in self._context.registry.expire(now_ms):
                 log.warning("executor_dead", executor=executor.address, last_beat_ms=executor.last_beat_ms)
             self._removed_ms = {key: at for key, at in self._removed_ms.items() if now_ms - at < GHOST_MS}

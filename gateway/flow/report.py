@@ -96,8 +96,6 @@ class Reporter:
         ends: list[End] = []
         committed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         for result, flight in zip(results, flights, strict=True):
-            flight.ended = True
-            flight.committed = committed
             order = flight.order
             ends.append(
                 End(
@@ -122,6 +120,9 @@ class Reporter:
             _settle(durable, lost)
 
         self._finisher.finish(ends, on_written)
+        for flight in flights:
+            flight.ended = True
+            flight.committed = committed
 
     # ------------------------------------------------------------ all others
 

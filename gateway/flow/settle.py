@@ -83,13 +83,17 @@ class Settler:
         clock, tuning, run = context.clock, context.tuning, doubt.seed
         app = context.registry.app(run.app_id)
         appname = app.appname if app else ""
-        idle_since: int | None = None
-        asked_since = clock.now_ms()
+        # By the clock that never jumps: an interval that a set clock cut short would prove nothing.
+        gap_s, patience_s = tuning.settle_gap_ms / 1000, tuning.settle_give_up_ms / 1000
+        begun = clock.monotonic()
+        last_chance = begun - max(clock.now_ms() - doubt.last_chance_ms, 0) / 1000
+        idle_since: float | None = None
+        silent_since: float | None = None
         while True:
             flight = context.flights.get(run.id)
             if flight is not None and flight.ended:
                 return  # its result has come: nothing is left to ask
-            asked_ms = clock.now_ms()
+            asked = clock.monotonic()
             # After a crash it may not be known who lives there; its next beat will tell.
             executor = context.registry.executor(run.app_id, doubt.address)
             real_log = context.link.log_is_real(doubt.dialect, executor.client if executor else "")
@@ -100,26 +104,28 @@ class Settler:
                 )
             except Unreachable as error:
                 idle_since = None
-                if clock.now_ms() - asked_since >= tuning.settle_give_up_ms:
+                silent_since = asked if silent_since is None else silent_since
+                if clock.monotonic() - silent_since >= patience_s:
                     await self._give_up(doubt, f"{doubt.why}; then it could not be asked: {error.why}")
                     return
             else:
+                silent_since = None
                 if real_log and page is not None:
                     await self._received(doubt)
                     return
                 if not idle.ok:
                     idle_since = None
-                    if not real_log and clock.now_ms() - asked_since >= tuning.settle_give_up_ms:
+                    if not real_log and clock.monotonic() - begun >= patience_s:
                         await self._give_up(doubt, f"{doubt.why}; this client cannot tell which run it has")
                         return
                 elif idle_since is None:
-                    if asked_ms >= doubt.last_chance_ms + tuning.settle_gap_ms:
-                        idle_since = asked_ms
-                elif asked_ms - idle_since >= tuning.settle_gap_ms:
+                    if asked >= last_chance + gap_s:
+                        idle_since = asked
+                elif asked - idle_since >= gap_s:
                     if real_log:
                         await self._again(doubt, f"{doubt.why}; the executor never received it: sent again")
                         return
-                    if executor is not None or clock.now_ms() - asked_since >= tuning.settle_give_up_ms:
+                    if executor is not None or clock.monotonic() - begun >= patience_s:
                         await self._give_up(doubt, f"{doubt.why}; this client cannot tell a run it never saw")
                         return
             await clock.sleep(tuning.settle_ask_s)

@@ -34,7 +34,7 @@ class Sweeper:
     def __init__(self, context: Context, finisher: Finisher) -> None:
         self._context = context
         self._finisher = finisher
-        self._silent_since: dict[int, int] = {}
+        self._silent_since: dict[int, float] = {}
 
     async def run_once(self) -> None:
         """Ask about all running rows that were sent long enough ago."""
@@ -90,9 +90,9 @@ class Sweeper:
         if why is None:
             self._silent_since.pop(run.id, None)
             return False
-        now_ms = self._context.clock.now_ms()
-        since = self._silent_since.setdefault(run.id, now_ms)
-        return now_ms - since >= self._context.tuning.sweep_confirm_ms
+        now = self._context.clock.monotonic()
+        since = self._silent_since.setdefault(run.id, now)
+        return now - since >= self._context.tuning.sweep_confirm_ms / 1000
 
     async def _give_up(self, lost: Sequence[tuple[Run, str | None]]) -> None:
         await self._finisher.prepare(run.job_id for run, _ in lost)

@@ -100,7 +100,11 @@ def open_database(url: URL, *, pool_size: int = 10) -> Database:
         "connect_args": {
             "charset": "utf8mb4",
             "connect_timeout": 5,
-            "init_command": f"SET SESSION sql_mode='{_SQL_MODE}', innodb_lock_wait_timeout={_LOCK_TIMEOUT_S}",
+            # In UTC, because in the hour that a time zone repeats UNIX_TIMESTAMP(NOW()) is an hour off.
+            "init_command": (
+                f"SET SESSION sql_mode='{_SQL_MODE}', time_zone='+00:00', "
+                f"innodb_lock_wait_timeout={_LOCK_TIMEOUT_S}"
+            ),
         },
     }
     engine = create_async_engine(url, **options)

@@ -29,6 +29,7 @@ class Sequence:
         self._name = name
         self._first = first
         self._block = block
+        self._kept = block // 10
         self._reserve: deque[range] = deque()
         self._left = 0
         self._refilling = asyncio.Lock()
@@ -55,9 +56,9 @@ class Sequence:
         await self._reserve_at_least(self._block)
 
     async def draw(self, count: int) -> range | list[int]:
-        """As `take`, but gets what is missing first."""
-        while count > self._left:
-            await self._reserve_at_least(count)
+        """As `take`, but gets what is missing first, and leaves something for those who cannot wait."""
+        while count + self._kept > self._left:
+            await self._reserve_at_least(count + self._kept)
         return self.take(count)
 
     async def _reserve_at_least(self, count: int) -> None:

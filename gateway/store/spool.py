@@ -59,7 +59,7 @@ class FileSpool:
             batch, self._waiting = self._waiting, []
             try:
                 await loop.run_in_executor(self._disk, self._write, b"".join(lines for lines, _ in batch))
-            except OSError as error:
+            except Exception as error:
                 for _, done in batch:
                     if not done.done():
                         done.set_exception(StoreError(f"the spool cannot be written: {error}"))

@@ -52,13 +52,14 @@ class GroupWriter:
         self._arrived = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._flushing = 0
+        self._rows = 0
         self.healthy = True
 
     # ------------------------------------------------------------ port
 
     def submit(self, work: Work, on_written: OnWritten) -> None:
         self._waiting.append((work, on_written))
+        self._rows += _size(work)
         self._idle.clear()
         self._arrived.set()
 
@@ -86,8 +87,8 @@ class GroupWriter:
 
     @property
     def backlog(self) -> int:
-        """Works that are not written yet, those of the transaction under way among them."""
-        return len(self._waiting) + self._flushing
+        """Rows that wait for the next transaction."""
+        return self._rows
 
     # ------------------------------------------------------------ loop
 
@@ -96,9 +97,7 @@ class GroupWriter:
             await self._clock.wait(self._arrived, LAZY_S)
             works = self._take()
             if works:
-                self._flushing = len(works)
                 await self._flush(works)
-                self._flushing = 0
             if not self._waiting:
                 self._idle.set()
 
@@ -111,10 +110,12 @@ class GroupWriter:
         rows = 0
         taken = 0
         for work, _ in self._waiting:
-            rows += len(work.fires) + len(work.inserts) + len(work.moves)
-            if taken and rows > MAX_ROWS:
+            size = _size(work)
+            if taken and rows + size > MAX_ROWS:
                 break
+            rows += size
             taken += 1
+        self._rows -= rows
         works += self._waiting[:taken]
         self._waiting = self._waiting[taken:]
         if not self._waiting:
@@ -200,6 +201,10 @@ class GroupWriter:
                 self.healthy = True
                 self._counters.add("commits")
                 return written
+
+
+def _size(work: Work) -> int:
+    return len(work.fires) + len(work.inserts) + len(work.moves)
 
 
 def _ignore(_result: Written | Exception) -> None:

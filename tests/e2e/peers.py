@@ -146,7 +146,7 @@ class Peer:
         self.process = Process(self._argv(), log=directory / "output.log", env=self._env(), cwd=directory)
 
     def _argv(self) -> list[str]:
-        raise NotImplementedError
+        raise AssertionError(f"{type(self).__name__} has no command line")
 
     def _env(self) -> dict[str, str]:
         return {}

@@ -28,6 +28,7 @@ class Behaviour:
     """What an executor does with one `/run`.
 
     `received` and `answered` are independent: an answer can be lost, and so can a request, or it arrives late.
+    `waits_s`: how long it is before a connection is free.
     `code` None: no result ever comes. `repeats`: how many times the result is delivered.
     """
 
@@ -35,6 +36,7 @@ class Behaviour:
     answered: bool = True
     refuses: str = ""
     not_sent: bool = False
+    waits_s: float = 0.0
     arrives_after_s: float = 0.0
     answer_after_s: float = NETWORK_S
     runs_s: float = 0.01
@@ -193,6 +195,7 @@ class FakeLink:
         self._executors = executors
         self._off = False
         self.real_log = True
+        self.waiting: set[RunOrder] = set()
         self.sent: list[tuple[int, str, int]] = []
         self.early: list[int] = []
 
@@ -210,6 +213,10 @@ class FakeLink:
             return
         executor = self._executors.get(order.address)
         behaviour = executor.next_behaviour(order) if executor is not None else NOT_SENT
+        if behaviour.waits_s:
+            self.waiting.add(order)
+            self._clock.call_later(behaviour.waits_s, lambda: self._leave(order, on_outcome))
+            return
         if executor is None or not executor.up or behaviour.not_sent:
             self._answer(NETWORK_S, order, on_outcome, Outcome.NOT_SENT, "connection refused")
             return
@@ -237,6 +244,18 @@ class FakeLink:
             self._answer(behaviour.answer_after_s, order, on_outcome, Outcome.REFUSED, refused)
         else:
             self._answer(behaviour.answer_after_s, order, on_outcome, Outcome.ACCEPTED, "")
+
+    def _leave(self, order: RunOrder, on_outcome: OnOutcome) -> None:
+        if order in self.waiting:
+            self.waiting.remove(order)
+            self.run(order, on_outcome)
+        else:
+            on_outcome(order, Outcome.NOT_SENT, "it was recalled")
+
+    def recall(self, order: RunOrder) -> bool:
+        waits = order in self.waiting
+        self.waiting.discard(order)
+        return waits
 
     def _answer(
         self, after_s: float, order: RunOrder, on_outcome: OnOutcome, outcome: Outcome, text: str

@@ -50,6 +50,16 @@ Later = Annotated[None, BeforeValidator(_nothing_yet), Field(description=f"Only 
 """A field whose meaning is fixed, but which this version cannot honour."""
 
 
+def _no_nul(value: str) -> str:
+    if "\0" in value:
+        raise refusal("text without NUL characters")
+    return value
+
+
+Text = Annotated[str, AfterValidator(_no_nul)]
+"""Text that every database keeps as it is: SQLite's ends at a NUL."""
+
+
 def later_values(*values: str) -> BeforeValidator:
     """For a field some of whose values this version cannot honour."""
 
@@ -68,6 +78,8 @@ def _whole_seconds(value: object) -> int:
         raise refusal(f"{error.expected}, not negative" if _is_negative(value) else error.expected) from None
     if duration_ms % 1000:
         raise refusal("whole seconds")
+    if duration_ms // 1000 > MAX_ID:
+        raise refusal(f"at most {MAX_ID} s: executors keep it in 32 bits")
     return duration_ms // 1000
 
 

@@ -16,6 +16,7 @@ from gateway.api.models.base import (
     Paging,
     Query,
     Seconds,
+    Text,
     later_values,
     refusal,
 )
@@ -71,7 +72,7 @@ class TaskBody(Body):
 
     kind: Literal["xxl"] = "xxl"
     handler: str = Field("", max_length=255, description="Required for BEAN.")
-    params: str = Field("", max_length=MAX_PARAMS)
+    params: Text = Field("", max_length=MAX_PARAMS)
     glue_type: str = Field("BEAN", pattern=r"^[A-Z][A-Z0-9_]{0,31}$")
     glue_source: str = Field("", max_length=1_000_000, description="Required for every type but BEAN.")
 
@@ -95,7 +96,7 @@ class JobBody(Body):
     """What to run, when, and under which policies."""
 
     app: str = Field(min_length=1, max_length=64, description="The appname. Cannot be changed.")
-    name: str = Field(min_length=1, max_length=128)
+    name: Text = Field(min_length=1, max_length=128)
     description: str = Field("", max_length=2000)
     schedule: Schedules
     task: TaskBody
@@ -193,7 +194,7 @@ class JobQuery(Paging):
 
 
 class TriggerBody(Body):
-    params: str | None = Field(None, max_length=MAX_PARAMS, description="Instead of the job's own.")
+    params: Text | None = Field(None, max_length=MAX_PARAMS, description="Instead of the job's own.")
     task_id: str | None = Field(
         None, min_length=1, max_length=128, description="A name of your own: submitted twice, it runs once."
     )

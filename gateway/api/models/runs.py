@@ -22,7 +22,7 @@ def states_of(words: str) -> frozenset[RunState]:
     for word in words.split(","):
         states = _STATES.get(word.strip()) or _STATUSES.get(word.strip())
         if states is None:
-            raise refusal(f"of {', '.join(_STATES)}; or of {', '.join(_STATUSES)}")
+            raise refusal(f"one of {', '.join(_STATES)}; or of {', '.join(_STATUSES)}")
         found |= states
     return found
 

@@ -176,7 +176,8 @@ async def test_bad_input_is_one_line_and_exit_code_2(run):
 async def test_a_wrong_token_says_how_to_give_one(api):
     for token in (("--token", "wrong"), ()):
         result = await asyncio.to_thread(invoke, "jobs", "list", "--url", api.url, *token)
-        assert result.exit_code == 1
+        assert result.exit_code == 2
+        assert result.stderr.count("\n") == 1
         assert "XXLJOB_GATEWAY_TOKEN" in result.stderr
 
 

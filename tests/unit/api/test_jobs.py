@@ -146,6 +146,11 @@ WRONG = [
     ({"timeout_s": -1}, "timeout_s", "not negative"),
     ({"timeout_s": "soon"}, "timeout_s", "a duration"),
     ({"timeout_s": "1500ms"}, "timeout_s", "whole seconds"),
+    ({"timeout_s": 3_000_000_000}, "timeout_s", "32 bits"),
+    ({"timeout_s": float("nan")}, "timeout_s", "a duration"),
+    ({"name": "a\0b"}, "name", "without NUL"),
+    ({"name": ""}, "name", "at least 1 character"),
+    ({"task": {"handler": "h", "params": "\0"}}, "task.params", "without NUL"),
     ({"misfire_after_s": -5}, "misfire_after_s", "not negative"),
     ({"retry": {"max_attempts": 0}}, "retry.max_attempts", "greater than or equal to 1"),
     (

@@ -31,6 +31,12 @@ def test_clients(agent: str, client: str) -> None:
     assert dialects.client_of(CIMultiDict({"user-agent": agent})) == client
 
 
+def test_a_client_is_text_that_every_database_takes() -> None:
+    """aiohttp hands out bytes that are no UTF-8 as halves of surrogate pairs."""
+    assert dialects.client_of({"User-Agent": "java/1\udcff7"}) == "java/1?7"
+    assert dialects.client_of({"User-Agent": "\udcff\u4e2d"}) == "??"
+
+
 def test_the_app_name_header_tells_3_5() -> None:
     assert dialects.dialect_of(CIMultiDict({"xxl-job-appname": "lab"})) == "rest35"
     assert dialects.dialect_of(CIMultiDict({})) == "rest"

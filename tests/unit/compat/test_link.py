@@ -151,6 +151,23 @@ class TestRun:
         assert outcome is Outcome.NOT_SENT
         assert "address" in text
 
+    async def test_what_waits_for_a_connection_can_be_recalled(self) -> None:
+        said: list[tuple[RunOrder, Outcome]] = []
+        async with peer(None) as executor, linked(max_connections_per_address=1) as link:
+            first, second = (order(executor.address, run_id=run_id) for run_id in (1, 2))
+            for one in (first, second):
+                link.prepare(one)
+                link.run(one, lambda what, outcome, _: said.append((what, outcome)))
+            await asyncio.sleep(0.1)
+            assert [link.recall(one) for one in (first, second)] == [False, True]
+            await asyncio.sleep(0.9)
+            assert [body["logId"] for body in executor.bodies] == [1]
+        assert sorted(said, key=lambda one: one[0].run_id) == [
+            (first, Outcome.DOUBTFUL),
+            (second, Outcome.NOT_SENT),
+        ]
+        assert [link.recall(one) for one in (first, second)] == [False, False]
+
     async def test_a_job_id_beyond_32_bits_is_not_sent(self) -> None:
         async with linked() as link:
             outcome, text = await run(link, order("http://127.0.0.1:1/", job=job(id=1 << 31)))

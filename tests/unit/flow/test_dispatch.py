@@ -30,7 +30,7 @@ async def test_a_claim_that_became_too_old_is_made_again(world):
     job = await world.job(enabled=False)
     slow = [0.8, 0.8]
     world.now.faulty.pause_s = lambda: (
-        slow.pop() if slow and not world.flow.admitter._claims_done.is_set() else 0.0
+        slow.pop() if slow and world.flow.admitter._claims else 0.0
     )
     run_id = await world.trigger(job)
     run = await world.until_final(run_id)
@@ -190,6 +190,44 @@ async def test_a_stop_while_a_probe_runs(world):
     await world.clock.advance(10)
     assert (await world.row(run_id)).state is RunState.STOPPED
     assert sum(len(one.received) for one in executors) == 0
+
+
+async def test_an_edit_while_a_run_waits_for_a_connection_is_followed(world):
+    """P8: handed to the link is not sent."""
+    executor = await world.executor()
+    executor.plan.append(Behaviour(waits_s=1))
+    job = await world.job(enabled=False)
+    run_id = await world.trigger(job)
+    await world.clock.advance(0.5)
+    await world.change(job, task=Task("handler", "new"))
+    run = await world.until_final(run_id)
+    assert run.state is RunState.SUCCEEDED
+    assert [(request.params, request.version) for request in executor.executed] == [("new", 2)]
+    await world.clock.advance(10)
+    assert len(world.sent) == 1
+
+
+async def test_a_stop_while_a_run_waits_for_a_connection(world):
+    executor = await world.executor()
+    executor.plan.append(Behaviour(waits_s=1))
+    job = await world.job(enabled=False)
+    run_id = await world.trigger(job)
+    await world.clock.advance(0.5)
+    assert (await world.stop(run_id)).state is RunState.STOPPED
+    await world.clock.advance(10)
+    assert (await world.row(run_id)).state is RunState.STOPPED
+    assert executor.received == []
+
+
+async def test_a_claim_is_not_forgotten_while_the_clock_goes_back_and_forth(world):
+    executor = await world.executor()
+    job = await world.job()
+    await world.clock.advance(9.9)
+    world.clock.jump(-3_600_000)
+    await world.clock.advance(0.5)
+    world.clock.jump(3_600_000)
+    await world.clock.advance(2)
+    assert [request.at_ms - job.anchor_ms < 12_000 for request in executor.executed] == [True]
 
 
 # ------------------------------------------------------------ stop

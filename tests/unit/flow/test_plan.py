@@ -9,7 +9,9 @@ from sqlalchemy import select, update
 
 from gateway.core.model import Misfire, Run, TriggerKind
 from gateway.core.states import RunState
+from gateway.flow import plan
 from gateway.store import tables
+from gateway.store.writer import GroupWriter
 from tests.kit.flow_world import World
 
 EVERY_SECOND = {"kind": "fixed_rate", "expression": "1s"}
@@ -121,6 +123,30 @@ async def test_a_changed_schedule_takes_back_what_was_planned_ahead(world):
         16_000,
         20_000,
     ]
+
+
+async def test_many_slots_at_once_are_many_transactions(world, monkeypatch):
+    """One that takes too long would be given up and begun again for ever."""
+    monkeypatch.setattr(plan, "ROWS_PER_WORK", 20)
+    await world.executor()
+    jobs = [await world.job(schedule=EVERY_SECOND, misfire_after_s=3600) for _ in range(5)]
+    await world.crash()
+    await world.clock.advance(30)
+    sizes: list[int] = []
+    submit = GroupWriter.submit
+
+    def watched(writer, work, on_written):
+        sizes.append(sum(len(fire.rows) for fire in work.fires))
+        submit(writer, work, on_written)
+
+    monkeypatch.setattr(GroupWriter, "submit", watched)
+    await world.start()
+    await world.clock.advance(2)
+    assert max(sizes) < 40
+    for job in jobs:
+        slots = covered(await world.rows(job_id=job.id), 1000)
+        assert set(slots.values()) == {1}
+        assert set(slots) >= {job.anchor_ms + n * 1000 for n in range(1, 31)}
 
 
 async def test_a_schedule_that_cannot_be_read_stops_only_its_own_job(world):

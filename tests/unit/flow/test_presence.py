@@ -24,6 +24,19 @@ async def test_dead_after_ninety_seconds(world):
     assert [row["address"] for row in await world.table(tables.executor)] == [B]
 
 
+async def test_nobody_dies_of_a_clock_that_is_set_forward(world):
+    executor = await world.executor(A)
+    job = await world.job(enabled=False)
+    await world.clock.advance(5)
+    world.clock.jump(600_000)
+    await world.clock.advance(2)
+    assert addresses(world) == (A,)
+    await world.until_final(await world.trigger(job))
+    assert len(executor.executed) == 1
+    await world.clock.advance(91)
+    assert addresses(world) == ()
+
+
 async def test_gone_at_once_when_it_says_so(world):
     await world.executor(A)
     await world.flow.remove("shop", A)

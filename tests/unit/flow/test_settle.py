@@ -102,6 +102,39 @@ async def test_at_least_once_is_sent_again_and_says_so(world):
     assert executor.executions == {run_id: 1}
 
 
+async def test_a_minute_of_answers_is_no_minute_of_silence(world):
+    """It waits behind another run for long, then one question goes astray: that is no reason to give up."""
+    executor = await world.executor()
+    executor.plan.extend([Behaviour(runs_s=90), LOST_ANSWER])
+    job = await world.job(enabled=False, guarantee=Guarantee.AT_LEAST_ONCE)
+    await world.trigger(job)
+    await world.clock.advance(1)
+    run_id = await world.trigger(job)
+    await world.clock.advance(70)
+    executor.frozen = True
+    await world.clock.advance(5)
+    executor.thaw()
+    assert (await world.until_final(run_id)).state is RunState.SUCCEEDED
+    assert executor.executions[run_id] == 1
+    assert len(world.sent) == 2
+
+
+@pytest.mark.parametrize("jump_ms", [3_600_000, -3_600_000])
+async def test_a_set_clock_proves_nothing(world, jump_ms):
+    """Neither is the time between two questions shorter than it was, nor does anything wait for an hour."""
+    executor = await world.executor()
+    executor.plan.append(LOST_REQUEST)
+    job = await world.job(enabled=False, guarantee=Guarantee.AT_LEAST_ONCE)
+    run_id = await world.trigger(job)
+    await world.clock.advance(5.5)
+    assert executor.asked["idle"] >= 1
+    world.clock.jump(jump_ms)
+    await world.clock.advance(4)
+    assert len(world.flow.settler) == 0
+    assert executor.asked["idle"] >= 3
+    assert (await world.row(run_id)).state in (RunState.QUEUED, RunState.SUCCEEDED)
+
+
 async def test_a_client_whose_log_is_not_real(world):
     world.now.link.real_log = False
     executor = await world.executor()
