@@ -54,7 +54,8 @@ log = structlog.get_logger(__name__)
 
 DEMO_APP = "demo-executor"
 RESULT_LANES = 2
-GARBAGE_EVERY_S = 30.0
+FULL_EVERY = 60
+FULL_UP_TO = 10_000
 QUIET_MS = 400  # of a second: most schedules fire on the full one
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 – compared, not bound
 
@@ -228,34 +229,37 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
         if settings.demo:
             await _demo(settings, services, node, stack)
         stack.push_async_callback(_unless_stuck, flow.stop_sending, 5)
-        stack.push_async_callback(_cancel, asyncio.create_task(_collect_garbage(clock), name="garbage"))
+        stack.push_async_callback(_cancel, asyncio.create_task(_collect_garbage(clock, flow), name="garbage"))
         yield node
 
 
 async def _new_app(apps: AppStore, appname: str) -> App:
     """The app of an executor that nobody has created one for."""
-    if not re.fullmatch(APPNAME, appname) or not 4 <= len(appname) <= 64:
-        raise InvalidValue("registryKey", appname, "4 to 64 letters, digits, '.', '_' or '-'")
+    if not re.fullmatch(APPNAME, appname) or len(appname) > 64:
+        raise InvalidValue("registryKey", appname, "up to 64 letters, digits, '.', '_' or '-'")
     try:
         return await apps.create(App(0, 1, appname, "", AddressMode.AUTO, (), 0, 0))
     except Conflict:
         return await apps.get(appname)
 
 
-async def _collect_garbage(clock: SystemClock) -> None:
-    """Keep full collections out of the way of sends. A loop.
+async def _collect_garbage(clock: SystemClock, flow: Flow) -> None:
+    """Keep collections out of the way of sends. A loop.
 
-    What lives until the end is frozen; the rest is collected in full only in the quiet part of a second.
+    What lives until the end is frozen. Young objects are looked at once a second, in its quiet part; all of them
+    once a minute, unless so many runs are open that it would take long: they hold no cycles.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 50, 1_000_000)
+    gc.disable()
+    rounds = 0
     while True:
-        await clock.sleep(GARBAGE_EVERY_S)
-        await clock.sleep((QUIET_MS - clock.now_ms()) % 1000 / 1000)
+        await clock.sleep(((QUIET_MS - clock.now_ms()) % 1000 or 1000) / 1000)
+        rounds += 1
+        is_full = rounds % FULL_EVERY == 0 and len(flow.context.flights) < FULL_UP_TO
         started = clock.monotonic()
-        gc.collect()
-        log.debug("garbage_collected", ms=round((clock.monotonic() - started) * 1000, 1))
+        gc.collect(2 if is_full else 1)
+        log.debug("garbage_collected", full=is_full, ms=round((clock.monotonic() - started) * 1000, 1))
 
 
 async def _renew(context: Context, lease: Lease) -> None:

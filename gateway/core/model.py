@@ -172,6 +172,8 @@ class NewRun:
     last_slot_ms: int = 0
     slot_count: int = 1
     finished_ms: int = 0
+    # The log time of an earlier send of this very row, which a later one must repeat.
+    trigger_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,6 +82,7 @@ def seed_of(run: Run, part: int) -> NewRun:
         priority=run.priority,
         params=run.params,
         addresses=run.addresses,
+        trigger_ms=run.trigger_ms,
     )
 
 

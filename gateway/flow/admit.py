@@ -241,7 +241,7 @@ class Admitter:
             params=run.params,
             shard=run.shard,
             shard_total=run.shard_total,
-            trigger_ms=max(run.due_ms, now_ms),
+            trigger_ms=run.trigger_ms or max(run.due_ms, now_ms),
             due_ms=run.due_ms,
             send_before=send_before,
         )

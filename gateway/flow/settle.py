@@ -11,7 +11,7 @@ twice, at least two seconds apart and as long after the sender's last chance: ne
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import structlog
@@ -147,7 +147,8 @@ class Settler:
         written = await self._context.writer.write(Work(moves=[move]))
         self._context.counters.add("doubts_sent_again")
         if doubt.seed.id not in written.lost_moves:
-            self._settlements.again(doubt.seed)
+            # With the same log time: should the first send have arrived after all, its result is still this run's.
+            self._settlements.again(replace(doubt.seed, trigger_ms=doubt.trigger_ms))
 
     async def _give_up(self, doubt: Doubt, reason: str) -> None:
         await self._context.specs.ensure([(doubt.seed.job_id, 0)])

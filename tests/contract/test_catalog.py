@@ -98,6 +98,14 @@ async def test_a_reserve_that_is_used_up_says_so(db, clock):
     assert list(sequence.take(2)) == [2, 3]
 
 
+async def test_what_can_wait_for_ids_leaves_some_for_what_cannot(db, clock):
+    sequence = ids.Sequence(db, clock, "run", 1, 100)
+    await sequence.refill()
+    for _ in range(30):
+        await sequence.draw(9)
+        assert len(sequence.take(1)) == 1
+
+
 # ---------------------------------------------------------------- apps
 
 

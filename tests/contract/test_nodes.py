@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, select, text, update
 
 from gateway.core.clock import SystemClock
 from gateway.core.errors import LeaseLost, Refused
@@ -28,6 +28,18 @@ async def nodes(db):
 async def owners(db):
     async with db.read() as conn:
         return {(row.node, row.epoch) for row in await conn.execute(select(part.c.node, part.c.epoch))}
+
+
+async def test_the_clock_of_the_database_is_read_in_utc(db):
+    """In the hour that a time zone repeats, its local time is an hour off for half of the instants."""
+    if db.is_sqlite:
+        pytest.skip("its clock is ours")
+    repeated = 1_761_438_600  # 02:30 in Berlin for the first time that day
+    async with db.read() as conn:
+        await conn.execute(text(f"SET timestamp={repeated}"))
+        measured = (await conn.execute(text("SELECT UNIX_TIMESTAMP(NOW(6)), @@session.time_zone"))).one()
+        await conn.execute(text("SET timestamp=DEFAULT"))
+    assert (float(measured[0]), measured[1]) == (repeated, "+00:00")
 
 
 async def test_the_first_node_owns_all(db, nodes):

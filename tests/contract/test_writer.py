@@ -27,6 +27,10 @@ from gateway.store.writer import GroupWriter
 
 SLOT = 1_795_000_010_000
 PLANNED_ONLY = frozenset({RunState.PLANNED})
+# What only a server can show: limits of columns, two writers, a process of its own.
+ON_A_SERVER = pytest.mark.parametrize(
+    "db", [pytest.param("mariadb", marks=pytest.mark.mariadb)], indirect=True
+)
 
 
 class Recorded:
@@ -333,10 +337,8 @@ def replace_namespace(row: NewRun) -> NewRun:
     return row
 
 
-@pytest.mark.mariadb
+@ON_A_SERVER
 async def test_a_text_that_is_too_long_is_refused(request, db, writer, rows):
-    if db.is_sqlite:
-        pytest.skip("SQLite has no limit to refuse by")
     await writer.write(Work(inserts=(run(1),)))
     with pytest.raises(StoreError, match="Data too long"):
         await writer.write(Work(moves=[Move(1, RunState.SKIPPED, WAITING, {"address": "x" * 256})]))
@@ -436,10 +438,8 @@ async def test_a_deadlock_is_repeated_as_a_whole(db, writer, recorded, rows, cou
     assert counters.values["transactions_repeated"] == 1
 
 
-@pytest.mark.mariadb
+@ON_A_SERVER
 async def test_a_real_deadlock(db, writer, rows):
-    if db.is_sqlite:
-        pytest.skip("SQLite has one writer")
     await writer.write(Work(inserts=(run(1), run(2))))
     async with db.write() as conn:
         await conn.execute(update(run_table).where(run_table.c.id == 2).values(priority=9))
@@ -455,11 +455,9 @@ async def test_a_real_deadlock(db, writer, rows):
     assert set((await states(rows)).values()) == {RunState.SKIPPED}
 
 
-@pytest.mark.mariadb
+@ON_A_SERVER
 async def test_a_frozen_server(request, db, writer, rows, monkeypatch):
     """The writer gives up the answer, not the work; nothing is applied twice."""
-    if db.is_sqlite:
-        pytest.skip("there is no server")
     server = request.getfixturevalue("mariadb_server")
     await prepare(db, writer)
     monkeypatch.setattr(writer_module, "FLUSH_TIMEOUT_S", 0.5)
@@ -477,11 +475,9 @@ async def test_a_frozen_server(request, db, writer, rows, monkeypatch):
     assert writer.healthy
 
 
-@pytest.mark.mariadb
+@ON_A_SERVER
 @pytest.mark.parametrize("when", ["before_commit", "after_commit"])
 async def test_a_killed_server(request, db, writer, recorded, rows, when):
-    if db.is_sqlite:
-        pytest.skip("there is no server")
     server = request.getfixturevalue("mariadb_server")
     await prepare(db, writer)
 

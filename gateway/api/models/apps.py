@@ -13,7 +13,7 @@ class AppBody(Body):
     """A group of executors that can run the same jobs."""
 
     appname: str = Field(
-        min_length=4,
+        min_length=1,
         max_length=64,
         pattern=APPNAME,
         description="The name its executors register under. Cannot be changed.",

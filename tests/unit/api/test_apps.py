@@ -58,7 +58,7 @@ async def test_an_unknown_app(api):
 @pytest.mark.parametrize(
     ("change", "field", "expected"),
     [
-        ({"appname": "abc"}, "appname", "at least 4"),
+        ({"appname": ""}, "appname", "at least 1"),
         ({"appname": "has blank"}, "appname", "pattern"),
         ({"appname": 5}, "appname", "string"),
         ({"address_mode": "manual"}, "addresses", "at least one"),

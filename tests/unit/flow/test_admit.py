@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from gateway.core.errors import AlreadySubmitted, NotFound
+from gateway.core.errors import AlreadySubmitted, NotFound, StoreError
 from gateway.core.model import Route, Task, TriggerKind
 from gateway.core.routing import Router, by_consistent_hash, consistent_hash
 from gateway.core.states import RunState
@@ -194,3 +194,40 @@ async def test_each_route_ends_at_an_executor(world, route):
     for _ in range(3):
         assert (await world.until_final(await world.trigger(job))).state is RunState.SUCCEEDED
     assert sum(len(executor.executed) for executor in executors) == 3
+
+
+# ------------------------------------------------------------ faults on the way to a claim
+
+
+async def test_a_claim_that_cannot_be_made_gives_back_each_run_once(world):
+    """Twice, and in one claim the second would void the first."""
+    job = await world.job()
+    await world.clock.advance(9.85)
+    admitter = world.flow.admitter
+    claim = admitter._claim
+
+    def faulty(runs):
+        claim(runs)  # nobody is there yet, so it waits on
+        raise StoreError("the reserve of ids is used up")
+
+    admitter._claim = faulty
+    for _ in range(3):
+        with pytest.raises(StoreError):
+            await admitter.run_once(10)
+    admitter._claim = claim
+    await admitter.run_once(10)
+    assert admitter.waiting == len(await world.rows(job_id=job.id)) == 1
+
+
+async def test_an_edit_waits_for_the_claims_of_its_moment_alone(world):
+    """Not until there is none at all: under load there is always one."""
+    admitter = world.flow.admitter
+    loop = asyncio.get_running_loop()
+    first, later = loop.create_future(), loop.create_future()
+    admitter._claims.add(first)
+    settled = asyncio.ensure_future(admitter.settled())
+    await asyncio.sleep(0)
+    admitter._claims.add(later)
+    first.set_result(None)
+    await asyncio.wait_for(settled, 5)
+    admitter._claims.clear()

@@ -29,9 +29,7 @@ async def test_a_claim_that_became_too_old_is_made_again(world):
     executor = await world.executor()
     job = await world.job(enabled=False)
     slow = [0.8, 0.8]
-    world.now.faulty.pause_s = lambda: (
-        slow.pop() if slow and world.flow.admitter._claims else 0.0
-    )
+    world.now.faulty.pause_s = lambda: slow.pop() if slow and world.flow.admitter._claims else 0.0
     run_id = await world.trigger(job)
     run = await world.until_final(run_id)
     assert run.state is RunState.SUCCEEDED

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from gateway.core.errors import StoreError
 from gateway.core.model import ExecutorResult
 from gateway.core.states import RunState
 from gateway.store.tables import foreign_result
@@ -226,6 +227,24 @@ async def test_a_retried_result_waits_for_the_first_one(world):
     await world.clock.advance(3)
     assert await report(world, result(row))
     assert (await world.row(run_id)).state is RunState.SUCCEEDED
+
+
+async def test_a_result_that_cannot_be_taken_is_taken_when_it_comes_again(world):
+    """An error on the way must leave nothing behind that the next one would wait for."""
+    _, _, run_id = await running(world, max_attempts=2)
+    row = await world.row(run_id)
+    take = world.now.ids.take
+
+    def used_up(count):
+        world.now.ids.take = take
+        raise StoreError("the reserve of ids is used up")
+
+    world.now.ids.take = used_up
+    with pytest.raises(StoreError):
+        await report(world, result(row, 500))
+    assert await report(world, result(row, 500))
+    assert (await world.row(run_id)).state is RunState.RETRYING
+    assert world.spool.files == {}
 
 
 @pytest.mark.parametrize("fault", ["deadlock", "gone_before_commit", "gone_after_commit"])
