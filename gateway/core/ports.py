@@ -259,8 +259,8 @@ class RunReader(Protocol):
         """Open runs in these states by part, due time and id; `after` is the last run of the page before."""
         ...
 
-    async def overdue(self, before_ms: int, limit: int) -> list[Run]:
-        """Runs that wait though they were due before that instant, earliest first."""
+    async def overdue(self, before_ms: int, limit: int, states: Collection[RunState]) -> list[Run]:
+        """Open runs in these states that were due before that instant, earliest first."""
         ...
 
     async def open_runs_of_job(self, job_id: int, after_id: int, limit: int) -> list[Run]:

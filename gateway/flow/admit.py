@@ -279,7 +279,7 @@ class Admitter:
         )
 
     def strays(self, overdue: Iterable[Run]) -> list[Run]:
-        """Those of these waiting rows that are neither in the agenda nor on their way: nobody would start them."""
+        """Those of these rows that are neither in the agenda nor on their way: nobody would start or end them."""
         held = {run.id for run in self._agenda.until(self._context.clock.now_ms())}
         return [run for run in overdue if run.id not in held and self._context.flights.get(run.id) is None]
 

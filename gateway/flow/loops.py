@@ -33,6 +33,7 @@ RECOVERY_PAGE = 2000
 STALL_S = 5.0
 STRAY_EVERY_S = 15.0
 STRAY_AFTER_MS = 10_000
+_TAKEN_UP = WAITING | {RunState.DISPATCHING}
 
 
 class Verdicts:
@@ -276,20 +277,24 @@ class Flow:
             await self.sweeper.run_once()
 
     async def _stray_loop(self) -> None:
-        """Take up waiting rows that no memory holds, should a hand-over ever fail: none may vanish."""
+        """Take up rows that no memory holds, should a hand-over ever fail: none may vanish or stay open."""
         context = self.context
         suspects: set[int] = set()
         while True:
             await context.clock.sleep(STRAY_EVERY_S)
-            overdue = await context.runs.overdue(context.clock.now_ms() - STRAY_AFTER_MS, RECOVERY_PAGE)
+            before_ms = context.clock.now_ms() - STRAY_AFTER_MS
+            overdue = await context.runs.overdue(before_ms, RECOVERY_PAGE, _TAKEN_UP)
             await self.admitter.settled()
-            strays = self.admitter.strays(overdue)
+            strays = [run for run in self.admitter.strays(overdue) if run.id not in self.settler]
             confirmed = [run for run in strays if run.id in suspects]
             suspects = {run.id for run in strays}
             if confirmed:
                 log.warning("strays_taken_up", runs=[run.id for run in confirmed[:20]], count=len(confirmed))
                 context.counters.add("strays", len(confirmed))
-                self.admitter.add(seed_of(run, part_of(run.job_id)) for run in confirmed)
+            self.admitter.add(seed_of(run, part_of(run.job_id)) for run in confirmed if run.state in WAITING)
+            for run in confirmed:
+                if run.state is RunState.DISPATCHING:
+                    self.settler.start(_left_behind(run, context.clock.now_ms()))
 
     async def _renew_loop(self) -> None:
         while True:

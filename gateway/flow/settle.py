@@ -17,7 +17,7 @@ from typing import Protocol
 import structlog
 
 from gateway.core.context import Context
-from gateway.core.errors import Unreachable
+from gateway.core.errors import LeaseLost, Unreachable
 from gateway.core.model import Guarantee, Job, NewRun
 from gateway.core.ports import Move, Value, Work
 from gateway.core.states import RunState
@@ -59,24 +59,34 @@ class Settler:
     def __len__(self) -> int:
         return len(self._tasks)
 
+    def __contains__(self, run_id: int) -> bool:
+        return run_id in self._tasks
+
     def start(self, doubt: Doubt) -> None:
         """Begin to ask. Returns at once; the outcome arrives through `Settlements`."""
         if doubt.seed.id in self._tasks:
             return
-        task = asyncio.get_running_loop().create_task(self._settle(doubt))
+        task = asyncio.get_running_loop().create_task(self._settle_patiently(doubt))
         self._tasks[doubt.seed.id] = task
-        task.add_done_callback(lambda done: self._finished(doubt, done))
+        task.add_done_callback(lambda _: self._tasks.pop(doubt.seed.id, None))
         self._context.counters.add("doubtful")
 
     def stop(self) -> None:
         for task in self._tasks.values():
             task.cancel()
 
-    def _finished(self, doubt: Doubt, task: asyncio.Task[None]) -> None:
-        self._tasks.pop(doubt.seed.id, None)
-        if not task.cancelled() and task.exception() is not None:
-            log.error("settling_failed", run_id=doubt.seed.id, error=repr(task.exception()))
-            self.start(doubt)
+    async def _settle_patiently(self, doubt: Doubt) -> None:
+        """Settle, and begin again a moment after a failure: a doubt is never dropped."""
+        while True:
+            try:
+                await self._settle(doubt)
+            except LeaseLost:
+                return  # the new owner asks
+            except Exception as error:
+                log.warning("settling_failed", run_id=doubt.seed.id, error=repr(error)[:200])
+                await self._context.clock.sleep(self._context.tuning.settle_ask_s)
+            else:
+                return
 
     async def _settle(self, doubt: Doubt) -> None:
         context = self._context

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.core.errors import NotFound
 from gateway.core.model import PARTS, Page, Run, RunFilter
 from gateway.core.parts import part_of
-from gateway.core.states import OPEN, WAITING, RunState
+from gateway.core.states import OPEN, RunState
 from gateway.store import cursors
 from gateway.store.engine import Database
 from gateway.store.run_rows import COLUMNS, run_of
@@ -109,10 +109,10 @@ class RunStore:
         async with reading(self._db) as conn:
             return [run_of(row) for row in (await conn.execute(query)).mappings()]
 
-    async def overdue(self, before_ms: int, limit: int) -> list[Run]:
+    async def overdue(self, before_ms: int, limit: int, states: Collection[RunState]) -> list[Run]:
         query = (
             select(*COLUMNS)
-            .where(_ALL_PARTS, run.c.due_ms < before_ms, run.c.state.in_(sorted(WAITING)))
+            .where(_ALL_PARTS, run.c.due_ms < before_ms, run.c.state.in_(sorted(states)))
             .order_by(run.c.due_ms)
             .limit(limit)
             .with_hint(run, _OPEN_INDEX, "mysql")

@@ -155,6 +155,7 @@ class GroupWriter:
         unknown = False
         failures = 0
         repeats = 0
+        odd = 0
         while True:
             try:
                 async with asyncio.timeout(FLUSH_TIMEOUT_S), self._db.write() as conn:
@@ -189,6 +190,9 @@ class GroupWriter:
                     continue
                 if not is_gone(error):
                     log.error("write_failed", error=repr(error)[:300])
+                    odd += 1
+                    if odd > _ATTEMPTS:  # whatever it is, one work must not stop all others for ever
+                        raise _RefusedError(repr(error)[:300]) from error
                 careful = unknown = True
                 if self.healthy:
                     log.warning("database_unavailable", error=str(error)[:200])

@@ -44,6 +44,36 @@ async def _never(_room: int) -> None:
     """Claim nothing."""
 
 
+async def test_a_waiting_row_that_no_memory_holds_is_taken_up(world):
+    executor = await world.executor()
+    job = await world.job(enabled=False)
+    add, world.flow.admitter.add = world.flow.admitter.add, lambda _runs: None
+    run_id = await world.trigger(job)
+    world.flow.admitter.add = add
+    await world.clock.advance(10)
+    assert (await world.row(run_id)).state is RunState.QUEUED
+    await world.beat(executor.address)
+    await world.clock.advance(45)
+    assert (await world.row(run_id)).state is RunState.SUCCEEDED
+    assert set(executor.executions.values()) == {1}
+
+
+async def test_a_claim_that_no_memory_holds_is_asked_about(world):
+    executor = await world.executor()
+    job = await world.job(enabled=False)
+    add, world.flow.dispatcher.add = world.flow.dispatcher.add, lambda _flights: None
+    run_id = await world.trigger(job)
+    await world.clock.advance(1)
+    world.flow.dispatcher.add = add
+    world.flow.context.flights.pop(run_id)
+    assert (await world.row(run_id)).state is RunState.DISPATCHING
+    for _ in range(4):
+        await world.beat(executor.address)
+        await world.clock.advance(15)
+    assert (await world.row(run_id)).state is RunState.SUCCEEDED
+    assert set(executor.executions.values()) == {1}
+
+
 async def test_a_crash_between_a_result_and_its_answer(world):
     executor = await world.executor()
     job = await world.job(enabled=False)
