@@ -30,10 +30,9 @@ async def owners(db):
         return {(row.node, row.epoch) for row in await conn.execute(select(part.c.node, part.c.epoch))}
 
 
+@pytest.mark.parametrize("db", [pytest.param("mariadb", marks=pytest.mark.mariadb)], indirect=True)
 async def test_the_clock_of_the_database_is_read_in_utc(db):
     """In the hour that a time zone repeats, its local time is an hour off for half of the instants."""
-    if db.is_sqlite:
-        pytest.skip("its clock is ours")
     repeated = 1_761_438_600  # 02:30 in Berlin for the first time that day
     async with db.read() as conn:
         await conn.execute(text(f"SET timestamp={repeated}"))

@@ -162,7 +162,7 @@ async def test_bad_input_is_one_line_and_exit_code_2(run):
         (("jobs", "show", "x"), "'x' is not a valid integer"),
         (("jobs", "create", "--nmae", "x"), "No such option"),
         (("runs", "list", "--state", "asleep"), 'state: "asleep" is not valid'),
-        (("apps", "create", "x"), "appname"),
+        (("apps", "create", "has blank"), "appname"),
         (("cron", "61 * * * *"), "EXPRESSION: "),
         (("cron", "* * * * *", "--tz", "Mars/X"), "--tz: 'Mars/X'"),
         (("cron", "* * * * *", "--from", "now"), "--from: 'now'"),
