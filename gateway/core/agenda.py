@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from gateway.core.model import NewRun
 
@@ -58,12 +58,3 @@ class Agenda:
         for index, bucket in self._buckets.items():
             if index * BUCKET_MS <= until_ms:
                 yield from bucket
-
-    def drop(self, unwanted: Callable[[NewRun], bool]) -> int:
-        """Forget the runs that `unwanted` names; returns how many."""
-        before = self._size
-        for index, bucket in list(self._buckets.items()):
-            kept = [run for run in bucket if not unwanted(run)]
-            self._size -= len(bucket) - len(kept)
-            self._buckets[index] = kept
-        return before - self._size

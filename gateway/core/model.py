@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from gateway.core.states import RunState
 
@@ -132,15 +132,6 @@ class Job:
     description: str = ""
     created_ms: int = 0
     updated_ms: int = 0
-
-
-class RunKey(NamedTuple):
-    """Unique for ever: slot in ms, or minus the run's own id for manual and API runs."""
-
-    job_id: int
-    slot_key: int
-    shard: int
-    attempt: int
 
 
 @dataclass(slots=True, eq=False)
@@ -286,7 +277,6 @@ class Token:
     id: int
     name: str
     created_ms: int
-    last_used_ms: int | None = None
 
 
 @dataclass(slots=True)

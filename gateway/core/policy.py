@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gateway.core.model import ExecutorResult, Job, Misfire, NewRun, Run, TriggerKind
+from gateway.core.parts import part_of
 from gateway.core.states import OPEN, RunState
 
 TIMED_OUT_CODE = 502
@@ -62,14 +63,14 @@ def next_attempt(seed: NewRun, run_id: int, now_ms: int) -> NewRun:
     )
 
 
-def seed_of(run: Run, part: int) -> NewRun:
+def seed_of(run: Run) -> NewRun:
     """A stored row as the value that the stages work with."""
     return NewRun(
         id=run.id,
         namespace_id=run.namespace_id,
         job_id=run.job_id,
         app_id=run.app_id,
-        part=part,
+        part=part_of(run.job_id),
         slot_key=run.slot_key,
         due_ms=run.due_ms,
         created_ms=run.created_ms,

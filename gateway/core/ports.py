@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple, Protocol
@@ -334,9 +334,6 @@ class Signals(Protocol):
     """Named points of the flow that tests can wait for or crash at; nothing in production."""
 
     def reached(self, point: str, ids: Collection[int]) -> None: ...
-
-
-Waiter = Callable[[], Awaitable[None]]
 
 
 # ---------------------------------------------------------------- surfaces

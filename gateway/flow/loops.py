@@ -13,7 +13,6 @@ from gateway.core.ending import End
 from gateway.core.errors import LeaseLost
 from gateway.core.inflight import Flight
 from gateway.core.model import Beat, ExecutorResult, NewRun, Run
-from gateway.core.parts import part_of
 from gateway.core.policy import seed_of
 from gateway.core.ports import AppReader, ExecutorWriter, ForeignResults, Health, Spool, Writer
 from gateway.core.states import OPEN, WAITING, RunState
@@ -210,7 +209,7 @@ class Flow:
         while runs := await self.context.runs.open_runs(last, RECOVERY_PAGE, OPEN):
             last = runs[-1]
             waiting = [run for run in runs if run.state in WAITING]
-            self.admitter.add(seed_of(run, part_of(run.job_id)) for run in waiting)
+            self.admitter.add(seed_of(run) for run in waiting)
             counts["waiting"] += len(waiting)
             for run in runs:
                 if run.state is RunState.DISPATCHING:
@@ -291,7 +290,7 @@ class Flow:
             if confirmed:
                 log.warning("strays_taken_up", runs=[run.id for run in confirmed[:20]], count=len(confirmed))
                 context.counters.add("strays", len(confirmed))
-            self.admitter.add(seed_of(run, part_of(run.job_id)) for run in confirmed if run.state in WAITING)
+            self.admitter.add(seed_of(run) for run in confirmed if run.state in WAITING)
             for run in confirmed:
                 if run.state is RunState.DISPATCHING:
                     self.settler.start(_left_behind(run, context.clock.now_ms()))
@@ -375,7 +374,7 @@ class Flow:
 def _left_behind(run: Run, now_ms: int) -> Doubt:
     """A claim of an earlier life: its sender is dead, so its last chance was before now."""
     return Doubt(
-        seed_of(run, part_of(run.job_id)),
+        seed_of(run),
         run.address,
         run.dialect,
         run.trigger_ms,

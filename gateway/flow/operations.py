@@ -9,7 +9,6 @@ from gateway.core.catalog import RunCatalog
 from gateway.core.errors import AlreadySubmitted, Conflict, NotFound, StoreError, Unreachable
 from gateway.core.inflight import Flight
 from gateway.core.model import BROADCAST_PARENT, Executor, LogPage, Run, TriggerKind
-from gateway.core.parts import part_of
 from gateway.core.policy import seed_of
 from gateway.core.ports import AppReader, Health, Move, StopReport, Value, Work
 from gateway.core.states import IN_FLIGHT, WAITING, RunState
@@ -122,9 +121,7 @@ class FlowOperations:
 
     async def _stop_before_sending(self, run: Run) -> bool:
         """End a run that waits or is claimed but not sent. False if it is neither."""
-        if run.state in WAITING and await self._flow.admitter.stop_waiting(
-            seed_of(run, part_of(run.job_id)), _REASON
-        ):
+        if run.state in WAITING and await self._flow.admitter.stop_waiting(seed_of(run), _REASON):
             return True
         unsent = self._flow.dispatcher.withdraw_run(run.id)
         if unsent is not None:

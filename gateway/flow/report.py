@@ -19,7 +19,6 @@ from gateway.core.ending import End
 from gateway.core.errors import GatewayError, StoreError
 from gateway.core.inflight import Flight
 from gateway.core.model import ExecutorResult, Run
-from gateway.core.parts import part_of
 from gateway.core.policy import matches_run, outcome_of, seed_of
 from gateway.core.ports import ForeignResults, Spool
 from gateway.core.states import ENDED_BY_RESULT, IN_FLIGHT, RunState
@@ -251,7 +250,7 @@ def _late_end(run: Run, result: ExecutorResult, flight: Flight | None) -> End:
     stop_asked = run.state is RunState.STOPPING or (flight is not None and flight.stop_asked)
     reason = STOPPED if stop_asked else LATE if run.state is RunState.LOST else None
     return End(
-        seed_of(run, part_of(run.job_id)),
+        seed_of(run),
         outcome_of(result.code, stop_asked=stop_asked),
         result.code,
         result.message,

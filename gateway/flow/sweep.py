@@ -15,7 +15,6 @@ from gateway.core.context import Context
 from gateway.core.ending import End
 from gateway.core.errors import Unreachable
 from gateway.core.model import BROADCAST_PARENT, Run
-from gateway.core.parts import part_of
 from gateway.core.policy import seed_of
 from gateway.core.states import RunState
 from gateway.flow.ports import Finisher
@@ -101,7 +100,7 @@ class Sweeper:
             stopped = run.state is RunState.STOPPING
             ends.append(
                 End(
-                    seed_of(run, part_of(run.job_id)),
+                    seed_of(run),
                     RunState.STOPPED if stopped else RunState.LOST,
                     reason=f"no result came, and {why}, twice in {self._context.tuning.sweep_confirm_ms // 1000} s",
                     finished_ms=self._context.clock.now_ms(),

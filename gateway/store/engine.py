@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import event, text
+from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -173,12 +173,6 @@ def is_gone(error: BaseException) -> bool:
     return error_code(error) in _GONE
 
 
-async def ping(db: Database) -> None:
-    """Raise whatever the database says to the smallest question."""
-    async with db.read() as conn:
-        await conn.execute(text("SELECT 1"))
-
-
 __all__ = [
     "Database",
     "SQLAlchemyError",
@@ -189,5 +183,4 @@ __all__ = [
     "is_refused",
     "is_repeatable",
     "open_database",
-    "ping",
 ]
