@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from typing import NoReturn
 
+import hypothesis  # noqa: F401 – else its plugin imports it in the summary, which CPython 3.11 can refuse after many crash tests
 import pytest
 
 from tests.kit import mariadb
