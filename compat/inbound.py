@@ -62,6 +62,11 @@ class _OkResponse(web.StreamResponse):
     def body_length(self) -> int:
         return len(wire.OK)
 
+    @property
+    def last(self) -> web.Response:
+        """The same answer, for the end of a connection."""
+        return web.Response(body=wire.OK, content_type="application/json")
+
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         if request.transport is not None:
             request.transport.write(self._BYTES)

@@ -48,7 +48,18 @@ class Settings(BaseSettings):
         False, description="whether an executor of an unknown app creates the app instead of being refused"
     )
     timezone: str = Field("UTC", description="zone of schedules that name none")
-    workers: int = Field(1, ge=1, description="processes; this version runs one")
+    workers: int = Field(
+        1, ge=1, le=64, description="processes that share the port; more than one need MySQL"
+    )
+    node_name: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,57}$",
+        description="this node's name among all of the database; made from the machine's name when absent",
+    )
+    control_host: str = Field(
+        "127.0.0.1", description="address on which the other nodes reach this one; not for the public"
+    )
+    control_port: int = Field(0, ge=0, le=65535, description="port for the other nodes; 0: any free one")
     demo: bool = Field(False, description="start a small executor and two jobs to look at")
     executor_timeout_s: float = Field(3.0, gt=0, le=60, description="how long an executor may take to answer")
     executor_tls_verify: bool = Field(
@@ -62,19 +73,15 @@ class Settings(BaseSettings):
         5.0, ge=0, le=600, description="how long results are still taken after SIGTERM"
     )
     lease_s: float = Field(
-        2.0, ge=1, le=60, description="how long this node's ownership lasts without a renewal"
+        2.0,
+        ge=1,
+        le=60,
+        description="how long a node's ownership lasts without a renewal; the same on all nodes",
     )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "text", "json"] = Field(
         "auto", description="auto: text on a terminal, else JSON"
     )
-
-    @field_validator("workers")
-    @classmethod
-    def _one_worker(cls, value: int) -> int:
-        if value != 1:
-            raise ValueError("this version runs one worker: use 1")
-        return value
 
     @field_validator("timezone")
     @classmethod
@@ -143,7 +150,8 @@ def load_settings(options: Mapping[str, Any]) -> Settings:
 
 
 _OTHER_VARIABLES = frozenset(
-    PREFIX + name for name in ("CONFIG", "URL", "TOKEN", "CRASH_POINT", "CRASH_MARKER")
+    PREFIX + name
+    for name in ("CONFIG", "URL", "TOKEN", "CRASH_POINT", "CRASH_MARKER", "LISTEN_FD", "PARENT_PID")
 )
 
 

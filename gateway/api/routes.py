@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from aiohttp import web
 from pydantic import BaseModel
 
-from gateway.api import apps, jobs, runs, schedules, system, tokens, trigger
+from gateway.api import apps, jobs, nodes, runs, schedules, system, tokens, trigger
 from gateway.api.models.apps import AppAnswer, AppBody, AppList, AppQuery, ExecutorList
 from gateway.api.models.jobs import (
     BatchBody,
@@ -24,7 +24,7 @@ from gateway.api.models.jobs import (
     TriggerBody,
 )
 from gateway.api.models.runs import LogAnswer, LogQuery, RunAnswer, RunList, RunQuery, StopAnswer
-from gateway.api.models.system import Alive, NewToken, Ready, TokenBody, TokenList
+from gateway.api.models.system import Alive, NewToken, NodeAnswer, NodeList, Ready, TokenBody, TokenList
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
@@ -135,6 +135,23 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", f"{_V1}/tokens", tokens.page, "List tokens", {200: TokenList}),
     Route(
         "DELETE", f"{_V1}/tokens/{{token_id}}", tokens.revoke, "Revoke a token", {204: None}, problems=(404,)
+    ),
+    Route("GET", f"{_V1}/nodes", nodes.page, "List the nodes of this database", {200: NodeList}),
+    Route(
+        "POST",
+        f"{_V1}/nodes/{{name}}/drain",
+        nodes.drain,
+        "Have a node give its parts to the others",
+        {200: NodeAnswer},
+        problems=(404, 409),
+    ),
+    Route(
+        "POST",
+        f"{_V1}/nodes/{{name}}/resume",
+        nodes.resume,
+        "Let a drained node own parts again",
+        {200: NodeAnswer},
+        problems=(404, 409),
     ),
     Route("GET", "/healthz", system.healthz, "Whether the process answers", {200: Alive}, open=True),
     Route("GET", "/readyz", system.readyz, "Whether the node schedules", {200: Ready, 503: Ready}, open=True),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from gateway.core.catalog import AppCatalog, JobCatalog, RunCatalog, TokenCatalog
+from gateway.core.catalog import AppCatalog, JobCatalog, NodeCatalog, RunCatalog, TokenCatalog
 from gateway.core.clock import Clock
 from gateway.core.ports import Operations
 
@@ -19,6 +19,7 @@ class Services:
     apps: AppCatalog
     runs: RunCatalog
     tokens: TokenCatalog
+    nodes: NodeCatalog
     operations: Operations
     clock: Clock
     timezone: str = "UTC"

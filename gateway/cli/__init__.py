@@ -7,11 +7,12 @@ from gateway.cli.cron import cron
 from gateway.cli.health import health
 from gateway.cli.jobs import jobs
 from gateway.cli.node import check, migrate, serve
+from gateway.cli.nodes import nodes
 from gateway.cli.root import cli, main
 from gateway.cli.runs import runs
 from gateway.cli.tokens import tokens
 
-for command in (serve, check, migrate, apps, jobs, runs, tokens, cron, health):
+for command in (serve, check, migrate, apps, jobs, runs, nodes, tokens, cron, health):
     cli.add_command(command)
 
 __all__ = ["cli", "main"]

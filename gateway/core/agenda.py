@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from gateway.core.model import NewRun
 
@@ -16,13 +16,21 @@ class Agenda:
     def __init__(self) -> None:
         self._buckets: dict[int, list[NewRun]] = {}
         self._heap: list[int] = []
-        self._size = 0
+        self._ids: set[int] = set()
 
     def __len__(self) -> int:
-        return self._size
+        return len(self._ids)
+
+    def __contains__(self, run_id: int) -> bool:
+        return run_id in self._ids
 
     def add(self, runs: Iterable[NewRun]) -> None:
+        """One that is here already is not added again: it may be told of by several."""
+        ids = self._ids
         for run in runs:
+            if run.id in ids:
+                continue
+            ids.add(run.id)
             index = run.due_ms // BUCKET_MS
             bucket = self._buckets.get(index)
             if bucket is None:
@@ -30,7 +38,6 @@ class Agenda:
                 heapq.heappush(self._heap, index)
             else:
                 bucket.append(run)
-            self._size += 1
 
     def next_due_ms(self) -> int | None:
         """The start of the earliest bucket."""
@@ -50,8 +57,21 @@ class Agenda:
             else:
                 heapq.heappop(self._heap)
                 del self._buckets[index]
-        self._size -= len(taken)
+        self._ids.difference_update([run.id for run in taken])
         return taken
+
+    def drop(self, parts: Collection[int]) -> None:
+        """Forget the runs of these parts: another node has them."""
+        for index, bucket in list(self._buckets.items()):
+            kept = [run for run in bucket if run.part not in parts]
+            if len(kept) == len(bucket):
+                continue
+            self._ids.difference_update([run.id for run in bucket if run.part in parts])
+            if kept:
+                self._buckets[index] = kept
+            else:
+                del self._buckets[index]
+        self._heap = sorted(self._buckets)
 
     def until(self, until_ms: int) -> Iterator[NewRun]:
         """Look at the runs that are due by then, in no particular order."""

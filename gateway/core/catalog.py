@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
+from gateway.core.cluster import NodeRecord
 from gateway.core.model import App, Job, JobFilter, Page, Run, RunFilter, Token
 
 
@@ -65,6 +66,16 @@ class RunCatalog(Protocol):
 
     async def page(self, wanted: RunFilter, *, cursor: str | None, limit: int) -> Page[Run]:
         """Newest first. A page may be short, or empty, and still have a cursor: a page's work is bounded."""
+        ...
+
+
+class NodeCatalog(Protocol):
+    async def all_nodes(self) -> list[NodeRecord]:
+        """By name."""
+        ...
+
+    async def drain(self, name: str, *, draining: bool) -> None:
+        """Raises `NotFound`, and `Conflict` when nobody else could take its parts."""
         ...
 
 

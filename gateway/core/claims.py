@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from gateway.core.inflight import Flight
 from gateway.core.model import Job, Misfire, NewRun, TriggerKind
 from gateway.core.policy import is_misfire, misfire_reason
-from gateway.core.ports import After, Move
 from gateway.core.states import WAITING, RunState
+from gateway.core.work import After, Move
 
 OF_SCHEDULE = frozenset({TriggerKind.SCHEDULE, TriggerKind.MISFIRE})
 

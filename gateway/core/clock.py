@@ -20,6 +20,10 @@ class Clock(Protocol):
         """Seconds that never jump, for intervals and deadlines."""
         ...
 
+    def wall_ms(self) -> int:
+        """The machine's own idea of the time, which may be wrong and may jump."""
+        ...
+
     async def sleep(self, seconds: float) -> None:
         """Return after that many seconds of monotonic time."""
         ...
@@ -48,6 +52,9 @@ class SystemClock:
 
     def monotonic(self) -> float:
         return self._boot()
+
+    def wall_ms(self) -> int:
+        return int(time.time() * 1000)
 
     def wall_offset_ms(self) -> int:
         """Milliseconds by which the wall clock is ahead of scheduling time."""

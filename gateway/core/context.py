@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gateway.core.clock import Clock
+from gateway.core.cluster import Holding
 from gateway.core.inflight import InFlight
 from gateway.core.model import Counters
-from gateway.core.ports import ExecutorLink, IdSource, JobReader, Lease, RunReader, Signals, Writer
+from gateway.core.ports import ExecutorLink, IdSource, JobReader, RunReader, Signals, Writer
 from gateway.core.registry import Registry
 from gateway.core.specs import Specs
+from gateway.core.work import Lease
 
 
 class NoSignals:
@@ -31,6 +33,9 @@ class Tuning:
     lease_ms: int = 2000
     lease_margin_ms: int = 500
     renew_every_ms: int = 500
+    clock_limit_ms: int = 2000
+    hand_over_wait_s: float = 0.5
+    answer_wait_s: float = 4.0
     sweep_every_s: float = 30.0
     sweep_confirm_ms: int = 60_000
     settle_ask_s: float = 1.0
@@ -56,3 +61,4 @@ class Context:
     signals: Signals = field(default_factory=NoSignals)
     flights: InFlight = field(default_factory=InFlight)
     counters: Counters = field(default_factory=Counters)
+    held: Holding = field(default_factory=Holding)

@@ -14,7 +14,8 @@ from gateway.core.ports import RunOrder
 class Flight:
     """A claimed run: its row, the order that carries it, and what has been asked of it.
 
-    `committed` tells whether the database has taken its result, once one is on its way.
+    `committed` tells whether the database has taken its result, once one is on its way. `ended_elsewhere`: another
+    node took its result. `let_go`: another node owns its part by now.
     """
 
     seed: NewRun
@@ -27,6 +28,8 @@ class Flight:
     stop_asked: bool = False
     ended: bool = False
     committed: asyncio.Future[bool] | None = None
+    ended_elsewhere: bool = False
+    let_go: bool = False
 
 
 class InFlight:

@@ -201,6 +201,8 @@ class Run:
     addresses: tuple[str, ...] | None
     last_slot_ms: int
     slot_count: int
+    claim_token: int = 0
+    send_deadline_ms: int = 0
 
     @property
     def slot_ms(self) -> int | None:

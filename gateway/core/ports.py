@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
+from gateway.core.cluster import Farewell, Grant, Holder, Identity, Member, Roster
 from gateway.core.model import (
     App,
     Beat,
@@ -14,11 +15,11 @@ from gateway.core.model import (
     ExecutorResult,
     Job,
     LogPage,
-    NewRun,
     Run,
     TriggerKind,
 )
 from gateway.core.states import RunState
+from gateway.core.work import Lease, Work, Written
 
 # ---------------------------------------------------------------- executors
 
@@ -36,7 +37,8 @@ class Outcome(IntEnum):
 class RunOrder:
     """A claimed run on its way to an executor.
 
-    `send_before` is a monotonic instant in seconds, checked last before the bytes leave. `request` is
+    `send_before` is a monotonic instant in seconds, checked last before the bytes leave, as is `wall_before_ms` by
+    the wall clock, which goes on while a virtual machine is suspended. `request` is
     filled by `ExecutorLink.prepare`. `sent_ms` is filled when the bytes have been handed over. `call` is the link's
     own while it has the order.
     """
@@ -52,6 +54,7 @@ class RunOrder:
     trigger_ms: int
     due_ms: int
     send_before: float
+    wall_before_ms: int
     request: bytes = b""
     sent_ms: int = 0
     call: object = None
@@ -126,100 +129,6 @@ class ExecutorDesk(Protocol):
 # ---------------------------------------------------------------- store
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """The right to schedule: a node's name and the epoch it was granted under."""
-
-    node: str
-    epoch: int
-
-
-@dataclass(slots=True, eq=False)
-class JobFire:
-    """A compare-and-set of a job's next fire, and the rows that exist only if it succeeds."""
-
-    job_id: int
-    version: int
-    expected: int
-    next_fire_at: int | None
-    rows: tuple[NewRun, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class TaskName:
-    """A client's name for a submission: the run is inserted only if the name is free."""
-
-    namespace_id: int
-    task_id: str
-    run_id: int
-    created_ms: int
-
-
-class After(NamedTuple):
-    """A time as so many milliseconds after another column of the row.
-
-    Most runs of a batch share a few such distances, though hardly two share an instant; equal values make
-    short statements.
-    """
-
-    column: str
-    ms: int
-
-
-Value = int | str | None | After
-
-
-@dataclass(slots=True, eq=False)
-class Move:
-    """A guarded change of one run: applied only if its state is one of `sources` (and its claim is `claim`).
-
-    `values` names further columns to set. `then` are rows that exist only if the move succeeds.
-    A `job_version` makes the move depend on the job still being at that version. Nobody asks what became of
-    an `optional` one.
-    """
-
-    run_id: int
-    to: RunState
-    sources: frozenset[RunState]
-    values: Mapping[str, Value] = field(default_factory=dict)
-    claim: int | None = None
-    then: tuple[NewRun, ...] = ()
-    job_id: int = 0
-    job_version: int = 0
-    optional: bool = False
-
-
-@dataclass(slots=True, eq=False)
-class Work:
-    """What one stage wants written in one transaction. Lists are applied in the order of the fields.
-
-    `lease`: the transaction must first renew it (`LeaseLost` otherwise).
-    """
-
-    fires: Sequence[JobFire] = ()
-    names: Sequence[TaskName] = ()
-    inserts: Sequence[NewRun] = ()
-    moves: Sequence[Move] = ()
-    lease: Lease | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """What became of a commit: the jobs and runs whose guard did not match, and were left as they are.
-
-    It speaks of all works that shared the commit, so ask for your own ids, never whether anything was lost.
-
-    `taken_names` maps a task name that was not free to the id of the run that has it.
-    """
-
-    lost_fires: frozenset[int] = frozenset()
-    lost_moves: frozenset[int] = frozenset()
-    stale_jobs: frozenset[int] = frozenset()
-    taken_names: Mapping[str, int] = field(default_factory=dict)
-
-
-NOTHING_LOST = Written()
-
 OnWritten = Callable[[Written | Exception], None]
 LazySource = Callable[[], Work | None]
 
@@ -230,6 +139,11 @@ class Writer(Protocol):
     @property
     def healthy(self) -> bool:
         """False while the database does not take what it is given."""
+        ...
+
+    @property
+    def renewed_at(self) -> float:
+        """The monotonic instant of the last renewal of the lease that was committed."""
         ...
 
     def submit(self, work: Work, on_written: OnWritten) -> None: ...
@@ -255,12 +169,20 @@ class RunReader(Protocol):
 
     async def get_many(self, run_ids: Collection[int]) -> dict[int, Run]: ...
 
-    async def open_runs(self, after: Run | None, limit: int, states: Collection[RunState]) -> list[Run]:
+    async def open_runs(
+        self, after: Run | None, limit: int, states: Collection[RunState], parts: Collection[int]
+    ) -> list[Run]:
         """Open runs in these states by part, due time and id; `after` is the last run of the page before."""
         ...
 
-    async def overdue(self, before_ms: int, limit: int, states: Collection[RunState]) -> list[Run]:
+    async def overdue(
+        self, before_ms: int, limit: int, states: Collection[RunState], parts: Collection[int]
+    ) -> list[Run]:
         """Open runs in these states that were due before that instant, earliest first."""
+        ...
+
+    async def forget_requests(self, run_ids: Collection[int]) -> None:
+        """The owner has taken these rows up, or they need nobody any more."""
         ...
 
     async def open_runs_of_job(self, job_id: int, after_id: int, limit: int) -> list[Run]:
@@ -273,8 +195,8 @@ class RunReader(Protocol):
 
 
 class JobReader(Protocol):
-    async def due(self, before_ms: int, limit: int) -> list[DueJob]:
-        """Enabled jobs with a next fire before that instant, earliest first."""
+    async def due(self, before_ms: int, limit: int, parts: Collection[int]) -> list[DueJob]:
+        """Enabled jobs of these parts with a next fire before that instant, earliest first."""
         ...
 
     async def load(self, job_ids: Collection[int]) -> dict[int, Job]: ...
@@ -283,13 +205,73 @@ class JobReader(Protocol):
 class AppReader(Protocol):
     async def all_apps(self) -> list[App]: ...
 
-    async def all_executors(self) -> list[Executor]: ...
+    async def executors_since(self, revision: int) -> tuple[list[Executor], list[Executor]]:
+        """Executors that are there, and those that are gone, as changed after that revision (-1: all)."""
+        ...
 
 
 class ExecutorWriter(Protocol):
-    async def save_executors(
-        self, changed: Sequence[Executor], removed: Sequence[tuple[int, str]]
-    ) -> None: ...
+    async def save_executors(self, changed: Sequence[Executor], removed: Sequence[Executor]) -> None:
+        """`removed` as they were last seen: one that has beaten elsewhere since then stays."""
+        ...
+
+
+class NodeStore(Protocol):
+    """Nodes and the parts they own, in the database that all of them share."""
+
+    async def join(self, me: Identity) -> Grant:
+        """A lease under a new epoch. Raises `Refused` while a live node objects."""
+        ...
+
+    async def look(self, held: Collection[int]) -> Roster:
+        """What all nodes share now. `held`: the parts whose requests are wanted."""
+        ...
+
+    async def fence(self, name: str, epoch: int, beat: int) -> bool:
+        """End the lease of a node whose beat stands still; True if it is over, whoever ended it."""
+        ...
+
+    async def take(self, lease: Lease, wanted: Mapping[int, Holder]) -> None:
+        """Take parts from holders that have lost them, where nobody was faster. Raises `LeaseLost`."""
+        ...
+
+    async def give(self, lease: Lease, gifts: Farewell) -> None:
+        """Hand parts over. Raises `LeaseLost`."""
+        ...
+
+    async def leave(self, lease: Lease, gifts: Farewell) -> None:
+        """Hand parts over or free them, and be live no more."""
+        ...
+
+    async def note_clock(self, lease: Lease, offset_ms: int, *, fit: bool) -> None: ...
+
+    async def touch(self, name: str) -> None:
+        """Count a change of `app`, `executor` or `job` that the others have to look at."""
+        ...
+
+
+class Peers(Protocol):
+    """Calls to the other nodes. None of them is needed for safety: they save time."""
+
+    def nudge(self, member: Member) -> None:
+        """Have it look at the database soon."""
+        ...
+
+    def tell_ended(self, member: Member, run_ids: Sequence[int]) -> None:
+        """These runs of its parts have ended here."""
+        ...
+
+    async def is_gone(self, member: Member) -> bool:
+        """Whether its machine answers that nobody listens there any more; False if that cannot be told."""
+        ...
+
+    async def jobs_changed(self, member: Member, job_ids: Collection[int]) -> None:
+        """Returns when it follows the change. Raises `Unreachable`."""
+        ...
+
+    async def stop(self, member: Member, run_id: int) -> StopReport:
+        """Raises `Unreachable`, and what stopping a run raises."""
+        ...
 
 
 class Spool(Protocol):

@@ -9,12 +9,14 @@ from gateway.core.model import DEFAULT_NAMESPACE, AddressMode, App, Beat, Execut
 
 DEAD_AFTER_MS = 90_000
 SAVE_AFTER_MS = 45_000
+SAVE_SOON_MS = 20_000
 
 
 class Registry:
     """Who is there. An executor is alive for 90 s after its last beat; a removal takes it out at once.
 
-    A beat costs no write until half of an executor's life has passed since the last one that was saved.
+    A beat costs no write until half of an executor's life has passed since the last one that was saved; where
+    other nodes are there that cannot hear it (`is_shared`), each regular beat is written.
     """
 
     def __init__(self) -> None:
@@ -23,7 +25,8 @@ class Registry:
         self._executors: dict[int, dict[str, Executor]] = {}
         self._addresses: dict[int, tuple[str, ...]] = {}
         self._saved_ms: dict[tuple[int, str], int] = {}
-        self._dirty: dict[tuple[int, str], Executor | None] = {}
+        self._dirty: dict[tuple[int, str], tuple[Executor, bool]] = {}  # and whether it is gone
+        self.is_shared = False
 
     # ------------------------------------------------------------ apps
 
@@ -40,12 +43,14 @@ class Registry:
         app = self._apps.pop(app_id, None)
         if app is not None:
             self._by_name.pop((app.namespace_id, app.appname), None)
-        for address in self._executors.pop(app_id, {}):
-            self._dirty[app_id, address] = None
+        self._executors.pop(app_id, None)
         self._addresses.pop(app_id, None)
 
     def app(self, app_id: int) -> App | None:
         return self._apps.get(app_id)
+
+    def apps(self) -> list[App]:
+        return list(self._apps.values())
 
     def app_named(self, appname: str, namespace_id: int = DEFAULT_NAMESPACE) -> App | None:
         return self._by_name.get((namespace_id, appname))
@@ -59,6 +64,29 @@ class Registry:
                 self._executors[executor.app_id][executor.address] = executor
                 self._saved_ms[executor.app_id, executor.address] = executor.last_beat_ms
         for app_id in self._apps:
+            self._refresh(app_id)
+
+    def merge(self, there: Iterable[Executor], gone: Iterable[Executor]) -> None:
+        """Take what other nodes have saved: the later word of an executor counts."""
+        touched: set[int] = set()
+        for executor in there:
+            mine = self._executors.get(executor.app_id)
+            if mine is None:
+                continue
+            key = (executor.app_id, executor.address)
+            self._saved_ms[key] = max(self._saved_ms.get(key, 0), executor.last_beat_ms)
+            known = mine.get(executor.address)
+            if known is None or known.last_beat_ms < executor.last_beat_ms:
+                mine[executor.address] = executor
+                touched.add(executor.app_id)
+        for executor in gone:
+            mine = self._executors.get(executor.app_id, {})
+            known = mine.get(executor.address)
+            if known is not None and known.last_beat_ms <= executor.last_beat_ms:
+                del mine[executor.address]
+                self._saved_ms.pop((executor.app_id, executor.address), None)
+                touched.add(executor.app_id)
+        for app_id in touched:
             self._refresh(app_id)
 
     def beat(self, app: App, beat: Beat) -> bool:
@@ -75,8 +103,9 @@ class Registry:
         self._executors[app.id][beat.address] = executor
         key = (app.id, beat.address)
         changed = known is None or (known.dialect, known.client) != (beat.dialect, beat.client)
-        if changed or beat.received_ms - self._saved_ms.get(key, 0) >= SAVE_AFTER_MS:
-            self._dirty[key] = executor
+        save_after_ms = SAVE_SOON_MS if self.is_shared else SAVE_AFTER_MS
+        if changed or beat.received_ms - self._saved_ms.get(key, 0) >= save_after_ms:
+            self._dirty[key] = executor, False
         if known is None:
             self._refresh(app.id)
         return known is None
@@ -84,9 +113,10 @@ class Registry:
     def remove(self, app_id: int, address: str) -> bool:
         """Take an executor out. True if it was there."""
         executors = self._executors.get(app_id, {})
-        if executors.pop(address, None) is None:
+        known = executors.pop(address, None)
+        if known is None:
             return False
-        self._dirty[app_id, address] = None
+        self._dirty[app_id, address] = known, True
         self._refresh(app_id)
         return True
 
@@ -131,20 +161,20 @@ class Registry:
 
     # ------------------------------------------------------------ mirror
 
-    def take_dirty(self) -> tuple[list[Executor], list[tuple[int, str]]]:
-        """What to save and what to delete since the last call, each in the order of its key."""
+    def take_dirty(self) -> tuple[list[Executor], list[Executor]]:
+        """What to save and what to mark as gone since the last call, each in the order of its key."""
         dirty, self._dirty = self._dirty, {}
-        changed = [executor for _, executor in sorted(dirty.items()) if executor is not None]
+        changed = [dirty[key][0] for key in sorted(dirty) if not dirty[key][1]]
+        removed = [dirty[key][0] for key in sorted(dirty) if dirty[key][1]]
         for executor in changed:
             self._saved_ms[executor.app_id, executor.address] = executor.last_beat_ms
-        removed = sorted(key for key, executor in dirty.items() if executor is None)
-        for key in removed:
-            self._saved_ms.pop(key, None)
+        for executor in removed:
+            self._saved_ms.pop((executor.app_id, executor.address), None)
         return changed, removed
 
-    def put_back(self, changed: Iterable[Executor], removed: Iterable[tuple[int, str]]) -> None:
+    def put_back(self, changed: Iterable[Executor], removed: Iterable[Executor]) -> None:
         """A save failed: try again with the next one, unless something newer has come."""
         for executor in changed:
-            self._dirty.setdefault((executor.app_id, executor.address), executor)
-        for key in removed:
-            self._dirty.setdefault(key, None)
+            self._dirty.setdefault((executor.app_id, executor.address), (executor, False))
+        for executor in removed:
+            self._dirty.setdefault((executor.app_id, executor.address), (executor, True))

@@ -18,6 +18,7 @@ from gateway.core.schedule import Api, Schedule, parse_schedule
 log = structlog.get_logger(__name__)
 
 RETRY_S = 1.0
+_ALL = 0  # no job has this id
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,12 @@ class Specs:
         for job_id in job_ids:
             self._specs.pop(job_id, None)
 
+    def clear(self) -> None:
+        """Forget all: changes may have been missed."""
+        self.invalidate(tuple(self._specs))
+        for edited in self._loads.values():
+            edited.add(_ALL)
+
     async def ensure(self, wanted: Collection[tuple[int, int]]) -> None:
         """Load what is missing or older than the version named (0 for any). Deleted jobs stay absent."""
         final: set[int] = set()  # deleted, or older than wanted and all that there is
@@ -59,6 +66,8 @@ class Specs:
             job_id: version for job_id, version in wanted if self._lacks(job_id, version, final)
         }:
             jobs, edited = await self._load(missing)
+            if _ALL in edited:
+                edited.update(missing)
             final -= edited
             for job_id in missing.keys() - edited:  # of an edited one, what was read may be the old version
                 job = jobs.get(job_id)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import structlog
 
@@ -28,9 +28,10 @@ from gateway.core.model import (
     TriggerKind,
 )
 from gateway.core.policy import is_misfire
-from gateway.core.ports import Move, RunOrder, TaskName, Value, Work, Written
+from gateway.core.ports import RunOrder
 from gateway.core.routing import PROBED, Router
 from gateway.core.states import WAITING, RunState
+from gateway.core.work import Move, TaskName, Value, Work, Written
 
 log = structlog.get_logger(__name__)
 
@@ -41,13 +42,17 @@ _WITHDRAWN = frozenset({RunState.DISPATCHING})
 
 OnClaimed = Callable[[list[Flight]], None]
 OnUnroutable = Callable[[NewRun, str], None]
+OnForeign = Callable[[list[NewRun]], None]
 
 
 class Admitter:
     """Owns the agenda of waiting runs and turns them into claims, a batch at a time."""
 
-    def __init__(self, context: Context, on_claimed: OnClaimed, on_unroutable: OnUnroutable) -> None:
+    def __init__(
+        self, context: Context, on_claimed: OnClaimed, on_unroutable: OnUnroutable, on_foreign: OnForeign
+    ) -> None:
         self._context = context
+        self._on_foreign = on_foreign
         self._on_claimed = on_claimed
         self._on_unroutable = on_unroutable
         self._agenda = Agenda()
@@ -63,10 +68,23 @@ class Admitter:
     def next_due_ms(self) -> int | None:
         return self._agenda.next_due_ms()
 
-    def add(self, runs: Iterable[NewRun]) -> None:
-        """Take committed rows that wait for their instant."""
+    def add(self, runs: Iterable[NewRun]) -> list[NewRun]:
+        """Take committed rows that wait for their instant; returns those whose part another node owns."""
+        held = self._context.held
+        others: list[NewRun] = []
+        if not held.is_all:
+            runs = list(runs)
+            others = [run for run in runs if run.part not in held]
+            if others:
+                runs = [run for run in runs if run.part in held]
         self._agenda.add(runs)
         self.wake.set()
+        return others
+
+    def drop(self, parts: Collection[int]) -> None:
+        """Forget what waits in these parts: it is in the database for their owner."""
+        self._agenda.drop(parts)
+        self._early = [run for run in self._early if run.part not in parts]
 
     # ------------------------------------------------------------ requests
 
@@ -78,10 +96,11 @@ class Admitter:
         params: str | None,
         addresses: tuple[str, ...] | None,
         task_id: str | None,
-    ) -> tuple[int, bool]:
-        """Insert a run of this job that is due now. Its id once it is durable, and whether it is new.
+    ) -> tuple[NewRun, int]:
+        """Insert a run of this job that is due now. Returns it once it is durable, and the id that `task_id` names.
 
-        Not new means that `task_id` already names a run: the id is that run's.
+        That is another run's where the name was used before; nothing was inserted then. A run of a part that this
+        node does not hold is left to its owner.
         """
         now_ms = self._context.clock.now_ms()
         (run_id,) = await self._context.run_ids.draw(1)
@@ -103,13 +122,14 @@ class Admitter:
             addresses=addresses,
         )
         names = (TaskName(job.namespace_id, task_id, run_id, now_ms),) if task_id else ()
-        written = await self._context.writer.write(Work(inserts=(run,), names=names))
+        requests = () if run.part in self._context.held else ((run_id, run.part),)
+        work = Work(inserts=(run,), names=names, requests=requests)
+        written = await self._context.writer.write(work)
         # One commit may hold several requests of one name: the name is taken for all but the first.
-        owner = written.taken_names.get(task_id, run_id) if task_id else run_id
-        if owner != run_id:
-            return owner, False
-        self.add((run,))
-        return run_id, True
+        first = written.taken_names.get(task_id, run_id) if task_id else run_id
+        if first == run_id and not requests:
+            self._on_foreign(self.add((run,)))
+        return run, first
 
     # ------------------------------------------------------------ claims
 
@@ -125,6 +145,8 @@ class Admitter:
             room -= len(runs)
             try:
                 await context.specs.ensure([(job_id, 0) for job_id in {run.job_id for run in runs}])
+                if not context.held.is_all:
+                    runs = [run for run in runs if run.part in context.held]
                 self._claim(runs)
             except Exception:
                 # Each of them once: of two of a run in one claim, the second would lose the claim of the first.
@@ -139,6 +161,7 @@ class Admitter:
         now_ms = context.clock.now_ms()
         budget_ms = context.tuning.lease_ms - context.tuning.lease_margin_ms
         send_before = context.clock.monotonic() + budget_ms / 1000
+        wall_before_ms = context.clock.wall_ms() + budget_ms
         token = random.getrandbits(62)
         moves: list[Move] = []
         flights: dict[int, Flight] = {}
@@ -166,7 +189,7 @@ class Admitter:
                 expanded[run.id] = move.then
                 moves.append(move)
             else:
-                flight = self._fly(run, job, addresses, token, now_ms, send_before)
+                flight = self._fly(run, job, addresses, token, now_ms, send_before, wall_before_ms)
                 flights[run.id] = flight
                 moves.append(claim_move(flight, now_ms, now_ms + budget_ms))
         if not moves:
@@ -215,7 +238,7 @@ class Admitter:
 
     def _not_claimed(self, runs: Sequence[NewRun], error: Exception) -> None:
         if isinstance(error, LeaseLost):
-            return  # another node has these runs now
+            return  # another node has these runs now; the next renewal tells the rest
         log.warning("claim_failed", runs=len(runs), error=str(error)[:200])
         self.add(runs)
 
@@ -227,6 +250,7 @@ class Admitter:
         token: int,
         now_ms: int,
         send_before: float,
+        wall_before_ms: int,
     ) -> Flight:
         context = self._context
         address = self._shard_address(run, addresses) or self._router.choose(job.route, job.id, addresses)
@@ -244,6 +268,7 @@ class Admitter:
             trigger_ms=run.trigger_ms or max(run.due_ms, now_ms),
             due_ms=run.due_ms,
             send_before=send_before,
+            wall_before_ms=wall_before_ms,
         )
         context.link.prepare(order)
         candidates = tuple(addresses) if job.route in PROBED and run.shard_total == 1 else ()
@@ -280,8 +305,8 @@ class Admitter:
 
     def strays(self, overdue: Iterable[Run]) -> list[Run]:
         """Those of these rows that are neither in the agenda nor on their way: nobody would start or end them."""
-        held = {run.id for run in self._agenda.until(self._context.clock.now_ms())}
-        return [run for run in overdue if run.id not in held and self._context.flights.get(run.id) is None]
+        flights = self._context.flights
+        return [run for run in overdue if run.id not in self._agenda and flights.get(run.id) is None]
 
     # ------------------------------------------------------------ edits
 
@@ -290,10 +315,13 @@ class Admitter:
         if self._claims:
             await asyncio.wait(tuple(self._claims))
 
-    async def take_back(self, flights: Sequence[Flight], why: str) -> None:
-        """Claimed runs that were provably not sent wait again, unless their job no longer wants them."""
+    async def take_back(self, flights: Sequence[Flight], why: str) -> list[NewRun]:
+        """Claimed runs that were provably not sent wait again, unless their job no longer wants them.
+
+        Returns those that wait in parts of other nodes.
+        """
         if not flights:
-            return
+            return []
         context = self._context
         now_ms = context.clock.now_ms()
         wanted = [(job_id, 0) for job_id in {flight.seed.job_id for flight in flights}]
@@ -316,7 +344,7 @@ class Admitter:
                 moves.append(skip_move(run, reason, now_ms, sources=_WITHDRAWN, claim=flight.claim))
         # With the lease: after a take-over these rows are the new owner's to settle, who would miss the change.
         written = await context.writer.write(Work(moves=moves, lease=context.lease))
-        self.add(run for run_id, run in back.items() if run_id not in written.lost_moves)
+        return self.add([run for run_id, run in back.items() if run_id not in written.lost_moves])
 
     async def stop_waiting(self, run: NewRun, reason: str) -> bool:
         """End a run that waits. False if it no longer does."""

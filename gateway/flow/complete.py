@@ -15,17 +15,26 @@ from gateway.core.context import Context
 from gateway.core.ending import End
 from gateway.core.model import BROADCAST_PARENT, NewRun
 from gateway.core.policy import clip, ending, next_attempt, parent_ending
-from gateway.core.ports import After, Move, Value, Work, Writer, Written
+from gateway.core.ports import Writer
 from gateway.core.states import SOURCES, RunState
+from gateway.core.work import After, Move, Value, Work, Written
 
 log = structlog.get_logger(__name__)
 
 OnQueued = Callable[[Iterable[NewRun]], None]
+OnEnded = Callable[[list[NewRun]], None]
 
 
 class Completer:
-    def __init__(self, context: Context, on_queued: OnQueued, writer: Writer | None = None) -> None:
+    def __init__(
+        self, context: Context, on_queued: OnQueued, on_ended: OnEnded, writer: Writer | None = None
+    ) -> None:
+        """`on_queued` gets the rows of next attempts, but for those that have been left to their owner.
+
+        `on_ended` gets the runs of other nodes' parts that have ended here.
+        """
         self._context = context
+        self._on_ended = on_ended
         self._writer = writer or context.writer
         self._on_queued = on_queued
         self._parents: dict[tuple[int, int], asyncio.Task[None]] = {}
@@ -43,6 +52,9 @@ class Completer:
                 retries[end.seed.id] = move.then[0]
             moves.append(move)
 
+        foreign: list[NewRun] = []
+        requests = {one.id: one.part for one in retries.values() if one.part not in self._context.held}
+
         def written_(result: Written | Exception) -> None:
             if isinstance(result, Exception):
                 on_written(result)
@@ -54,12 +66,18 @@ class Completer:
                     flight.ended = True  # it may have been claimed again, and still wait to be sent
                 if end.seed.root_id != end.seed.id and end.seed.id not in lost:
                     self._close_parent(end.seed)
+                if end.seed.part not in self._context.held and end.seed.id not in lost:
+                    foreign.append(end.seed)
             if retries:
-                self._on_queued([retry for run_id, retry in retries.items() if run_id not in lost])
+                won = [retry for run_id, retry in retries.items() if run_id not in lost]
+                self._on_queued([retry for retry in won if retry.id not in requests])
+            if foreign:
+                self._on_ended(foreign)
             self._context.counters.add("finished", sum(end.seed.id not in lost for end in ends))
             on_written(lost)
 
-        self._writer.submit(Work(moves=moves), written_)
+        self._context.signals.reached("before_result_commit", [end.seed.id for end in ends])
+        self._writer.submit(Work(moves=moves, requests=list(requests.items())), written_)
 
     async def prepare(self, job_ids: Iterable[int]) -> None:
         """Load the jobs whose retry policy will be needed."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 import structlog
@@ -17,9 +17,10 @@ from gateway.core.context import Context
 from gateway.core.errors import Unreachable
 from gateway.core.inflight import Flight
 from gateway.core.model import Route
-from gateway.core.ports import After, Move, Outcome, RunOrder, Work
+from gateway.core.ports import Outcome, RunOrder
 from gateway.core.states import RunState
 from gateway.core.turns import Turns
+from gateway.core.work import After, Move, Work
 
 log = structlog.get_logger(__name__)
 
@@ -76,19 +77,25 @@ class Dispatcher:
 
     def withdraw(self, job_ids: Collection[int]) -> list[Flight]:
         """Take out the unsent claims of these jobs."""
+        return self._withdraw(lambda flight: flight.seed.job_id in job_ids)
+
+    def withdraw_parts(self, parts: Collection[int]) -> list[Flight]:
+        """Take out the unsent claims of these parts."""
+        return self._withdraw(lambda flight: flight.seed.part in parts)
+
+    def _withdraw(self, wanted: Callable[[Flight], bool]) -> list[Flight]:
         taken: list[Flight] = []
         for due_ms, bucket in self._by_due.items():
-            theirs = [flight for flight in bucket if flight.seed.job_id in job_ids]
+            theirs = [flight for flight in bucket if wanted(flight)]
             if theirs:
                 taken.extend(theirs)
-                self._by_due[due_ms] = [flight for flight in bucket if flight.seed.job_id not in job_ids]
-        taken += self._ready.take_out(lambda flight: flight.seed.job_id in job_ids)
+                self._by_due[due_ms] = [flight for flight in bucket if not wanted(flight)]
+        taken += self._ready.take_out(wanted)
         self._held -= len(taken)
-        probing = [flight for flight in self._probing.values() if flight.seed.job_id in job_ids]
+        probing = [flight for flight in self._probing.values() if wanted(flight)]
         for flight in probing:
             del self._probing[flight.seed.id]
-        flights = self._context.flights
-        recalled = [flight for flight in flights if flight.seed.job_id in job_ids and self._recall(flight)]
+        recalled = [flight for flight in self._context.flights if wanted(flight) and self._recall(flight)]
         return taken + probing + recalled
 
     def _recall(self, flight: Flight) -> bool:
@@ -142,6 +149,7 @@ class Dispatcher:
 
     def _send_burst(self) -> None:
         monotonic = self._context.clock.monotonic()
+        wall_ms = self._context.clock.wall_ms()
         now_ms = self._context.clock.now_ms()
         late: list[Flight] = []
         for _ in range(min(BURST, len(self._ready))):
@@ -150,7 +158,7 @@ class Dispatcher:
             if flight.ended:
                 continue  # claimed again, and then the result of the first send came after all
             flight.handed_over = True
-            if flight.order.send_before <= monotonic:
+            if flight.order.send_before <= monotonic or flight.order.wall_before_ms <= wall_ms:
                 late.append(flight)
             elif flight.candidates:
                 self._probe(flight)
@@ -187,11 +195,14 @@ class Dispatcher:
     def answers(self) -> Work | None:
         """The answers that are not written yet. Nobody waits for them, so they share another commit.
 
-        The writer asks again when that commit is done: until then a result may be the first to be written.
+        The writer asks again when that commit is done: until then a result may be the first to be written. One that
+        another node has written knows nothing of these times, so they follow it.
         """
         for flight in self._written:
             flight.answer_written = True
-        answers = [flight for flight in self._answers if not (flight.ended or flight.stop_asked)]
+            if flight.ended_elsewhere or flight.let_go:
+                self._context.flights.pop(flight.seed.id)
+        answers = [flight for flight in self._answers if not flight.ended]
         self._answers, self._written = [], answers
         moves = [
             Move(
@@ -202,7 +213,9 @@ class Dispatcher:
                     "sent_ms": After("due_ms", flight.order.sent_ms - flight.order.due_ms),
                     "answered_ms": After("due_ms", flight.answered_ms - flight.order.due_ms),
                 },
-                optional=True,  # its result may overtake it
+                claim=flight.claim,
+                optional=True,  # it may have been given up and claimed again
+                belated=True,
             )
             for flight in answers
         ]
@@ -271,6 +284,7 @@ class Dispatcher:
             return True
         budget_ms = context.tuning.lease_ms - context.tuning.lease_margin_ms
         send_before = context.clock.monotonic() + budget_ms / 1000
+        wall_before_ms = context.clock.wall_ms() + budget_ms
         move = Move(
             order.run_id,
             RunState.DISPATCHING,
@@ -281,6 +295,7 @@ class Dispatcher:
         written = await context.writer.write(Work(moves=[move], lease=context.lease))
         if order.run_id in written.lost_moves:
             return False
-        order.address, order.dialect, order.send_before = address, dialect, send_before
+        order.address, order.dialect = address, dialect
+        order.send_before, order.wall_before_ms = send_before, wall_before_ms
         context.link.prepare(order)
         return True

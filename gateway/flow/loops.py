@@ -4,26 +4,42 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
 import structlog
 
+from gateway.core.cluster import Identity
 from gateway.core.context import Context
 from gateway.core.ending import End
 from gateway.core.errors import LeaseLost
 from gateway.core.inflight import Flight
-from gateway.core.model import Beat, ExecutorResult, NewRun, Run
+from gateway.core.model import Beat, ExecutorResult, NewRun
+from gateway.core.parts import part_of
 from gateway.core.policy import seed_of
-from gateway.core.ports import AppReader, ExecutorWriter, ForeignResults, Health, Spool, Writer
-from gateway.core.states import OPEN, WAITING, RunState
+from gateway.core.ports import (
+    AppReader,
+    ExecutorWriter,
+    ForeignResults,
+    Health,
+    NodeStore,
+    Peers,
+    Spool,
+    Writer,
+)
+from gateway.core.states import WAITING, RunState
 from gateway.flow.admit import Admitter
 from gateway.flow.complete import Completer
 from gateway.flow.dispatch import Dispatcher
+from gateway.flow.estate import Estate
+from gateway.flow.follow import Follower
+from gateway.flow.neighbours import Neighbours
+from gateway.flow.ownership import Ownership
 from gateway.flow.plan import Planner
 from gateway.flow.presence import CreateApp, Presence
 from gateway.flow.report import Reporter
-from gateway.flow.settle import Doubt, Settler
+from gateway.flow.settle import Settler
 from gateway.flow.sweep import Sweeper
+from gateway.flow.verdicts import Verdicts
 
 log = structlog.get_logger(__name__)
 
@@ -33,60 +49,6 @@ STALL_S = 5.0
 STRAY_EVERY_S = 15.0
 STRAY_AFTER_MS = 10_000
 _TAKEN_UP = WAITING | {RunState.DISPATCHING}
-
-
-class Verdicts:
-    """Where sends go that did not simply succeed: from `dispatch` and `settle` to the other stages."""
-
-    def __init__(self, flow: Flow) -> None:
-        self._flow = flow
-
-    def refused(self, flight: Flight, message: str) -> None:
-        self._fail(flight, message, "the executor refused the run")
-
-    def unreachable(self, flight: Flight, message: str) -> None:
-        self._fail(flight, None, f"the executor could not be reached: {message}")
-
-    def unsent(self, flights: Sequence[Flight], why: str) -> None:
-        self._flow.spawn(self._flow.admitter.take_back(flights, f"claimed again: {why}"))
-
-    def doubtful(self, flight: Flight, message: str) -> None:
-        now_ms = self._flow.context.clock.now_ms()
-        self._flow.settler.start(
-            Doubt(
-                flight.seed,
-                flight.order.address,
-                flight.order.dialect,
-                flight.order.trigger_ms,
-                flight.claim,
-                flight.order.sent_ms or now_ms,
-                f"no answer to /run ({message})",
-            )
-        )
-
-    def again(self, seed: NewRun) -> None:
-        self._flow.admitter.add((seed,))
-
-    def lost(self, seed: NewRun, reason: str) -> None:
-        end = End(seed, RunState.LOST, reason=reason, sources=frozenset({RunState.DISPATCHING}))
-        self._flow.spawn(self._flow.end(end))
-
-    def unroutable(self, run: NewRun, reason: str) -> None:
-        self._flow.spawn(self._flow.end(End(run, RunState.FAILED, reason=reason, sources=WAITING)))
-
-    def _fail(self, flight: Flight, message: str | None, reason: str) -> None:
-        flight.ended = True
-        order = flight.order
-        end = End(
-            flight.seed,
-            RunState.STOPPED if flight.stop_asked else RunState.FAILED,
-            message=message,
-            reason=reason,
-            sent_ms=order.sent_ms,
-            answered_ms=flight.answered_ms,
-            sources=frozenset({RunState.DISPATCHING, RunState.STOPPING}),
-        )
-        self._flow.spawn(self._flow.end(end))
 
 
 class Flow:
@@ -100,25 +62,40 @@ class Flow:
         executors: ExecutorWriter,
         foreign: ForeignResults,
         spool: Spool,
-        renew: Callable[[], Awaitable[None]],
+        nodes: NodeStore,
+        identity: Identity,
         on_fatal: Callable[[Exception], None],
+        peers: Peers | None = None,
+        wall_offset: Callable[[], int] | None = None,
         plan_writer: Writer | None = None,
         result_writer: Writer | None = None,
         create_app: CreateApp | None = None,
     ) -> None:
         self.context = context
-        self._apps = apps
-        self._renew = renew
-        self._on_fatal = on_fatal
+        self._nodes = nodes
         verdicts = Verdicts(self)
-        self.admitter = Admitter(context, self._claimed, verdicts.unroutable)
+        self.ownership: Ownership
+        self.neighbours = Neighbours(context, nodes, peers, lambda: self.ownership, self.spawn)
+        self.admitter = Admitter(context, self._claimed, verdicts.unroutable, self.neighbours.leave_to_owner)
         self.planner = Planner(context, self.admitter.add, plan_writer)
         self.dispatcher = Dispatcher(context, verdicts)
         self.settler = Settler(context, verdicts)
-        self.completer = Completer(context, self.admitter.add, result_writer)
+        self.completer = Completer(context, self.queued, self.neighbours.ended_for_others, result_writer)
         self.reporter = Reporter(context, self.completer, foreign, spool)
         self.sweeper = Sweeper(context, self.completer)
         self.presence = Presence(context, executors, create_app)
+        self.follower = Follower(context, apps, self._jobs_may_have_changed, self.queued)
+        self.estate = Estate(
+            context,
+            self.planner,
+            self.admitter,
+            self.dispatcher,
+            self.settler,
+            self.follower,
+            self.neighbours,
+            self.spawn,
+        )
+        self.ownership = Ownership(context, nodes, self.estate, identity, on_fatal, wall_offset)
         self._loops: list[asyncio.Task[None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
@@ -144,12 +121,10 @@ class Flow:
     async def start(self, seen_ms: int) -> None:
         """Load, recover and begin. `seen_ms`: when this node's last life wrote its last beat, 0 if never."""
         context = self.context
-        for app in await self._apps.all_apps():
-            context.registry.set_app(app)
-        context.registry.load(await self._apps.all_executors())
+        await self.follower.load(dict((await self._nodes.look(())).revisions))
         context.registry.pardon(seen_ms, context.clock.now_ms())
         await context.run_ids.refill()
-        await self._recover()
+        await self.ownership.start()
         await self.planner.run_once()
         self._planned_at = context.clock.monotonic()
         loops = {
@@ -161,7 +136,8 @@ class Flow:
             "sweep": self._sweep_loop,
             "presence": self.presence.run,
             "strays": self._stray_loop,
-            "renew": self._renew_loop,
+            "renew": self.ownership.renew,
+            "ownership": self.ownership.run,
         }
         for name, loop in loops.items():
             self._loops.append(asyncio.create_task(self._forever(name, loop), name=f"flow-{name}"))
@@ -190,6 +166,7 @@ class Flow:
         await self.admitter.settled()
         withdrawn += self.dispatcher.withdraw_all()
         await self.admitter.take_back(withdrawn, "the node was stopped before it was sent")
+        await self.ownership.leave()
 
     async def await_results(self) -> None:
         """Results of what was sent are taken for a grace period."""
@@ -201,33 +178,15 @@ class Flow:
             await clock.sleep(0.05)
         self._grace_over = True
 
-    async def _recover(self) -> None:
-        """Take up the open runs of an earlier life."""
-        now_ms = self.context.clock.now_ms()
-        last: Run | None = None
-        counts = {"waiting": 0, "doubtful": 0, "unsent": 0}
-        while runs := await self.context.runs.open_runs(last, RECOVERY_PAGE, OPEN):
-            last = runs[-1]
-            waiting = [run for run in runs if run.state in WAITING]
-            self.admitter.add(seed_of(run) for run in waiting)
-            counts["waiting"] += len(waiting)
-            for run in runs:
-                if run.state is RunState.DISPATCHING:
-                    counts["doubtful"] += 1
-                    self.settler.start(_left_behind(run, now_ms))
-        if any(counts.values()):
-            log.info("recovered", **counts)
-
     async def _forever(self, name: str, loop: Callable[[], Awaitable[None]]) -> None:
-        """Keep a loop going: an error is logged and the loop begins again, a lost lease ends the node."""
+        """Keep a loop going: an error is logged and the loop begins again, after a lost lease under the next one."""
         while True:
             try:
                 await loop()
                 return
-            except LeaseLost as error:
-                self.ready = False
-                self._on_fatal(error)
-                return
+            except LeaseLost:
+                self.ownership.wake.set()
+                await self.context.clock.sleep(0.1)
             except Exception as error:
                 log.exception("loop_failed", loop=name, error=str(error)[:200])
                 await self.context.clock.sleep(1)
@@ -282,23 +241,20 @@ class Flow:
         while True:
             await context.clock.sleep(STRAY_EVERY_S)
             before_ms = context.clock.now_ms() - STRAY_AFTER_MS
-            overdue = await context.runs.overdue(before_ms, RECOVERY_PAGE, _TAKEN_UP)
+            parts = context.held.parts
+            if not parts:
+                continue
+            overdue = await context.runs.overdue(before_ms, RECOVERY_PAGE, _TAKEN_UP, parts)
             await self.admitter.settled()
+            overdue = [run for run in overdue if part_of(run.job_id) in context.held]
             strays = [run for run in self.admitter.strays(overdue) if run.id not in self.settler]
             confirmed = [run for run in strays if run.id in suspects]
             suspects = {run.id for run in strays}
             if confirmed:
                 log.warning("strays_taken_up", runs=[run.id for run in confirmed[:20]], count=len(confirmed))
                 context.counters.add("strays", len(confirmed))
-            self.admitter.add(seed_of(run) for run in confirmed if run.state in WAITING)
-            for run in confirmed:
-                if run.state is RunState.DISPATCHING:
-                    self.settler.start(_left_behind(run, context.clock.now_ms()))
-
-    async def _renew_loop(self) -> None:
-        while True:
-            await self._renew()
-            await self.context.clock.sleep(self.context.tuning.renew_every_ms / 1000)
+            self.admitter.add([seed_of(run) for run in confirmed if run.state in WAITING])
+            self.estate.settle(run for run in confirmed if run.state is RunState.DISPATCHING)
 
     # ------------------------------------------------------------ hand-over between stages
 
@@ -307,6 +263,10 @@ class Flow:
             self.spawn(self.admitter.take_back(flights, "the node was stopped before it was sent"))
         else:
             self.dispatcher.add(flights)
+
+    def queued(self, runs: Iterable[NewRun]) -> None:
+        """Rows that wait: into the agenda, or left to the owner of their part."""
+        self.neighbours.leave_to_owner(self.admitter.add(runs))
 
     async def end(self, end: End) -> None:
         """Write an ending and wait for it, however long the database takes."""
@@ -330,8 +290,8 @@ class Flow:
         async def run() -> None:
             try:
                 await work
-            except LeaseLost as error:
-                self._on_fatal(error)
+            except LeaseLost:
+                self.ownership.wake.set()
             except Exception as error:
                 log.exception("hand_over_failed", error=str(error)[:200])
 
@@ -349,6 +309,9 @@ class Flow:
         withdrawn = self.dispatcher.withdraw(frozenset(job_ids))
         await self.admitter.take_back(withdrawn, "claimed again: the job was changed before it was sent")
 
+    def _jobs_may_have_changed(self) -> None:
+        self._replan.set()
+
     # ------------------------------------------------------------ health
 
     def health(self) -> Health:
@@ -358,6 +321,8 @@ class Flow:
             problems.append("the scheduler is starting or stopping")
         if not context.writer.healthy:
             problems.append("the database does not take writes")
+        if self.ownership.problem is not None:
+            problems.append(self.ownership.problem)
         stalled_s = context.clock.monotonic() - self._planned_at
         if self.ready and stalled_s > STALL_S:
             problems.append(f"slots have not been planned for {stalled_s:.0f} s")
@@ -367,18 +332,7 @@ class Flow:
             "unsent": self.dispatcher.held,
             "doubtful_now": len(self.settler),
             "executors": context.registry.count(),
+            "parts": len(context.held),
+            "nodes": len(self.ownership.alive),
         }
         return Health(tuple(problems), dict(context.counters.values), gauges)
-
-
-def _left_behind(run: Run, now_ms: int) -> Doubt:
-    """A claim of an earlier life: its sender is dead, so its last chance was before now."""
-    return Doubt(
-        seed_of(run),
-        run.address,
-        run.dialect,
-        run.trigger_ms,
-        None,
-        now_ms,
-        "the node stopped while it was sending",
-    )

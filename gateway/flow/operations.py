@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+
+import structlog
 
 from gateway.core.catalog import RunCatalog
 from gateway.core.errors import AlreadySubmitted, Conflict, NotFound, StoreError, Unreachable
 from gateway.core.inflight import Flight
 from gateway.core.model import BROADCAST_PARENT, Executor, LogPage, Run, TriggerKind
+from gateway.core.parts import part_of
 from gateway.core.policy import seed_of
-from gateway.core.ports import AppReader, Health, Move, StopReport, Value, Work
+from gateway.core.ports import AppReader, Health, StopReport
 from gateway.core.states import IN_FLIGHT, WAITING, RunState
+from gateway.core.work import Move, Value, Work
 from gateway.flow.loops import Flow
 from gateway.flow.timekeeping import Timekeeper
+
+log = structlog.get_logger(__name__)
 
 _STOPPABLE = frozenset({RunState.DISPATCHING, RunState.RUNNING})
 _REASON = "stopped on request"
@@ -44,15 +51,17 @@ class FlowOperations:
                 raise NotFound("job", job_id)
         if not self._flow.ready:
             raise StoreError("the scheduler is starting or stopping: try again in a moment")
-        run_id, is_new = await self._flow.admitter.request(
+        run, first_id = await self._flow.admitter.request(
             spec.job, kind=kind, params=params, addresses=addresses, task_id=task_id
         )
-        if not is_new:
-            raise AlreadySubmitted(task_id or "", run_id)
-        return run_id
+        if first_id != run.id:
+            raise AlreadySubmitted(task_id or "", first_id)
+        if run.part not in self._context.held:
+            self._flow.neighbours.nudge_owner(run.part)
+        return run.id
 
     async def jobs_changed(self, job_ids: Collection[int]) -> None:
-        await self._flow.jobs_changed(job_ids)
+        await asyncio.gather(self._flow.jobs_changed(job_ids), self._flow.neighbours.tell_change(job_ids))
 
     async def app_changed(self, app_id: int) -> None:
         app = next((app for app in await self._apps.all_apps() if app.id == app_id), None)
@@ -75,9 +84,25 @@ class FlowOperations:
     async def stop(self, run_id: int) -> StopReport:
         """A waiting run ends at once. A running one is `stopping` until its executor has reported its end.
 
-        `/kill` takes all of the job on that executor, so the siblings there go with it.
+        `/kill` takes all of the job on that executor, so the siblings there go with it. The owner of the run's part
+        does it: it knows what has been sent and not been written yet.
         """
         run = await self._runs.get(run_id)
+        owner = self._flow.ownership.owner(part_of(run.job_id))
+        if owner is not None and run.state in WAITING | IN_FLIGHT:
+            try:
+                return await self._flow.neighbours.stop(owner, run_id)
+            except Unreachable as error:
+                log.warning("stop_not_handed_on", run_id=run_id, node=owner.name, error=str(error))
+        return await self.stop_here(run)
+
+    async def stop_here_by_id(self, run_id: int) -> StopReport:
+        """What another node has handed on to this one."""
+        return await self.stop_here(await self._runs.get(run_id))
+
+    async def stop_here(self, run: Run) -> StopReport:
+        """As `stop`, by this node."""
+        run_id = run.id
         for _ in range(2):  # it may be claimed, or taken back, between a look and what follows
             if await self._stop_before_sending(run):
                 if run.root_id != run.id:

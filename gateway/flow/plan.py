@@ -7,7 +7,7 @@ job's next fire moved past them, both in one transaction under a compare-and-set
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -16,9 +16,10 @@ from gateway.core.context import Context
 from gateway.core.errors import LeaseLost, StoreError
 from gateway.core.model import BROADCAST_PARENT, Job, NewRun, Route, TriggerKind
 from gateway.core.policy import SlotPlan, misfire_reason, plan_slots
-from gateway.core.ports import DueJob, JobFire, Work, Writer
+from gateway.core.ports import DueJob, Writer
 from gateway.core.specs import Spec
 from gateway.core.states import RunState
+from gateway.core.work import JobFire, Work, Written
 
 log = structlog.get_logger(__name__)
 
@@ -28,35 +29,64 @@ SLOTS_PER_JOB = 5000
 SLOTS_AT_ONCE = 100
 ROWS_PER_WORK = 5000  # a transaction that takes too long is given up and begun again, for ever
 
-OnPlanned = Callable[[list[NewRun]], None]
+OnPlanned = Callable[[list[NewRun]], object]
 
 
 class Planner:
-    """Moves jobs' next fires forward. `planned_until_ms` is the instant up to which every slot has its row."""
+    """Moves jobs' next fires forward. `planned_until_ms` is the instant up to which every slot has its row.
+
+    That is: every slot of the parts that this node holds.
+    """
 
     def __init__(self, context: Context, on_planned: OnPlanned, writer: Writer | None = None) -> None:
         self._context = context
         self._writer = writer or context.writer
         self._on_planned = on_planned
+        self._writes: set[asyncio.Future[Written]] = set()
         self.planned_until_ms = 0
 
     async def run_once(self) -> None:
         """Plan everything due by `now + near`, up to `now + far`. Returns when the rows are committed."""
+
+        def planned_until(until_ms: int) -> None:
+            self.planned_until_ms = max(self.planned_until_ms, until_ms)
+
+        await self._look(self._context.held, self._on_planned, planned_until)
+
+    async def run_ahead(self, parts: Collection[int]) -> list[NewRun]:
+        """As `run_once`, for parts that this node owns and does not hold yet: late slots are judged together.
+
+        The planned rows are the caller's to hand on.
+        """
+        planned: list[NewRun] = []
+        await self._look(parts, planned.extend, lambda _: None)
+        return planned
+
+    async def settled(self) -> None:
+        """Return when no rows that are now on their way to the database still are."""
+        if self._writes:
+            await asyncio.wait(tuple(self._writes))
+
+    async def _look(
+        self, mine: Collection[int], on_planned: OnPlanned, planned_until: Callable[[int], None]
+    ) -> None:
         context = self._context
         while True:
             now_ms = context.clock.now_ms()
             near_ms = now_ms + context.tuning.plan_near_ms
-            due = await context.jobs.due(near_ms, JOBS_PER_LOOK)
+            due = await context.jobs.due(near_ms, JOBS_PER_LOOK, tuple(mine)) if mine else []
             await context.specs.ensure([(job.job_id, job.version) for job in due])
             chunks = [due[start : start + JOBS_PER_WORK] for start in range(0, len(due), JOBS_PER_WORK)]
-            moved = await asyncio.gather(*(self._plan(chunk, now_ms) for chunk in chunks))
+            moved = await asyncio.gather(*(self._plan(chunk, now_ms, mine, on_planned) for chunk in chunks))
             if not any(moved):
-                self.planned_until_ms = near_ms
+                planned_until(near_ms)
                 return
             # Earliest first: what is due before the last of them has its rows.
-            self.planned_until_ms = max(self.planned_until_ms, min(near_ms, due[-1].next_fire_at) - 1)
+            planned_until(min(near_ms, due[-1].next_fire_at) - 1)
 
-    async def _plan(self, due: Sequence[DueJob], now_ms: int) -> int:
+    async def _plan(
+        self, due: Sequence[DueJob], now_ms: int, mine: Collection[int], on_planned: OnPlanned
+    ) -> int:
         """Plan these jobs; how many of them were moved forward."""
         far_ms = now_ms + self._context.tuning.plan_far_ms
         outlooks: list[_Outlook] = []
@@ -73,14 +103,21 @@ class Planner:
         moved = 0
         for some in _portions(outlooks):
             ids = iter(await self._context.run_ids.draw(sum(outlook.rows for outlook in some)))
-            moved += await self._write([self._fire(outlook, ids, now_ms) for outlook in some])
+            # Parts may have been let go of meanwhile; between this look and the write nothing can happen.
+            fires = [self._fire(outlook, ids, now_ms) for outlook in some if outlook.job.part in mine]
+            moved += await self._write(fires, on_planned)
         return moved
 
-    async def _write(self, fires: list[JobFire]) -> int:
+    async def _write(self, fires: list[JobFire], on_planned: OnPlanned) -> int:
         """Commit these fires; how many of them moved their job."""
-        work = Work(fires=fires, lease=self._context.lease)
+        if not fires:
+            return 0
+        parts = frozenset(fire.rows[0].part for fire in fires)
+        work = Work(fires=fires, lease=self._context.lease, parts=parts)
+        writing = asyncio.ensure_future(self._writer.write(work))
+        self._writes.add(writing)
         try:
-            written = await self._writer.write(work)
+            written = await writing
         except LeaseLost:
             raise
         except StoreError as error:
@@ -89,7 +126,11 @@ class Planner:
                 log.error("job_not_planned", job_id=fires[0].job_id, error=str(error)[:300])
                 return 0
             middle = len(fires) // 2
-            return await self._write(fires[:middle]) + await self._write(fires[middle:])
+            return await self._write(fires[:middle], on_planned) + await self._write(
+                fires[middle:], on_planned
+            )
+        finally:
+            self._writes.discard(writing)
         if written.lost_fires:
             self._context.specs.invalidate(written.lost_fires)
         planned = [
@@ -100,7 +141,7 @@ class Planner:
             if row.state is RunState.PLANNED
         ]
         self._context.counters.add("planned", len(planned))
-        self._on_planned(planned)
+        on_planned(planned)
         return sum(fire.job_id not in written.lost_fires for fire in fires)
 
     def _fire(self, outlook: _Outlook, ids: Iterator[int], now_ms: int) -> JobFire:

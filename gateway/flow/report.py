@@ -80,6 +80,8 @@ class Reporter:
             flight = self._context.flights.get(result.run_id)
             if flight is None or flight.ended or not matches_run(result, flight.order.trigger_ms):
                 return None
+            if flight.ended_elsewhere or flight.let_go:
+                return None
             if result.code != 200 and self._context.specs.get(flight.seed.job_id) is None:
                 return None
             flights.append(flight)

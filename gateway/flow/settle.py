@@ -11,6 +11,7 @@ twice, at least two seconds apart and as long after the sender's last chance: ne
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -19,8 +20,8 @@ import structlog
 from gateway.core.context import Context
 from gateway.core.errors import LeaseLost, Unreachable
 from gateway.core.model import Guarantee, Job, NewRun
-from gateway.core.ports import Move, Value, Work
 from gateway.core.states import RunState
+from gateway.core.work import Move, Value, Work
 
 log = structlog.get_logger(__name__)
 
@@ -35,7 +36,7 @@ class Doubt:
     address: str
     dialect: str
     trigger_ms: int
-    claim: int | None
+    claim: int
     last_chance_ms: int
     why: str
 
@@ -47,7 +48,7 @@ class Settlements(Protocol):
         """The row waits once more."""
         ...
 
-    def lost(self, seed: NewRun, reason: str) -> None: ...
+    def lost(self, doubt: Doubt, reason: str) -> None: ...
 
 
 class Settler:
@@ -55,6 +56,7 @@ class Settler:
         self._context = context
         self._settlements = settlements
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._doubts: dict[int, Doubt] = {}
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -68,12 +70,23 @@ class Settler:
             return
         task = asyncio.get_running_loop().create_task(self._settle_patiently(doubt))
         self._tasks[doubt.seed.id] = task
-        task.add_done_callback(lambda _: self._tasks.pop(doubt.seed.id, None))
+        self._doubts[doubt.seed.id] = doubt
+        task.add_done_callback(lambda done: self._done(doubt, done))
         self._context.counters.add("doubtful")
+
+    def _done(self, doubt: Doubt, task: asyncio.Task[None]) -> None:
+        if self._tasks.get(doubt.seed.id) is task:
+            del self._tasks[doubt.seed.id], self._doubts[doubt.seed.id]
 
     def stop(self) -> None:
         for task in self._tasks.values():
             task.cancel()
+
+    def drop(self, parts: Collection[int]) -> None:
+        """Ask no more about runs of these parts: their owner does."""
+        for run_id, doubt in list(self._doubts.items()):
+            if doubt.seed.part in parts:
+                self._tasks[run_id].cancel()
 
     async def _settle_patiently(self, doubt: Doubt) -> None:
         """Settle, and begin again a moment after a failure: a doubt is never dropped."""
@@ -96,7 +109,7 @@ class Settler:
         # By the clock that never jumps: an interval that a set clock cut short would prove nothing.
         gap_s, patience_s = tuning.settle_gap_ms / 1000, tuning.settle_give_up_ms / 1000
         begun = clock.monotonic()
-        last_chance = begun - max(clock.now_ms() - doubt.last_chance_ms, 0) / 1000
+        last_chance = begun - max(clock.now_ms() - doubt.last_chance_ms, -tuning.lease_ms) / 1000
         idle_since: float | None = None
         silent_since: float | None = None
         while True:
@@ -147,14 +160,15 @@ class Settler:
             "reason": f"{doubt.why}; the executor has it",
         }
         move = Move(doubt.seed.id, RunState.RUNNING, _DOUBTFUL, values, claim=doubt.claim)
-        await self._context.writer.write(Work(moves=[move]))
+        await self._context.writer.write(Work(moves=[move], lease=self._context.lease))
         self._context.counters.add("doubts_received")
 
     async def _again(self, doubt: Doubt, reason: str) -> None:
         self._context.flights.pop(doubt.seed.id)
         values: dict[str, Value] = {"reason": reason, "claim_token": 0}
         move = Move(doubt.seed.id, RunState.QUEUED, _DOUBTFUL, values, claim=doubt.claim)
-        written = await self._context.writer.write(Work(moves=[move]))
+        # With the lease: after a take-over it is the new owner who settles, and may have claimed it by now.
+        written = await self._context.writer.write(Work(moves=[move], lease=self._context.lease))
         self._context.counters.add("doubts_sent_again")
         if doubt.seed.id not in written.lost_moves:
             # With the same log time: should the first send have arrived after all, its result is still this run's.
@@ -167,4 +181,4 @@ class Settler:
             await self._again(doubt, f"{reason}; at_least_once: sent again, it may have run already")
             return
         self._context.counters.add("doubts_lost")
-        self._settlements.lost(doubt.seed, f"{reason}; at_most_once: not sent again")
+        self._settlements.lost(doubt, f"{reason}; at_most_once: not sent again")

@@ -7,7 +7,7 @@ executor twice says that it has nothing of the job, or has been gone for as long
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import structlog
 
@@ -15,14 +15,16 @@ from gateway.core.context import Context
 from gateway.core.ending import End
 from gateway.core.errors import Unreachable
 from gateway.core.model import BROADCAST_PARENT, Run
+from gateway.core.parts import part_of
 from gateway.core.policy import seed_of
-from gateway.core.states import RunState
+from gateway.core.states import IN_FLIGHT, RunState
 from gateway.flow.ports import Finisher
 
 log = structlog.get_logger(__name__)
 
 PAGE = 500
 AT_ONCE = 32
+FORGET_MS = 5000
 _ASKED = frozenset({RunState.RUNNING, RunState.STOPPING})
 Place = tuple[int, str, str, int]
 
@@ -41,8 +43,13 @@ class Sweeper:
         before_ms = context.clock.now_ms() - int(context.tuning.sweep_every_s * 1000)
         seen: set[int] = set()
         last: Run | None = None
-        while runs := await context.runs.open_runs(last, PAGE, _ASKED):
+        begun_ms = context.clock.now_ms()
+        known = {flight.seed.id for flight in context.flights}
+        parts = context.held.parts
+        while parts and (runs := await context.runs.open_runs(last, PAGE, IN_FLIGHT, parts)):
             last = runs[-1]
+            known.difference_update([run.id for run in runs])
+            runs = [run for run in runs if run.state in _ASKED and part_of(run.job_id) in context.held]
             for run in runs:
                 if run.shard == BROADCAST_PARENT:
                     await self._finisher.close_parent(run.job_id, run.slot_key)
@@ -50,6 +57,15 @@ class Sweeper:
             seen.update(run.id for run in asked)
             await self._ask(asked)
         self._silent_since = {run_id: since for run_id, since in self._silent_since.items() if run_id in seen}
+        self._forget(known, begun_ms)
+
+    def _forget(self, run_ids: Iterable[int], begun_ms: int) -> None:
+        """Flights that have ended on another node whose word of it did not arrive."""
+        flights = self._context.flights
+        for run_id in run_ids:
+            flight = flights.get(run_id)
+            if flight is not None and flight.answer_written and flight.answered_ms < begun_ms - FORGET_MS:
+                flights.pop(run_id)
 
     async def _ask(self, runs: Sequence[Run]) -> None:
         places: dict[Place, list[Run]] = {}

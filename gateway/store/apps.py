@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select, tuple_, update
+from sqlalchemy import and_, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -16,6 +16,7 @@ from gateway.core.model import DEFAULT_NAMESPACE, AddressMode, App, Executor, Pa
 from gateway.store import cursors
 from gateway.store.engine import Database
 from gateway.store.ids import Sequence as IdSequence
+from gateway.store.revisions import bump
 from gateway.store.sqltext import join_addresses, split_addresses
 from gateway.store.tables import app as app_table
 from gateway.store.tables import executor as executor_table
@@ -52,6 +53,7 @@ class AppStore:
                 )
             except IntegrityError:
                 raise Conflict(f"there is an app {made.appname!r} already") from None
+            await bump(conn, "app")
 
         await transact(self._db, self._clock, body)
         return made
@@ -97,6 +99,7 @@ class AppStore:
             )
             if not done.rowcount:
                 raise NotFound("app", app.appname)
+            await bump(conn, "app")
 
         await transact(self._db, self._clock, body)
         return changed
@@ -114,6 +117,7 @@ class AppStore:
                 raise Conflict(f"app {row.appname!r} still has {count} jobs: delete them first")
             await conn.execute(delete(app_table).where(app_table.c.id == app_id))
             await conn.execute(delete(executor_table).where(executor_table.c.app_id == app_id))
+            await bump(conn, "app")
 
         await transact(self._db, self._clock, body)
 
@@ -123,29 +127,54 @@ class AppStore:
         async with reading(self._db) as conn:
             return [_app_of(row) for row in await conn.execute(select(app_table).order_by(app_table.c.id))]
 
-    async def all_executors(self) -> list[Executor]:
-        query = select(executor_table).order_by(executor_table.c.app_id, executor_table.c.address)
+    async def executors_since(self, revision: int) -> tuple[list[Executor], list[Executor]]:
+        """In the order of (app, address)."""
+        columns = [executor_table.c[name] for name in (*_EXECUTOR_COLUMNS, "gone")]
+        query = (
+            select(*columns)
+            .where(executor_table.c.rev > revision)
+            .order_by(executor_table.c.app_id, executor_table.c.address)
+        )
+        there: list[Executor] = []
+        gone: list[Executor] = []
         async with reading(self._db) as conn:
-            return [Executor(**row) for row in (await conn.execute(query)).mappings()]
+            for *values, is_gone in await conn.execute(query):
+                (gone if is_gone else there).append(Executor(*values))
+        return there, gone
 
-    async def save_executors(self, changed: Sequence[Executor], removed: Sequence[tuple[int, str]]) -> None:
+    async def save_executors(self, changed: Sequence[Executor], removed: Sequence[Executor]) -> None:
         """Both in the order of (app, address)."""
+        now_ms = self._clock.now_ms()
 
         async def body(conn: AsyncConnection) -> None:
-            key = tuple_(executor_table.c.app_id, executor_table.c.address)
-            for start in range(0, len(removed), _CHUNK):
-                gone = list(removed[start : start + _CHUNK])
-                await conn.execute(delete(executor_table).where(key.in_(gone)))
+            # First of all, so that whoever reads this revision finds all that belongs to earlier ones.
+            rev = await bump(conn, "executor")
+            for one in removed:
+                row = executor_table.c
+                mine = and_(
+                    row.app_id == one.app_id,
+                    row.address == one.address,
+                    row.last_beat_ms <= one.last_beat_ms,
+                )
+                await conn.execute(update(executor_table).where(mine).values(gone=1, rev=rev))
             if changed:
-                columns = ("dialect", "client", "registered_ms", "last_beat_ms")
-                rows = [{name: getattr(executor, name) for name in _EXECUTOR_COLUMNS} for executor in changed]
+                columns = ("dialect", "client", "registered_ms", "last_beat_ms", "rev", "gone")
+                rows = [
+                    {name: getattr(executor, name) for name in _EXECUTOR_COLUMNS} | {"rev": rev, "gone": 0}
+                    for executor in changed
+                ]
                 await conn.execute(upsert(self._db, executor_table, update=columns), rows)
+            forgotten = and_(
+                executor_table.c.gone == 1, executor_table.c.last_beat_ms < now_ms - FORGOTTEN_MS
+            )
+            if removed:
+                await conn.execute(delete(executor_table).where(forgotten))
 
         await transact(self._db, self._clock, body)
 
 
-_CHUNK = 500
-_EXECUTOR_COLUMNS = tuple(column.name for column in executor_table.columns)
+FORGOTTEN_MS = 600_000
+_EXECUTOR_COLUMNS = ("app_id", "address", "dialect", "client", "registered_ms", "last_beat_ms")
 
 
 def _changeable(app: App) -> dict[str, Any]:

@@ -18,12 +18,13 @@ from gateway.core.errors import InvalidValue
 DRIVERS = {"sqlite": "aiosqlite", "mysql": "aiomysql", "mariadb": "aiomysql"}
 _SQL_MODE = "STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
 _LOCK_TIMEOUT_S = 5
+_IDLE_S = 2
 
 # Deadlock, lock timeout; TiDB's write conflict, schema change and retryable commit; what a cut connection says.
 _REPEATABLE = {1213, 1205, 8002, 8028, 9007, 1047}
 # Missing value, row or packet too large, out of range, wrong text, no such conversion, and a statement that is none.
 _REFUSED = {1048, 1064, 1118, 1153, 1264, 1265, 1267, 1292, 1366, 1406, 3988}
-_GONE = {2000, 2003, 2006, 2013, 2014, 2055, 1053, 1152, 1184, 1927, 1317, 1290, 1040, 1129, 1203, 1226}
+_GONE = {2000, 2003, 2006, 2013, 2014, 2055, 1053, 1152, 1184, 1927, 1317, 1290, 1040, 1129, 1203, 1226, 4031}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,11 @@ class Database:
     def for_update(self) -> str:
         """The lock clause of a reading that a write follows; SQLite's writer is alone anyway."""
         return "" if self.is_sqlite else " FOR UPDATE"
+
+    @property
+    def lock_in_share_mode(self) -> str:
+        """The lock clause of a reading that must stay true until the transaction ends. MySQL 5.7 has no FOR SHARE."""
+        return "" if self.is_sqlite else " LOCK IN SHARE MODE"
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -101,9 +107,12 @@ def open_database(url: URL, *, pool_size: int = 10) -> Database:
             "charset": "utf8mb4",
             "connect_timeout": 5,
             # In UTC, because in the hour that a time zone repeats UNIX_TIMESTAMP(NOW()) is an hour off.
+            # A node that stands still in a transaction must not hold the locks that its heirs need: MariaDB ends
+            # idle transactions by themselves, MySQL only idle connections (which the pool then replaces).
             "init_command": (
                 f"SET SESSION sql_mode='{_SQL_MODE}', time_zone='+00:00', "
                 f"innodb_lock_wait_timeout={_LOCK_TIMEOUT_S}"
+                f"/*M!100300 , idle_transaction_timeout={_IDLE_S} *//*!80000 , wait_timeout={_IDLE_S} */"
             ),
         },
     }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gateway.core.ports import LazySource, OnWritten, Work, Written
+from gateway.core.ports import LazySource, OnWritten
+from gateway.core.work import Work, Written
 from gateway.store.writer import GroupWriter
 
 FULL = 160  # rows
@@ -22,6 +23,10 @@ class Lanes:
     @property
     def healthy(self) -> bool:
         return all(writer.healthy for writer in self._writers)
+
+    @property
+    def renewed_at(self) -> float:
+        return max(writer.renewed_at for writer in self._writers)
 
     def submit(self, work: Work, on_written: OnWritten) -> None:
         self._open().submit(work, on_written)

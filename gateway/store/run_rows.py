@@ -13,7 +13,7 @@ _PLAIN = (
     *("id", "namespace_id", "job_id", "app_id", "slot_key", "shard", "shard_total", "attempt", "root_id"),
     *("priority", "due_ms", "created_ms", "job_version", "address", "dialect", "trigger_ms", "claimed_ms"),
     *("sent_ms", "answered_ms", "finished_ms", "result_code", "message", "reason", "params"),
-    *("last_slot_ms", "slot_count"),
+    *("last_slot_ms", "slot_count", "claim_token", "send_deadline_ms"),
 )
 COLUMNS = [run.c[name] for name in (*_PLAIN, "trigger_kind", "state", "outcome", "addresses")]
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, delete, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.core.clock import Clock
 from gateway.core.errors import NotFound
 from gateway.core.model import PARTS, Page, Run, RunFilter
 from gateway.core.parts import part_of
@@ -15,8 +16,8 @@ from gateway.core.states import OPEN, RunState
 from gateway.store import cursors
 from gateway.store.engine import Database
 from gateway.store.run_rows import COLUMNS, run_of
-from gateway.store.tables import run
-from gateway.store.transact import reading
+from gateway.store.tables import request, run
+from gateway.store.transact import reading, transact
 
 EXAMINED = 50_000
 _CHUNK = 500
@@ -30,8 +31,9 @@ _ID = run.c.id + 0
 class RunStore:
     """Implements `core.catalog.RunCatalog` and `core.ports.RunReader`. `examined` bounds the work of a page."""
 
-    def __init__(self, db: Database, examined: int = EXAMINED) -> None:
+    def __init__(self, db: Database, clock: Clock, examined: int = EXAMINED) -> None:
         self._db = db
+        self._clock = clock
         self._examined = examined
 
     # ------------------------------------------------------------ catalog
@@ -94,14 +96,17 @@ class RunStore:
                 found.update((row["id"], run_of(row)) for row in (await conn.execute(query)).mappings())
         return found
 
-    async def open_runs(self, after: Run | None, limit: int, states: Collection[RunState]) -> list[Run]:
+    async def open_runs(
+        self, after: Run | None, limit: int, states: Collection[RunState], parts: Collection[int]
+    ) -> list[Run]:
         part, due_ms, run_id = (part_of(after.job_id), after.due_ms, after.id) if after else (0, -1, -1)
         column = run.c.open_part
         later = or_(run.c.due_ms > due_ms, and_(run.c.due_ms == due_ms, run_id < run.c.id))
+        # The first condition is for the index, which is walked in its own order.
+        ahead = column >= part if len(parts) == PARTS else column.in_([n for n in sorted(parts) if n >= part])
         query = (
             select(*COLUMNS)
-            # The first condition is for the index, which is walked in its own order.
-            .where(column >= part, or_(column > part, later), run.c.state.in_(sorted(states)))
+            .where(ahead, or_(column > part, later), run.c.state.in_(sorted(states)))
             .order_by(column, run.c.due_ms, run.c.id)
             .limit(limit)
             .with_hint(run, _OPEN_INDEX, "mysql")
@@ -109,16 +114,30 @@ class RunStore:
         async with reading(self._db) as conn:
             return [run_of(row) for row in (await conn.execute(query)).mappings()]
 
-    async def overdue(self, before_ms: int, limit: int, states: Collection[RunState]) -> list[Run]:
+    async def overdue(
+        self, before_ms: int, limit: int, states: Collection[RunState], parts: Collection[int]
+    ) -> list[Run]:
         query = (
             select(*COLUMNS)
-            .where(_ALL_PARTS, run.c.due_ms < before_ms, run.c.state.in_(sorted(states)))
+            .where(
+                run.c.open_part.in_(sorted(parts)), run.c.due_ms < before_ms, run.c.state.in_(sorted(states))
+            )
             .order_by(run.c.due_ms)
             .limit(limit)
             .with_hint(run, _OPEN_INDEX, "mysql")
         )
         async with reading(self._db) as conn:
             return [run_of(row) for row in (await conn.execute(query)).mappings()]
+
+    async def forget_requests(self, run_ids: Collection[int]) -> None:
+        ordered = sorted(run_ids)
+
+        async def body(conn: AsyncConnection) -> None:
+            for start in range(0, len(ordered), _CHUNK):
+                chunk = ordered[start : start + _CHUNK]
+                await conn.execute(delete(request).where(request.c.run_id.in_(chunk)))
+
+        await transact(self._db, self._clock, body)
 
     async def open_runs_of_job(self, job_id: int, after_id: int, limit: int) -> list[Run]:
         query = (

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, inspect, text
 from gateway.core.errors import Refused
 from gateway.store.engine import Database
 
-HEAD = "0001"
+HEAD = "0002"
 """The revision this code works with; a test holds it equal to the newest migration."""
 
 
@@ -27,6 +27,22 @@ async def revision(db: Database) -> str | None:
                 f"the database holds other tables ({found} …): name an empty database or one of a gateway"
             )
         return None
+
+    async with db.read() as conn:
+        return await conn.run_sync(read)
+
+
+async def oldest(db: Database) -> str | None:
+    """The oldest revision whose code may work on this database, None where it does not say.
+
+    During a rolling upgrade the schema is newer than the nodes that have not been restarted yet.
+    """
+
+    def read(conn: Connection) -> str | None:
+        if "setting" not in inspect(conn).get_table_names():
+            return None
+        query = text("SELECT value FROM setting WHERE name='oldest_schema'")
+        return conn.execute(query).scalar()
 
     async with db.read() as conn:
         return await conn.run_sync(read)

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from gateway.core.model import NewRun
-from gateway.core.ports import After, Value
 from gateway.core.states import OPEN
+from gateway.core.work import After, Value
 
 SqlValue = Value
 Quoter = Callable[[SqlValue], str]
@@ -120,8 +120,11 @@ def update_by_id(
     columns: Sequence[str],
     guard: str,
     quote: Quoter,
+    fixed: str = "",
 ) -> Iterator[tuple[str, int]]:
     """UPDATE statements that set `columns` of each row to its own values, and the number of rows each must match.
+
+    `fixed` is set for all rows alike, with a comma at its end.
 
     `rows` are (key, values) in ascending order of keys. A column with one value for all rows is a literal,
     any other a CASE over the keys that share a value; many different values make shorter statements, since a
@@ -130,7 +133,7 @@ def update_by_id(
     for chunk in _row_chunks(rows, len(columns)):
         ids = ",".join(str(row_id) for row_id, _ in chunk)
         sets = ",".join(f"{name}={_column(key, chunk, index, quote)}" for index, name in enumerate(columns))
-        yield f"UPDATE {table} SET {sets} WHERE {key} IN ({ids}){guard}", len(chunk)
+        yield f"UPDATE {table} SET {fixed}{sets} WHERE {key} IN ({ids}){guard}", len(chunk)
 
 
 def _row_chunks(

@@ -75,6 +75,15 @@ node = Table(
     Column("control_address", String(255), nullable=False, server_default=""),
     _big("started_ms"),
     _big("seen_ms"),
+    # The data directory behind the name: a second node that was given the same name has another.
+    Column("instance", String(32), nullable=False, server_default=""),
+    Column("version", String(32), nullable=False, server_default=""),
+    _int("live", 1, SmallInteger),
+    _int("draining", 0, SmallInteger),
+    _int("fit", 1, SmallInteger),
+    _big("clock_offset_ms"),
+    # The settings that all nodes must agree on, as JSON.
+    Column("agreed", String(1024), nullable=False, server_default=""),
     **_MYSQL,
 )
 
@@ -114,6 +123,10 @@ executor = Table(
     Column("client", String(128), nullable=False, server_default=""),
     _big("registered_ms"),
     _big("last_beat_ms"),
+    # The count of `revision` at the row's last change; a removed executor stays a while, so that all nodes see it.
+    _big("rev"),
+    _int("gone", 0, SmallInteger),
+    Index("ix_executor_rev", "rev"),
     **_MYSQL,
 )
 
@@ -200,6 +213,34 @@ run = Table(
     UniqueConstraint("job_id", "slot_key", "shard", "attempt", name="uq_run_key"),
     Index("ix_run_job_id_id", "job_id", "id"),
     Index("ix_run_open_part_due_ms", "open_part", "due_ms"),
+    **_MYSQL,
+)
+
+# How often apps, executors and jobs have changed: what every node compares with what it knows.
+revision = Table(
+    "revision",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    _big("n"),
+    **_MYSQL,
+)
+
+# Waiting runs that were inserted by a node that does not own their part, until the owner has taken them up.
+request = Table(
+    "request",
+    metadata,
+    Column("run_id", BigId, primary_key=True, autoincrement=False),
+    _int("part", 0, SmallInteger),
+    Index("ix_request_part_run_id", "part", "run_id"),
+    **_MYSQL,
+)
+
+# What all nodes of this database share.
+setting = Table(
+    "setting",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("value", String(1024), nullable=False),
     **_MYSQL,
 )
 

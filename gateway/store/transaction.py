@@ -1,7 +1,7 @@
 """One attempt to write what several stages want, as one transaction.
 
 Either hopefully (guarded updates whose matched rows are counted) or carefully (rows locked and read first,
-each guard judged alone). Lock order: node, job, run; ids ascending.
+each guard judged alone). Lock order: node, part, job, run, request; ids ascending.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.core.errors import LeaseLost
 from gateway.core.model import Counters, NewRun
-from gateway.core.ports import NOTHING_LOST, After, JobFire, Lease, Move, TaskName, Value, Work, Written
 from gateway.core.states import OPEN
+from gateway.core.work import NOTHING_LOST, After, JobFire, Lease, Move, TaskName, Value, Work, Written
 from gateway.store.engine import Database
 from gateway.store.sqltext import in_list, in_lists, insert_runs, quote_mysql, quote_sqlite, update_by_id
 
@@ -33,6 +33,8 @@ class Merged:
     names: list[TaskName] = field(default_factory=list)
     inserts: list[NewRun] = field(default_factory=list)
     moves: list[Move] = field(default_factory=list)
+    parts: set[int] = field(default_factory=set)
+    requests: list[tuple[int, int]] = field(default_factory=list)
 
     @classmethod
     def of(cls, works: Iterable[Work]) -> Merged:
@@ -43,6 +45,8 @@ class Merged:
             merged.names.extend(work.names)
             merged.inserts.extend(work.inserts)
             merged.moves.extend(work.moves)
+            merged.parts.update(work.parts)
+            merged.requests.extend(work.requests)
         merged.fires.sort(key=lambda fire: fire.job_id)
         merged.moves.sort(key=lambda move: move.run_id)
         return merged
@@ -73,7 +77,7 @@ async def open_cursor(conn: AsyncConnection) -> Cursor:
 
 
 class Transaction:
-    """One attempt to write a merged work on an open transaction. Lock order: node, job, run; ids ascending."""
+    """One attempt to write a merged work on an open transaction."""
 
     def __init__(
         self, db: Database, cursor: Cursor, counters: Counters, now_ms: int, *, renews: bool
@@ -82,6 +86,7 @@ class Transaction:
         self._quote = quote_sqlite if db.is_sqlite else quote_mysql
         self._tolerant = " ON CONFLICT DO NOTHING" if db.is_sqlite else " ON DUPLICATE KEY UPDATE id=id"
         self._lock = db.for_update
+        self._shared_lock = db.lock_in_share_mode
         self._counters = counters
         self._renews = renews
         self._now_ms = now_ms
@@ -107,26 +112,29 @@ class Transaction:
     # -------------------------------------------------------- the usual case
 
     async def hopefully(self, merged: Merged) -> Written:
-        await self._renew(merged.lease)
+        await self._own(merged)
         lost_fires, rows = await self._fire(merged.fires, applied_before=False)
         stale = await self._stale_jobs(merged.moves)
         taken = await self._name(merged.names)
         rows.extend(self._unnamed(merged, taken))
         await self._insert(rows, tolerant=False)
         moves = [move for move in merged.moves if move.job_id not in stale] if stale else merged.moves
-        for sources, columns, group in _by_shape(moves):
-            optional = group[0].optional
+        for sources, names, group in _by_shape(moves):
+            optional, fixed, columns = group[0].optional, "", names
             guard = f" AND state IN ({in_list(sources)})"
+            if group[0].belated:
+                guard, columns = "", names[1:]
+                fixed = f"state=CASE WHEN state IN ({in_list(sources)}) THEN {group[0].to:d} ELSE state END,"
             # A claim is unique to its transaction, so one group never mixes guarded and unguarded claims.
             claims = {move.claim for move in group}
             if claims != {None}:
                 guard += f" AND claim_token IN ({in_list([claim or 0 for claim in claims])})"
             pairs = [(move.run_id, _values(move, columns)) for move in group]
-            for sql, expected in update_by_id("run", "id", pairs, columns, guard, self._quote):
+            for sql, expected in update_by_id("run", "id", pairs, columns, guard, self._quote, fixed):
                 if await self._execute(sql) != expected and not optional:
                     raise GuardMissedError
         await self._insert([row for move in moves for row in move.then], tolerant=False)
-        await self._confirm(merged.lease)
+        await self._request(merged.requests)
         if not (lost_fires or stale or taken):
             return NOTHING_LOST
         return Written(
@@ -139,7 +147,7 @@ class Transaction:
     # -------------------------------------------------------- after a miss or an unknown commit
 
     async def carefully(self, merged: Merged, *, applied_before: bool) -> Written:
-        await self._renew(merged.lease)
+        await self._own(merged)
         lost_fires, rows = await self._fire(merged.fires, applied_before=applied_before)
         stale = await self._stale_jobs(merged.moves)
         taken = await self._name(merged.names)
@@ -148,20 +156,23 @@ class Transaction:
         present = await self._lock_runs(merged.moves)
         lost: set[int] = set()
         winners: list[Move] = []
+        belated: list[Move] = []
         for move in merged.moves:
             state, claim, finished = present.get(move.run_id, (0, 0, 0))
             is_stale = move.job_version and move.job_id in stale
             if not is_stale and state in move.sources and (move.claim is None or move.claim == claim):
                 winners.append(move)
                 present[move.run_id] = (move.to, _claim_after(move, claim), finished)
+            elif move.belated and move.claim == claim:
+                belated.append(move)
             elif not (applied_before and _is_applied(move, state, claim, finished)):
                 lost.add(move.run_id)
-        for _, columns, group in _by_shape(winners):
+        for _, columns, group in (*_by_shape(winners), *_without_state(belated)):
             pairs = [(move.run_id, _values(move, columns)) for move in group]
             for sql, _ in update_by_id("run", "id", pairs, columns, "", self._quote):
                 await self._execute(sql)
         await self._insert([row for move in winners for row in move.then], tolerant=True)
-        await self._confirm(merged.lease)
+        await self._request(merged.requests)
         return Written(lost_fires=lost_fires, lost_moves=frozenset(lost), stale_jobs=stale, taken_names=taken)
 
     async def _lock_runs(self, moves: Sequence[Move]) -> dict[int, tuple[int, int, int]]:
@@ -171,9 +182,13 @@ class Transaction:
 
     # -------------------------------------------------------- pieces of both
 
-    async def _renew(self, lease: Lease | None) -> None:
-        """Raise the node's beat at its epoch: the write that proves ownership, first of all."""
-        if lease is None or not self._renews:
+    async def _own(self, merged: Merged) -> None:
+        """What proves ownership, first of all: the node's beat raised at its epoch, or its parts held still."""
+        lease = merged.lease
+        if lease is None:
+            return
+        if not self._renews:
+            await self._hold(lease, merged.parts)
             return
         matched = await self._execute(
             f"UPDATE node SET beat=beat+1,seen_ms={self._now_ms} "
@@ -182,12 +197,13 @@ class Transaction:
         if matched != 1:
             raise LeaseLost
 
-    async def _confirm(self, lease: Lease | None) -> None:
-        """Where the beat is not raised: look, last of all and without a lock, whether the epoch still stands."""
-        if lease is None or self._renews:
-            return
-        rows = await self._rows(f"SELECT epoch FROM node WHERE name={self._quote(lease.node)}")
-        if rows != [(lease.epoch,)]:
+    async def _hold(self, lease: Lease, parts: Collection[int]) -> None:
+        """Nobody takes these parts before the transaction has ended. The claims' writer need not wait for it."""
+        rows = await self._rows(
+            f"SELECT id FROM part WHERE id IN ({in_list(parts)}) AND node={self._quote(lease.node)} "
+            f"AND epoch={lease.epoch} ORDER BY id{self._shared_lock}"
+        )
+        if len(rows) != len(parts):
             raise LeaseLost
 
     async def _fire(
@@ -258,6 +274,13 @@ class Transaction:
         }
         return [row for row in merged.inserts if row.id not in refused]
 
+    async def _request(self, requests: Sequence[tuple[int, int]]) -> None:
+        if not requests:
+            return
+        values = ",".join(f"({run_id},{part})" for run_id, part in sorted(requests))
+        tolerant = " ON CONFLICT DO NOTHING" if not self._lock else " ON DUPLICATE KEY UPDATE run_id=run_id"
+        await self._execute(f"INSERT INTO request (run_id,part) VALUES {values}{tolerant}")
+
     async def _insert(self, rows: list[NewRun], *, tolerant: bool) -> None:
         rows.sort(key=lambda row: row.id)
         for sql in insert_runs(rows, self._quote, self._tolerant if tolerant else ""):
@@ -297,12 +320,22 @@ def _by_shape(moves: Iterable[Move]) -> Iterable[tuple[frozenset[Any], tuple[str
     for move in moves:
         turn = turn + 1 if move.run_id == previous else 0
         previous = move.run_id
-        key = (turn, move.sources, tuple(move.values), move.to in OPEN, move.claim is None, move.optional)
-        groups.setdefault(key, []).append(move)
-    for (_, sources, names, is_open, *_), group in sorted(groups.items(), key=lambda item: item[0][0]):
-        yield sources, ("state", *names) if is_open else ("state", "open_part", *names), group
+        is_guarded = move.claim is not None
+        key = (turn, move.sources, tuple(move.values), move.to, is_guarded, move.optional, move.belated)
+        groups.setdefault(key if move.belated else (*key[:3], move.to in OPEN, *key[4:]), []).append(move)
+    for (_, sources, names, *_), group in sorted(groups.items(), key=lambda item: item[0][0]):
+        head = ("state",) if group[0].to in OPEN else ("state", "open_part")
+        yield sources, (*head, *names), group
+
+
+def _without_state(moves: Sequence[Move]) -> Iterable[tuple[frozenset[Any], tuple[str, ...], list[Move]]]:
+    for sources, columns, group in _by_shape(moves):
+        yield sources, columns[1:], group
 
 
 def _values(move: Move, columns: tuple[str, ...]) -> tuple[Value, ...]:
+    """A belated move has no state among its columns: the statement says on what the state depends."""
     own = tuple(move.values.values())
+    if len(columns) == len(own):
+        return own
     return (int(move.to), *own) if len(columns) == len(own) + 1 else (int(move.to), None, *own)

@@ -18,7 +18,8 @@ import structlog
 from gateway.core.clock import Clock
 from gateway.core.errors import LeaseLost, StoreError
 from gateway.core.model import Counters
-from gateway.core.ports import LazySource, OnWritten, Work, Written
+from gateway.core.ports import LazySource, OnWritten
+from gateway.core.work import Work, Written
 from gateway.store.engine import Database, is_conflict, is_gone, is_refused, is_repeatable
 from gateway.store.transaction import GuardMissedError, Merged, Transaction, open_cursor
 
@@ -38,8 +39,9 @@ class _RefusedError(Exception):
 class GroupWriter:
     """Implements `core.ports.Writer` on a database. `run` is the loop; nothing is written before it starts.
 
-    `renews=False` only looks whether a lease still stands: for a second writer beside one that claims, which
-    must not wait for the node's row while the other's transaction lasts.
+    `renews=False` holds the parts of its work instead of raising the node's beat: for a second writer beside one
+    that claims, which must not wait for the node's row while the other's transaction lasts. `renewed_at` is the
+    monotonic instant of the last renewal that was committed.
     """
 
     def __init__(self, db: Database, clock: Clock, counters: Counters, *, renews: bool = True) -> None:
@@ -54,6 +56,7 @@ class GroupWriter:
         self._idle.set()
         self._rows = 0
         self.healthy = True
+        self.renewed_at = float("-inf")
 
     # ------------------------------------------------------------ port
 
@@ -123,9 +126,14 @@ class GroupWriter:
         return works
 
     async def _flush(self, works: Sequence[tuple[Work, OnWritten]]) -> None:
+        works = self._under_one_lease(works)
+        if not works:
+            return
         merged = Merged.of(work for work, _ in works)
         try:
             result: Written | Exception = await self._commit(merged)
+            if merged.lease is not None and self._renews:
+                self.renewed_at = self._clock.monotonic()
         except LeaseLost as error:
             with_lease = [item for item in works if item[0].lease is not None]
             without = [item for item in works if item[0].lease is None]
@@ -148,6 +156,21 @@ class GroupWriter:
                 on_written(result)
             except Exception:
                 log.exception("after_write_failed")
+
+    @staticmethod
+    def _under_one_lease(works: Sequence[tuple[Work, OnWritten]]) -> Sequence[tuple[Work, OnWritten]]:
+        """Without those that were submitted under an earlier lease than the others: it is over."""
+        epochs = {work.lease.epoch for work, _ in works if work.lease is not None}
+        if len(epochs) < 2:
+            return works
+        newest = max(epochs)
+        kept: list[tuple[Work, OnWritten]] = []
+        for work, on_written in works:
+            if work.lease is None or work.lease.epoch == newest:
+                kept.append((work, on_written))
+            else:
+                on_written(LeaseLost())
+        return kept
 
     async def _commit(self, merged: Merged) -> Written:
         """Write until it is written. Only refused data and a lost lease get out."""

@@ -8,10 +8,12 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import insert
 
+from gateway.core.clock import SystemClock
 from gateway.core.errors import Conflict, InvalidValue, NotFound, StoreError
 from gateway.core.model import (
     DEFAULT_NAMESPACE,
     FIRST_LONG_ID,
+    PARTS,
     AddressMode,
     App,
     Executor,
@@ -46,7 +48,7 @@ def jobs(db, clock):
 
 @pytest.fixture
 def runs(db):
-    return RunStore(db, examined=20)
+    return RunStore(db, SystemClock(), examined=20)
 
 
 @pytest.fixture
@@ -180,13 +182,13 @@ async def test_a_job_comes_back_as_it_was_stored(jobs, app):
 async def test_the_first_fire_is_after_now(jobs, app, clock):
     (made,) = await jobs.create([a_job(app)])
     assert made.next_fire_at == clock.ms + 10_000
-    assert [one.job_id for one in await jobs.due(clock.ms + 10_001, 9)] == [made.id]
-    assert await jobs.due(clock.ms + 10_000, 9) == []
+    assert [one.job_id for one in await jobs.due(clock.ms + 10_001, 9, range(PARTS))] == [made.id]
+    assert await jobs.due(clock.ms + 10_000, 9, range(PARTS)) == []
 
 
 async def test_due_jobs_come_earliest_first_over_all_parts(jobs, app, clock):
     made = await jobs.create([a_job(app, {"kind": "fixed_rate", "expression": 20 - n}) for n in range(12)])
-    found = await jobs.due(clock.ms + 60_000, 10)
+    found = await jobs.due(clock.ms + 60_000, 10, range(PARTS))
     assert [one.job_id for one in found] == [one.id for one in reversed(made)][:10]
 
 
@@ -208,7 +210,7 @@ async def test_a_disabled_job_has_no_next_fire(jobs, app, clock):
     assert await jobs.set_enabled(made.id, enabled=True) == on
     off = await jobs.set_enabled(made.id, enabled=False)
     assert (off.version, off.next_fire_at) == (3, None)
-    assert await jobs.due(clock.ms + 10**9, 9) == []
+    assert await jobs.due(clock.ms + 10**9, 9, range(PARTS)) == []
     with pytest.raises(NotFound):
         await jobs.set_enabled(99, enabled=True)
 
@@ -446,9 +448,9 @@ async def test_runs_for_the_flow(db, runs):
         {**key, "id": 9, "slot_key": 60, "state": RunState.QUEUED},
     )
     assert [one.id for one in await runs.family(4, 50)] == [1, 2, 3, 4]
-    first = await runs.open_runs(None, 2, OPEN)
+    first = await runs.open_runs(None, 2, OPEN, range(PARTS))
     assert [one.id for one in first] == [1, 3]
-    assert [one.id for one in await runs.open_runs(first[-1], 9, {RunState.QUEUED})] == [4, 9]
+    assert [one.id for one in await runs.open_runs(first[-1], 9, {RunState.QUEUED}, range(PARTS))] == [4, 9]
     found = await runs.get_many([2, 1, 77])
     assert sorted(found) == [1, 2]
     assert found[1].addresses == ("http://a/", "http://b/")

@@ -10,7 +10,7 @@ from sqlalchemy import insert, select, text, update
 from gateway.core.clock import SystemClock
 from gateway.core.errors import LeaseLost, Refused
 from gateway.core.model import PARTS, Counters
-from gateway.core.ports import Work
+from gateway.core.work import Work
 from gateway.store.nodes import Nodes
 from gateway.store.tables import node, part
 from gateway.store.writer import GroupWriter

@@ -11,10 +11,10 @@ import pytest
 from sqlalchemy import event, insert
 
 from gateway.core.clock import SystemClock
-from gateway.core.model import AddressMode, App, Counters, Job, NewRun, Task, TriggerKind
+from gateway.core.model import PARTS, AddressMode, App, Counters, Job, NewRun, Task, TriggerKind
 from gateway.core.parts import part_of
-from gateway.core.ports import JobFire, Lease, Move, TaskName, Work
 from gateway.core.states import IN_FLIGHT, OPEN, WAITING, RunState
+from gateway.core.work import JobFire, Lease, Move, TaskName, Work
 from gateway.store import transaction
 from gateway.store.apps import AppStore
 from gateway.store.engine import Database
@@ -126,7 +126,7 @@ async def live(db: Database, count: int) -> None:
     writer = GroupWriter(db, clock, Counters())
     task = asyncio.create_task(writer.run())
     ids = run_ids(db, clock)
-    jobs, runs = JobStore(db, clock, job_ids(db, clock), ids), RunStore(db)
+    jobs, runs = JobStore(db, clock, job_ids(db, clock), ids), RunStore(db, clock)
     app = await AppStore(db, clock, app_ids(db, clock)).create(
         App(0, 1, "shop", "", AddressMode.AUTO, (), 0, 0)
     )
@@ -135,7 +135,7 @@ async def live(db: Database, count: int) -> None:
         [Job(0, 1, app.id, 0, 1, f"j{n}", True, schedule, Task("h")) for n in range(count)]
     )
     lease = Lease("n", 1)
-    due = await jobs.due(clock.now_ms() + 3000, 2000)
+    due = await jobs.due(clock.now_ms() + 3000, 2000, range(PARTS))
     assert len(due) == count
     await jobs.load([job.id for job in made])
     fires = [
@@ -168,8 +168,8 @@ async def live(db: Database, count: int) -> None:
     ]
     await writer.write(Work(moves=answers))  # one of them misses, so the careful form is seen as well
     assert len(await runs.get_many(everyone)) == count
-    assert len(await runs.open_runs(None, 500, OPEN)) == min(count, 500)
-    await runs.open_runs(None, 500, {RunState.RUNNING, RunState.STOPPING})
+    assert len(await runs.open_runs(None, 500, OPEN, range(PARTS))) == min(count, 500)
+    await runs.open_runs(None, 500, {RunState.RUNNING, RunState.STOPPING}, range(PARTS))
     await runs.open_runs_of_job(made[0].id, 0, 500)
     await runs.family(made[0].id, SLOT + FIRST)
     ends = [

@@ -16,8 +16,8 @@ from sqlalchemy.exc import DBAPIError
 from gateway.core.clock import SystemClock
 from gateway.core.errors import LeaseLost, StoreError
 from gateway.core.model import Counters, NewRun, TriggerKind
-from gateway.core.ports import JobFire, Lease, Move, TaskName, Work, Written
 from gateway.core.states import IN_FLIGHT, WAITING, RunState
+from gateway.core.work import JobFire, Lease, Move, TaskName, Work, Written
 from gateway.store import sqltext, transaction
 from gateway.store import writer as writer_module
 from gateway.store.engine import Database

@@ -13,10 +13,11 @@ from typing import Any, TypeVar
 from sqlalchemy import select
 
 import gateway
+from gateway.core.cluster import Identity
 from gateway.core.context import Context, Tuning
 from gateway.core.errors import StoreError
 from gateway.core.model import AddressMode, App, Beat, Counters, ExecutorResult, Job, Run, Task, TriggerKind
-from gateway.core.ports import StopReport, Work
+from gateway.core.ports import StopReport
 from gateway.core.registry import Registry
 from gateway.core.specs import Specs
 from gateway.core.states import OPEN
@@ -83,7 +84,7 @@ class Life:
         counters = Counters()
         self.ids = run_ids(self.db, clock)
         self.jobs = JobStore(self.db, clock, job_ids(self.db, clock), self.ids)
-        self.runs = RunStore(self.db)
+        self.runs = RunStore(self.db, clock)
         self.apps = AppStore(self.db, clock, app_ids(self.db, clock))
         self.writer = GroupWriter(self.faulty, clock, counters)
         self.nodes = Nodes(self.db, clock, 2000)
@@ -91,7 +92,8 @@ class Life:
 
     async def start(self) -> None:
         world = self.world
-        grant = await world.do(self.nodes.acquire("node-1"))
+        self.identity = Identity("node-1", "instance-1")
+        grant = await world.do(self.nodes.join(self.identity))
         self.context = Context(
             clock=world.clock,
             writer=self.writer,
@@ -112,16 +114,14 @@ class Life:
             executors=self.apps,
             foreign=ForeignStore(self.db, world.clock),
             spool=world.spool,
-            renew=self._renew,
+            nodes=self.nodes,
+            identity=self.identity,
             on_fatal=self.fatal.append,
         )
         self.operations = FlowOperations(self.flow, self.runs, self.apps, _Keeper())
         self.writing = asyncio.create_task(self.writer.run(), name="writer")
         await world.do(self.flow.start(grant.seen_ms))
         self.listening = True
-
-    async def _renew(self) -> None:
-        await self.context.writer.write(Work(lease=self.context.lease))
 
     def _freeze(self) -> None:
         self.dead.set()

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from pymysql.err import OperationalError
-from sqlalchemy import Connection, create_engine, event
+from sqlalchemy import Connection, create_engine, event, insert
 from sqlalchemy.pool import StaticPool
 
 from gateway.core.clock import Clock
-from gateway.store.tables import metadata
+from gateway.store.nodes import part_rows
+from gateway.store.tables import metadata, part
 
 Fault = str  # "deadlock", "gone_before_commit", "gone_after_commit", "refused_at_begin"
 
@@ -29,6 +30,7 @@ class InlineDatabase:
 
     is_sqlite = True
     for_update = ""
+    lock_in_share_mode = ""
 
     def __init__(self, path: Path, clock: Clock, *, beside: InlineDatabase | None = None) -> None:
         """`beside` another one: the same connections, with faults of its own."""
@@ -147,6 +149,8 @@ def new_database_file(directory: Path) -> Path:
         made = Path(tempfile.mkdtemp(prefix="gateway-template-")) / "gateway.db"
         engine = create_engine(f"sqlite:///{made}")
         metadata.create_all(engine)
+        with engine.begin() as conn:
+            conn.execute(insert(part), part_rows())
         engine.dispose()
         _template.append(made)
     return Path(shutil.copy(_template[0], directory / "gateway.db"))

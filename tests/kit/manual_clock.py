@@ -30,6 +30,9 @@ class ManualClock:
     def monotonic(self) -> float:
         return self._elapsed_us / 1_000_000
 
+    def wall_ms(self) -> int:
+        return self._start_ms + self._elapsed_us // 1000
+
     def jump(self, by_ms: int) -> None:
         """Move scheduling time alone, as a step of the wall clock would."""
         self._offset_ms += by_ms

@@ -249,6 +249,7 @@ def _order(fields: dict[str, Any], address: str, dialect: str) -> RunOrder:
         trigger_ms=fields["logDateTime"],
         due_ms=fields["logDateTime"],
         send_before=SystemClock().monotonic() + 5,
+        wall_before_ms=1 << 60,
     )
 
 

@@ -29,6 +29,26 @@ class TokenList(Answer):
     next_cursor: None = None
 
 
+class NodeAnswer(Answer):
+    """A node of this database. `parts` of 128 are its to schedule; `state` is live, draining, dead or stopped."""
+
+    name: str
+    state: str
+    parts: int
+    control_address: str
+    version: str
+    clock_offset_ms: int
+    clock_right: bool
+    started: Iso
+    started_ms: int
+    seen: Iso
+    seen_ms: int
+
+
+class NodeList(Answer):
+    nodes: list[NodeAnswer]
+
+
 class Alive(Answer):
     status: str
 

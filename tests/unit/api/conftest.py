@@ -19,6 +19,7 @@ from gateway.store import ids
 from gateway.store.apps import AppStore
 from gateway.store.engine import Database, database_url, open_database
 from gateway.store.jobs import JobStore
+from gateway.store.nodes import Nodes
 from gateway.store.runs import RunStore
 from gateway.store.tables import metadata
 from gateway.store.tokens import TokenStore
@@ -101,7 +102,8 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
     services = Services(
         jobs=JobStore(db, clock, ids.job_ids(db, clock), ids.run_ids(db, clock)),
         apps=AppStore(db, clock, ids.app_ids(db, clock)),
-        runs=RunStore(db),
+        runs=RunStore(db, clock),
+        nodes=Nodes(db, clock, 2000),
         tokens=tokens,
         operations=operations,
         clock=clock,

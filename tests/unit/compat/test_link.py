@@ -40,6 +40,7 @@ def order(address: str, **changes: Any) -> RunOrder:
         "trigger_ms": CLOCK.now_ms(),
         "due_ms": 0,
         "send_before": CLOCK.monotonic() + 3,
+        "wall_before_ms": 1 << 60,
     }
     return RunOrder(**{**fields, **changes})
 

@@ -6,11 +6,13 @@ import asyncio
 import random
 
 import pytest
+from sqlalchemy import insert, update
 
 from gateway.core.errors import AlreadySubmitted, NotFound, StoreError
-from gateway.core.model import Route, Task, TriggerKind
+from gateway.core.model import PARTS, Route, Task, TriggerKind
 from gateway.core.routing import Router, by_consistent_hash, consistent_hash
 from gateway.core.states import RunState
+from gateway.store.tables import node, part
 from tests.kit.flow_world import A, B, C
 
 LEAD_S = 0.05  # the claim is made by then, and nothing is sent yet
@@ -136,15 +138,34 @@ async def test_a_claim_survives_a_fault(world, fault):
 
 
 async def test_a_lost_lease_starts_nothing(world):
+    """Somebody has ended it, and holds the parts: what was planned is his."""
     executor = await world.executor()
     job = await world.job()
     await world.clock.advance(9)
-    await world.do(world.now.nodes.acquire("node-1"))  # somebody has taken over
-    await world.clock.advance(5)
+    async with world.now.db.write() as conn:
+        await conn.execute(update(node).values(epoch=node.c.epoch + 1))
+        await conn.execute(insert(node).values(name="node-2", epoch=7, live=1))
+        await conn.execute(update(part).values(node="node-2", epoch=7))
+    await world.clock.advance(1.5)
     assert executor.received == []
-    assert world.now.fatal
     (run,) = await world.rows(job_id=job.id)
     assert run.state is RunState.PLANNED
+    assert not world.now.context.held
+
+
+async def test_after_a_lost_lease_it_begins_again(world):
+    """Its heir dies at once: the node joins anew, ends the other's lease and goes on, each slot once."""
+    executor = await world.executor()
+    job = await world.job(misfire_after_s=60)
+    await world.clock.advance(9)
+    async with world.now.db.write() as conn:
+        await conn.execute(update(node).values(epoch=node.c.epoch + 1))
+        await conn.execute(insert(node).values(name="node-2", epoch=7, live=1))
+        await conn.execute(update(part).values(node="node-2", epoch=7))
+    await world.clock.advance(20)
+    assert len(world.now.context.held) == PARTS
+    runs = await world.rows(job_id=job.id)
+    assert executor.executions == {run.id: 1 for run in runs if run.due_ms <= world.clock.now_ms()}
 
 
 # ------------------------------------------------------------ routes

@@ -9,8 +9,9 @@ import pytest
 from gateway.core.errors import Unreachable
 from gateway.core.inflight import Flight
 from gateway.core.model import AddressMode, App, NewRun, Route, Task, TriggerKind
-from gateway.core.ports import Move, RunOrder, Work
+from gateway.core.ports import RunOrder
 from gateway.core.states import RunState
+from gateway.core.work import Move, Work
 from tests.kit.fake_link import FAILING, NOT_SENT, REFUSED, SILENT, Behaviour
 from tests.kit.flow_world import A, B, C
 
@@ -78,7 +79,7 @@ async def test_a_burst_of_one_app_does_not_hold_up_the_others(world):
 
 def _flight(world, run_id, job):
     now_ms = world.clock.now_ms()
-    order = RunOrder(run_id, job, "shop", A, "rest", None, 0, 1, now_ms, now_ms, 1e9)
+    order = RunOrder(run_id, job, "shop", A, "rest", None, 0, 1, now_ms, now_ms, 1e9, 1 << 60)
     seed = NewRun(
         run_id,
         1,

@@ -1,0 +1,98 @@
+"""The socket that people and executors call, and what answers there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from weakref import WeakKeyDictionary
+
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from compat.inbound import setup_executor_routes
+from gateway.api.services import Services
+from gateway.api.setup import setup_api
+from gateway.core.clock import SystemClock
+from gateway.core.errors import Refused
+from gateway.flow.loops import Flow
+from gateway.settings import PREFIX, Settings
+
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 – compared, not bound
+BACKLOG = 4096
+LISTEN_FD = PREFIX + "LISTEN_FD"
+REQUESTS_PER_CONNECTION = 1000
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def bind(settings: Settings) -> socket.socket:
+    """A listening socket. Raises `Refused`."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        sock = socket.socket(family, kind, protocol)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+        sock.listen(BACKLOG)
+        sock.setblocking(False)
+    except OSError as error:
+        raise Refused(f"cannot listen on {settings.host}:{settings.port}: {_why(error)}") from None
+    return sock
+
+
+async def listen(
+    settings: Settings, services: Services, flow: Flow, clock: SystemClock, stack: contextlib.AsyncExitStack
+) -> tuple[str, ...]:
+    """Serve until the stack is left. A worker serves on the socket that its parent has bound."""
+    inherited = os.environ.get(LISTEN_FD)
+    app = web.Application(middlewares=[] if inherited is None else [_turnover()])
+    setup_api(app, services)
+    setup_executor_routes(app, flow, tokens=settings.access_tokens, clock=clock)
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=2)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    if inherited is not None:
+        await web.SockSite(runner, socket.socket(fileno=int(inherited)), backlog=BACKLOG).start()
+        return urls_of(runner.addresses)
+    try:
+        await web.TCPSite(runner, settings.host, settings.port, backlog=BACKLOG).start()
+    except OSError as error:
+        raise Refused(f"cannot listen on {settings.host}:{settings.port}: {_why(error)}") from None
+    return urls_of(runner.addresses)
+
+
+def _turnover() -> Middleware:
+    """Workers share a socket: a connection ends after a while, so that the next one may be another worker's."""
+    served: WeakKeyDictionary[object, int] = WeakKeyDictionary()
+
+    @web.middleware
+    async def counted(request: web.Request, handler: Handler) -> web.StreamResponse:
+        response = await handler(request)
+        transport = request.transport
+        if transport is not None:
+            served[transport] = count = served.get(transport, 0) + 1
+            if count >= REQUESTS_PER_CONNECTION:
+                response = getattr(response, "last", response)
+                if not response.prepared:
+                    response.force_close()
+        return response
+
+    return counted
+
+
+def urls_of(addresses: list[tuple[str, int]]) -> tuple[str, ...]:
+    return tuple(f"http://{_shown(address[0])}:{address[1]}" for address in addresses)
+
+
+def _shown(host: str) -> str:
+    if host in EVERYWHERE:
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
+
+
+def _why(error: OSError) -> str | None:
+    number = error.errno or 0
+    return os.strerror(number).lower() if number > 0 else error.strerror

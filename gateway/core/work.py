@@ -1,0 +1,110 @@
+"""What stages want written, as values: the vocabulary between the flow and the store's writer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from gateway.core.model import NewRun
+from gateway.core.states import RunState
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to schedule: a node's name and the epoch it was granted under."""
+
+    node: str
+    epoch: int
+
+
+@dataclass(slots=True, eq=False)
+class JobFire:
+    """A compare-and-set of a job's next fire, and the rows that exist only if it succeeds."""
+
+    job_id: int
+    version: int
+    expected: int
+    next_fire_at: int | None
+    rows: tuple[NewRun, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskName:
+    """A client's name for a submission: the run is inserted only if the name is free."""
+
+    namespace_id: int
+    task_id: str
+    run_id: int
+    created_ms: int
+
+
+class After(NamedTuple):
+    """A time as so many milliseconds after another column of the row.
+
+    Most runs of a batch share a few such distances, though hardly two share an instant; equal values make
+    short statements.
+    """
+
+    column: str
+    ms: int
+
+
+Value = int | str | None | After
+
+
+@dataclass(slots=True, eq=False)
+class Move:
+    """A guarded change of one run: applied only if its state is one of `sources` (and its claim is `claim`).
+
+    `values` names further columns to set. `then` are rows that exist only if the move succeeds.
+    A `job_version` makes the move depend on the job still being at that version. Nobody asks what became of
+    an `optional` one. The values of a `belated` one are written even where the state has moved on, as long as the
+    claim is the same; the state is left alone then.
+    """
+
+    run_id: int
+    to: RunState
+    sources: frozenset[RunState]
+    values: Mapping[str, Value] = field(default_factory=dict)
+    claim: int | None = None
+    then: tuple[NewRun, ...] = ()
+    job_id: int = 0
+    job_version: int = 0
+    optional: bool = False
+    belated: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """What one stage wants written in one transaction. Lists are applied in the order of the fields.
+
+    `lease`: the transaction must first renew it (`LeaseLost` otherwise). `parts`: what must be this node's until
+    the transaction has ended. `requests` are (run id, part) of inserted rows that another node must take up.
+    """
+
+    fires: Sequence[JobFire] = ()
+    names: Sequence[TaskName] = ()
+    inserts: Sequence[NewRun] = ()
+    moves: Sequence[Move] = ()
+    lease: Lease | None = None
+    parts: frozenset[int] = frozenset()
+    requests: Sequence[tuple[int, int]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of a commit: the jobs and runs whose guard did not match, and were left as they are.
+
+    It speaks of all works that shared the commit, so ask for your own ids, never whether anything was lost.
+
+    `taken_names` maps a task name that was not free to the id of the run that has it.
+    """
+
+    lost_fires: frozenset[int] = frozenset()
+    lost_moves: frozenset[int] = frozenset()
+    stale_jobs: frozenset[int] = frozenset()
+    taken_names: Mapping[str, int] = field(default_factory=dict)
+
+
+NOTHING_LOST = Written()

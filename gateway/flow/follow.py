@@ -1,0 +1,73 @@
+"""Follow: what other nodes have changed reaches this node's memory.
+
+In: a look at the database, with the counts of changes and the rows left for this node. Out: apps, executors and
+job definitions as they are now, and the waiting rows of its parts in the agenda.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from gateway.core.cluster import Roster
+from gateway.core.context import Context
+from gateway.core.model import NewRun
+from gateway.core.policy import seed_of
+from gateway.core.ports import AppReader
+from gateway.core.states import WAITING
+
+
+class Follower:
+    """`on_jobs` is called when changes of jobs may have been missed, `on_queued` gets rows left by other nodes."""
+
+    def __init__(
+        self,
+        context: Context,
+        apps: AppReader,
+        on_jobs: Callable[[], None],
+        on_queued: Callable[[Sequence[NewRun]], None],
+    ) -> None:
+        self._context = context
+        self._apps = apps
+        self._on_jobs = on_jobs
+        self._on_queued = on_queued
+        self._known = {"app": -1, "executor": -1, "job": -1}
+
+    async def load(self, revisions: dict[str, int]) -> None:
+        """All apps and executors, for a start. `revisions` were read before."""
+        registry = self._context.registry
+        for app in await self._apps.all_apps():
+            registry.set_app(app)
+        there, _ = await self._apps.executors_since(-1)
+        registry.load(there)
+        self._known |= revisions
+
+    async def follow(self, roster: Roster) -> None:
+        known, found = self._known, roster.revisions
+        if found.get("app", 0) != known["app"]:
+            await self._reload_apps()
+            known["app"] = found.get("app", 0)
+        if found.get("executor", 0) != known["executor"]:
+            self._context.registry.merge(*await self._apps.executors_since(known["executor"]))
+            known["executor"] = found.get("executor", 0)
+        if found.get("job", 0) != known["job"]:
+            self._context.specs.clear()
+            self._on_jobs()
+            known["job"] = found.get("job", 0)
+        if roster.requests:
+            await self._take_requests(roster.requests)
+
+    async def _reload_apps(self) -> None:
+        registry = self._context.registry
+        present = await self._apps.all_apps()
+        for app in present:
+            registry.set_app(app)
+        for app_id in {app.id for app in registry.apps()} - {app.id for app in present}:
+            registry.drop_app(app_id)
+
+    async def _take_requests(self, requests: Sequence[tuple[int, int]]) -> None:
+        mine = [run_id for run_id, part in requests if part in self._context.held]
+        if not mine:
+            return
+        found = await self._context.runs.get_many(mine)
+        self._on_queued([seed_of(run) for run in found.values() if run.state in WAITING])
+        await self._context.runs.forget_requests(mine)

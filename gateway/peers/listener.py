@@ -1,0 +1,91 @@
+"""The control listener: what other nodes ask of this one. JSON over HTTP, proven by the secret all nodes share.
+
+Nothing that arrives here is needed for safety, and none of it is believed: a node looks at the database itself.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+import structlog
+from aiohttp import web
+
+from gateway.core.errors import Conflict, GatewayError, InvalidValue, NotFound, Unreachable
+from gateway.core.ports import StopReport
+
+log = structlog.get_logger(__name__)
+
+MAX_BODY = 8 << 20
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class ControlDesk(Protocol):
+    """What the listener hands on to."""
+
+    def look(self) -> None: ...
+
+    def ended(self, run_ids: list[int]) -> None: ...
+
+    async def jobs_changed(self, job_ids: list[int]) -> None: ...
+
+    async def stop(self, run_id: int) -> StopReport: ...
+
+
+def control_app(desk: ControlDesk, secret: str) -> web.Application:
+    """The listener's application; every route wants `Authorization: Bearer` with the secret."""
+
+    @web.middleware
+    async def proven(request: web.Request, handler: Handler) -> web.StreamResponse:
+        given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if not hmac.compare_digest(given.encode("utf-8", "surrogateescape"), secret.encode()):
+            raise web.HTTPUnauthorized(text="the control listener is for the nodes of this database\n")
+        return await handler(request)
+
+    async def look(_request: web.Request) -> web.Response:
+        desk.look()
+        return web.Response(status=204)
+
+    async def ended(request: web.Request) -> web.Response:
+        desk.ended(_ids(await _body(request), "runs"))
+        return web.Response(status=204)
+
+    async def jobs(request: web.Request) -> web.Response:
+        await desk.jobs_changed(_ids(await _body(request), "jobs"))
+        return web.Response(status=204)
+
+    async def stop(request: web.Request) -> web.Response:
+        (run_id,) = _ids(await _body(request), "runs")[:1] or (0,)
+        try:
+            report = await desk.stop(run_id)
+        except (NotFound, Conflict, Unreachable) as error:
+            refusal = {"error": type(error).__name__, "message": str(error)}
+            return web.json_response(refusal, status=409)
+        except GatewayError as error:
+            return web.json_response({"error": "StoreError", "message": str(error)}, status=503)
+        answer = {"run": report.run_id, "state": int(report.state), "also": list(report.also_stopped)}
+        return web.json_response(answer)
+
+    app = web.Application(middlewares=[proven], client_max_size=MAX_BODY)
+    for name, handler in (("look", look), ("ended", ended), ("jobs", jobs), ("stop", stop)):
+        app.router.add_post(f"/control/{name}", handler)
+    return app
+
+
+async def _body(request: web.Request) -> dict[str, Any]:
+    try:
+        body = json.loads(await request.read())
+    except ValueError:
+        raise web.HTTPBadRequest(text="the body is no JSON\n") from None
+    if not isinstance(body, dict):
+        raise web.HTTPBadRequest(text="the body is no object\n")
+    return body
+
+
+def _ids(body: dict[str, Any], name: str) -> list[int]:
+    ids = body.get(name)
+    if not isinstance(ids, list) or not all(isinstance(one, int) for one in ids):
+        raise web.HTTPBadRequest(text=str(InvalidValue(name, ids, "a list of ids")) + "\n")
+    return ids

@@ -1,0 +1,86 @@
+"""Several nodes: who is live, what has changed, what waits for an owner
+
+Everything is added with a default, so that a node of the version before goes on working meanwhile.
+"""
+
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+_OPTIONS: dict[str, Any] = {
+    "mysql_charset": "utf8mb4",
+    "mysql_collate": "utf8mb4_bin",
+    "mysql_engine": "InnoDB",
+    "mysql_row_format": "DYNAMIC",
+}
+_NODE: tuple[sa.Column[Any], ...] = (
+    sa.Column("instance", sa.String(length=32), server_default="", nullable=False),
+    sa.Column("version", sa.String(length=32), server_default="", nullable=False),
+    sa.Column("live", sa.SmallInteger(), server_default="1", nullable=False),
+    sa.Column("draining", sa.SmallInteger(), server_default="0", nullable=False),
+    sa.Column("fit", sa.SmallInteger(), server_default="1", nullable=False),
+    sa.Column("clock_offset_ms", sa.BigInteger(), server_default="0", nullable=False),
+    sa.Column("agreed", sa.String(length=1024), server_default="", nullable=False),
+)
+_EXECUTOR: tuple[sa.Column[Any], ...] = (
+    sa.Column("rev", sa.BigInteger(), server_default="0", nullable=False),
+    sa.Column("gone", sa.SmallInteger(), server_default="0", nullable=False),
+)
+
+
+def upgrade() -> None:
+    for column in _NODE:
+        op.add_column("node", column.copy())
+    for column in _EXECUTOR:
+        op.add_column("executor", column.copy())
+    op.create_index("ix_executor_rev", "executor", ["rev"], unique=False)
+    op.create_table(
+        "revision",
+        sa.Column("name", sa.String(length=32), nullable=False),
+        sa.Column("n", sa.BigInteger(), server_default="0", nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_revision")),
+        **_OPTIONS,
+    )
+    op.create_table(
+        "request",
+        sa.Column(
+            "run_id",
+            sa.BigInteger().with_variant(sa.INTEGER(), "sqlite"),
+            autoincrement=False,
+            nullable=False,
+        ),
+        sa.Column("part", sa.SmallInteger(), server_default="0", nullable=False),
+        sa.PrimaryKeyConstraint("run_id", name=op.f("pk_request")),
+        **_OPTIONS,
+    )
+    op.create_index("ix_request_part_run_id", "request", ["part", "run_id"], unique=False)
+    op.create_table(
+        "setting",
+        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("value", sa.String(length=1024), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_setting")),
+        **_OPTIONS,
+    )
+    revisions = sa.table("revision", sa.column("name"), sa.column("n"))
+    op.bulk_insert(revisions, [{"name": name, "n": 0} for name in ("app", "executor", "job")])
+    # The oldest version whose nodes may work on this schema: what a rolling upgrade asks before it starts one.
+    settings = sa.table("setting", sa.column("name"), sa.column("value"))
+    op.bulk_insert(settings, [{"name": "oldest_schema", "value": "0001"}])
+
+
+def downgrade() -> None:
+    op.drop_table("setting")
+    op.drop_index("ix_request_part_run_id", table_name="request")
+    op.drop_table("request")
+    op.drop_table("revision")
+    op.drop_index("ix_executor_rev", table_name="executor")
+    for column in reversed(_EXECUTOR):
+        op.drop_column("executor", column.name)
+    for column in reversed(_NODE):
+        op.drop_column("node", column.name)
