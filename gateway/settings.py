@@ -151,7 +151,16 @@ def load_settings(options: Mapping[str, Any]) -> Settings:
 
 _OTHER_VARIABLES = frozenset(
     PREFIX + name
-    for name in ("CONFIG", "URL", "TOKEN", "CRASH_POINT", "CRASH_MARKER", "LISTEN_FD", "PARENT_PID")
+    for name in (
+        "CONFIG",
+        "URL",
+        "TOKEN",
+        "CRASH_POINT",
+        "CRASH_MARKER",
+        "LISTEN_FD",
+        "READY_FD",
+        "PARENT_PID",
+    )
 )
 
 

@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from gateway.app.database import check_database, migrate_database
-from gateway.app.listen import EVERYWHERE
+from gateway.app.listen import EVERYWHERE, is_worker
 from gateway.app.node import Node, running
+from gateway.app.workers import parent_gone, running_workers, say_ready
 
-__all__ = ["EVERYWHERE", "Node", "check_database", "migrate_database", "running"]
+__all__ = [
+    "EVERYWHERE",
+    "Node",
+    "check_database",
+    "is_worker",
+    "migrate_database",
+    "parent_gone",
+    "running",
+    "running_workers",
+    "say_ready",
+]

@@ -27,6 +27,11 @@ REQUESTS_PER_CONNECTION = 1000
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
+def is_worker() -> bool:
+    """Whether a parent has bound the port of this process."""
+    return LISTEN_FD in os.environ
+
+
 def bind(settings: Settings) -> socket.socket:
     """A listening socket. Raises `Refused`."""
     try:

@@ -10,7 +10,7 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,7 +20,6 @@ from gateway.cli.root import FAILED, Failure
 from gateway.core.errors import GatewayError, InvalidValue
 
 if TYPE_CHECKING:
-    from gateway.app import Node
     from gateway.settings import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -55,55 +54,87 @@ def _database_options(command: F) -> F:
 @_database_options
 def serve(**options: Any) -> int:
     """Run the gateway until SIGTERM or Ctrl-C."""
+    given = dict(options)
     settings = _load(options)
     _configure_logs(settings)
-    code: int = _run_loop(_serve(settings))
+    code: int = _run_loop(_serve(settings) if settings.workers == 1 else _serve_workers(settings, given))
     return code
 
 
 async def _serve(settings: Settings) -> int:
-    from gateway.app import running
+    from gateway.app import is_worker, parent_gone, running, say_ready
 
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    stop = _stop_signal()
     try:
         async with running(settings) as node:
-            _greet(node)
-            ended = [asyncio.ensure_future(event.wait()) for event in (stop, node.fatal)]
-            await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
-            for one in ended:
-                one.cancel()
+            if not is_worker():
+                _greet(settings, node.urls[0], node.first_token)
+            say_ready()
+            await _first(stop.wait(), node.fatal.wait(), parent_gone())
     except GatewayError:
         raise
     except Exception as error:
-        from gateway.store.engine import SQLAlchemyError
-
-        if isinstance(error, (SQLAlchemyError, OSError)):
-            raise Failure(f"the database cannot be used: {getattr(error, 'orig', None) or error}") from None
-        raise
+        raise _database_failure(error) from None
     if node.fatal_error is not None:
         raise Failure(f"{node.fatal_error} This node has stopped.")
     return 0
 
 
-def _greet(node: Node) -> None:
+async def _serve_workers(settings: Settings, given: dict[str, Any]) -> int:
+    from gateway.app import running_workers
+
+    given.pop("config", None)
+    stop = _stop_signal()
+    try:
+        async with running_workers(settings, given) as workers:
+            _greet(settings, workers.urls[0], workers.first_token)
+            await stop.wait()
+    except GatewayError:
+        raise
+    except Exception as error:
+        raise _database_failure(error) from None
+    return 0
+
+
+def _stop_signal() -> asyncio.Event:
+    """Set by SIGTERM and Ctrl-C."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+async def _first(*ends: Coroutine[Any, Any, object]) -> None:
+    """Return when one of them has."""
+    waiting = [asyncio.ensure_future(end) for end in ends]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for one in waiting:
+        one.cancel()
+
+
+def _database_failure(error: Exception) -> Exception:
+    from gateway.store.engine import SQLAlchemyError
+
+    if isinstance(error, (SQLAlchemyError, OSError)):
+        return Failure(f"the database cannot be used: {getattr(error, 'orig', None) or error}")
+    return error
+
+
+def _greet(settings: Settings, url: str, first_token: str | None) -> None:
     """What a person needs after a start; logs go to standard error, this to standard output."""
-    settings = node.settings
-    url = node.urls[0]
     lines = [f"xxljob-gateway is listening on {url}", ""]
-    if node.first_token:
+    if first_token:
         lines += [
             f"API token (shown this once, kept in {settings.data_dir / 'token'}):",
-            f"  {node.first_token}",
+            f"  {first_token}",
             "",
         ]
     elif settings.admin_token is None and (settings.data_dir / "token").exists():
         lines += [f"API token: in {settings.data_dir / 'token'}, if it was not revoked", ""]
     lines += [
         "Put this into an executor's configuration:",
-        f"  xxl.job.admin.addresses={_reach(node)}/xxl-job-admin",
+        f"  xxl.job.admin.addresses={_reach(settings, url)}/xxl-job-admin",
     ]
     if settings.access_tokens:
         lines.append(
@@ -121,31 +152,30 @@ def _greet(node: Node) -> None:
             "",
             "Demo: two jobs fire within 10 s, each run is a line below. To look at them from another terminal:",
         ]
-        lines += [f"  {_client_command(node)} runs list"]
+        lines += [f"  {_client_command(settings, url)} runs list"]
     click.echo("\n".join(lines) + "\n")
     sys.stdout.flush()
 
 
-def _reach(node: Node) -> str:
+def _reach(settings: Settings, url: str) -> str:
     """Where executors reach this node: by the machine's name if it listens on every address."""
     from gateway.app import EVERYWHERE
 
-    url = node.urls[0]
-    return url.replace("127.0.0.1", socket.gethostname()) if node.settings.host in EVERYWHERE else url
+    return url.replace("127.0.0.1", socket.gethostname()) if settings.host in EVERYWHERE else url
 
 
-def _client_command(node: Node) -> str:
+def _client_command(settings: Settings, url: str) -> str:
     """The command line of another terminal of this machine, with what it cannot guess."""
     from gateway.cli.client import DEFAULT_URL
-    from gateway.settings import PREFIX, Settings
+    from gateway.settings import PREFIX
+    from gateway.settings import Settings as AllSettings
 
-    settings = node.settings
     words: list[str] = []
-    if node.urls[0] != DEFAULT_URL:
-        words.append(f"{PREFIX}URL={node.urls[0]}")
+    if url != DEFAULT_URL:
+        words.append(f"{PREFIX}URL={url}")
     if settings.admin_token is not None:
         words.append(f"{PREFIX}TOKEN=<the admin token>")
-    elif settings.data_dir != Settings.model_fields["data_dir"].get_default(call_default_factory=True):
+    elif settings.data_dir != AllSettings.model_fields["data_dir"].get_default(call_default_factory=True):
         words.append(f'{PREFIX}TOKEN="$(cat {shlex.quote(str(settings.data_dir.absolute() / "token"))})"')
     program = Path(sys.argv[0])
     if program.name == "__main__.py":

@@ -280,6 +280,10 @@ class Nodes:
 
         await transact(self._db, self._clock, body)
 
+    async def secret(self) -> str:
+        """What the nodes of this database prove themselves with to each other."""
+        return await transact(self._db, self._clock, self._secret)
+
     async def touch(self, name: str) -> None:
         async def body(conn: AsyncConnection) -> None:
             await bump(conn, name)

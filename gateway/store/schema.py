@@ -41,8 +41,10 @@ async def oldest(db: Database) -> str | None:
     def read(conn: Connection) -> str | None:
         if "setting" not in inspect(conn).get_table_names():
             return None
-        query = text("SELECT value FROM setting WHERE name='oldest_schema'")
-        return conn.execute(query).scalar()
+        stated = conn.execute(text("SELECT value FROM setting WHERE name='oldest_schema'")).scalar()
+        found = conn.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        schema, _, first = (stated or "").partition(":")
+        return first if schema == found else None
 
     async with db.read() as conn:
         return await conn.run_sync(read)

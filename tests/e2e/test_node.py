@@ -9,12 +9,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from gateway.store.schema import HEAD
 from tests.conftest import require_tool
 from tests.e2e.conftest import DatabaseMaker, PeerMaker
 from tests.e2e.gateway_process import REPOSITORY, Api, GatewayProcess, run_command
@@ -148,25 +148,33 @@ def test_second_gateway_on_the_same_data_directory_is_refused(make_gateway: Gate
     assert gateway.api.is_ready()
 
 
-@pytest.mark.parametrize("kind", DATABASES)
-def test_second_gateway_on_the_same_database_is_refused(
-    kind: str, make_gateway: GatewayMaker, make_database: DatabaseMaker, tmp_path: Path
+def test_second_gateway_on_the_same_embedded_database_is_refused(
+    make_gateway: GatewayMaker, tmp_path: Path
 ) -> None:
-    url = make_database(kind)
-    gateway = make_gateway(url)
+    gateway = make_gateway()
     gateway.start()
-    url = url or f"sqlite+aiosqlite:///{gateway.data_dir / 'gateway.db'}"
-    code, line = serve_refused("--data-dir", str(tmp_path / "second"), "--database-url", url)
+    path = gateway.data_dir / "gateway.db"
+    code, line = serve_refused(
+        "--data-dir", str(tmp_path / "second"), "--database-url", f"sqlite+aiosqlite:///{path}"
+    )
     assert code == 1
-    assert re.fullmatch(
-        r"error: node '\S+' \(.+\) is alive on this database; this version runs one node a database: "
-        r"stop that one first, or use another database",
-        line,
+    assert line == (
+        f"error: another gateway is running with the database {path}: SQLite takes one process; several nodes "
+        "need MySQL or MariaDB"
     )
     # The first one has not been disturbed: it still owns what it schedules.
     time.sleep(1)
     assert gateway.alive
     assert gateway.api.is_ready()
+
+
+def test_workers_on_an_embedded_database_are_refused(tmp_path: Path) -> None:
+    code, line = serve_refused("--data-dir", str(tmp_path / "data"), "--workers", "2")
+    assert code == 2
+    assert line == (
+        "error: workers: 2 is not valid: 1 with SQLite, which takes one process; name a MySQL or MariaDB "
+        "database for more"
+    )
 
 
 def test_taken_port_is_refused(make_gateway: GatewayMaker, tmp_path: Path) -> None:
@@ -175,51 +183,6 @@ def test_taken_port_is_refused(make_gateway: GatewayMaker, tmp_path: Path) -> No
     ended = run_command("serve", "--port", str(gateway.port), "--data-dir", str(tmp_path / "second"))
     assert ended.code == 1
     assert ended.errors[-1] == f"error: cannot listen on 127.0.0.1:{gateway.port}: address already in use"
-
-
-@pytest.mark.mariadb
-def test_node_that_was_replaced_while_it_slept_starts_nothing(
-    make_gateway: GatewayMaker, make_database: DatabaseMaker, extra_peer: PeerMaker
-) -> None:
-    url = make_database("mariadb")
-    sleeper, heir = make_gateway(url), make_gateway(url)
-    sleeper.start()
-    sleeper.api.create_app(APP)
-    peer = extra_peer(PEER, sleeper, APP)
-    wait_until(
-        lambda: sleeper.api.online(APP) == {peer.address}, timeout_s=10, what="the executor to be registered"
-    )
-    time.sleep((0.2 - time.time() % 1) % 1)
-    ticker = every_second(sleeper.api)
-    first = int(time.time()) + 1
-    time.sleep(2)
-    # The next slot is claimed by now and waits in memory to be sent.
-    time.sleep((0.9 - time.time() % 1) % 1)
-    sleeper.process.freeze()
-    heir.start()
-    time.sleep(3)
-    sleeper.process.thaw()
-    # It finds out, says so, and ends; a supervisor may start it again.
-    assert sleeper.process.wait(10) == 1
-    assert sleeper.log_lines()[-1].startswith("error: ")
-    assert "This node has stopped." in sleeper.log_lines()[-1]
-    assert "Traceback" not in sleeper.process.output()
-
-    time.sleep(2)
-    heir.api.wait_nothing_late(ticker)  # a run that waits when its job is disabled is skipped, rightly
-    time.sleep((0.5 - time.time() % 1) % 1)
-    heir.api.disable(ticker)
-    slots = [second * 1000 for second in range(first, int(time.time()) + 1)]
-    # The executor knows the sleeper alone, so the last results are not there; what ran it has counted.
-    wait_until(
-        lambda: len(peer.executions(param="each second")) >= len(slots),
-        timeout_s=10,
-        what="all slots to begin",
-    )
-    time.sleep(1)
-    rows = heir.api.runs(ticker)
-    assert sorted(row["slot_ms"] for row in rows) == slots
-    assert Counter(e.run_id for e in peer.executions(param="each second")) == {row["id"]: 1 for row in rows}
 
 
 # ---------------------------------------------------------------- check and migrate
@@ -231,7 +194,7 @@ def test_schema_is_checked_and_migrated(
 ) -> None:
     name = mariadb_url.rpartition("/")[2]
     options = ("--data-dir", str(tmp_path / "data"), "--database-url", mariadb_url)
-    empty = "error: the database is empty, this version needs 0001: run `xxljob-gateway migrate`"
+    empty = f"error: the database is empty, this version needs {HEAD}: run `xxljob-gateway migrate`"
 
     assert serve_refused(*options) == (1, empty)
     ended = run_command("check", *options)
@@ -240,20 +203,22 @@ def test_schema_is_checked_and_migrated(
     assert "gateway-test" not in ended.output  # the password
 
     ended = run_command("migrate", *options)
-    assert (ended.code, ended.output, ended.errors) == (0, "schema 0001, was empty\n", [])
+    assert (ended.code, ended.output, ended.errors) == (0, f"schema {HEAD}, was empty\n", [])
     ended = run_command("migrate", *options)
-    assert (ended.code, ended.output, ended.errors) == (0, "schema 0001 already\n", [])
+    assert (ended.code, ended.output, ended.errors) == (0, f"schema {HEAD} already\n", [])
     ended = run_command("check", *options)
     assert (ended.code, ended.errors) == (0, [])
     assert ended.output.splitlines()[-1] == "ok"
 
     mariadb_server.execute(f"UPDATE `{name}`.alembic_version SET version_num='0000'")
-    outdated = "error: the database is at schema 0000, this version needs 0001: run `xxljob-gateway migrate`"
+    outdated = (
+        f"error: the database is at schema 0000, this version needs {HEAD}: run `xxljob-gateway migrate`"
+    )
     assert serve_refused(*options) == (1, outdated)
     assert run_command("check", *options).errors == [outdated]
 
     mariadb_server.execute(f"UPDATE `{name}`.alembic_version SET version_num='9999'")
-    newer = "error: the database has schema 9999, newer than this version's 0001: upgrade the gateway"
+    newer = f"error: the database has schema 9999, newer than this version's {HEAD}: upgrade the gateway"
     assert serve_refused(*options) == (1, newer)
     assert run_command("check", *options).errors == [newer]
     ended = run_command("migrate", *options)
@@ -261,7 +226,7 @@ def test_schema_is_checked_and_migrated(
     assert len(ended.errors) == 1
     assert "9999" in ended.errors[0]
 
-    mariadb_server.execute(f"UPDATE `{name}`.alembic_version SET version_num='0001'")
+    mariadb_server.execute(f"UPDATE `{name}`.alembic_version SET version_num='{HEAD}'")
     gateway = make_gateway(mariadb_url)
     gateway.start()
     assert gateway.stop() == 0

@@ -69,9 +69,9 @@ def upgrade() -> None:
     )
     revisions = sa.table("revision", sa.column("name"), sa.column("n"))
     op.bulk_insert(revisions, [{"name": name, "n": 0} for name in ("app", "executor", "job")])
-    # The oldest version whose nodes may work on this schema: what a rolling upgrade asks before it starts one.
+    # What a rolling upgrade asks before it starts a node: this schema, and the oldest that its code may be made for.
     settings = sa.table("setting", sa.column("name"), sa.column("value"))
-    op.bulk_insert(settings, [{"name": "oldest_schema", "value": "0001"}])
+    op.bulk_insert(settings, [{"name": "oldest_schema", "value": f"{revision}:0001"}])
 
 
 def downgrade() -> None:
