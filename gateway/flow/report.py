@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -50,6 +50,8 @@ class Reporter:
         self._waiting: deque[_Waiting] = deque()
         self._spooling: list[_Waiting] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        self._wanted: list[tuple[set[int], asyncio.Future[Mapping[int, Run]]]] = []
+        self._is_finding = False
 
     async def report(self, results: Sequence[ExecutorResult], client: str) -> bool:
         """True once all results are durable, False if neither database nor spool took them."""
@@ -143,7 +145,7 @@ class Reporter:
 
         Raises if the database does not take them.
         """
-        found = await self._context.runs.get_many({result.run_id for result in results})
+        found = await self._find({result.run_id for result in results})
         foreign: list[tuple[ExecutorResult, str]] = []
         ends: dict[int, End] = {}
         pending: list[asyncio.Future[bool]] = []
@@ -173,6 +175,32 @@ class Reporter:
         for one in pending:
             if not await asyncio.shield(one):
                 raise StoreError("the database does not take a result")
+
+    async def _find(self, run_ids: set[int]) -> Mapping[int, Run]:
+        """Rows by id, and perhaps others: all that are wanted while a query is under way share the next one."""
+        found: asyncio.Future[Mapping[int, Run]] = asyncio.get_running_loop().create_future()
+        self._wanted.append((run_ids, found))
+        if len(self._wanted) == 1 and not self._is_finding:
+            self._start(self._find_wanted())
+        return await found
+
+    async def _find_wanted(self) -> None:
+        self._is_finding = True
+        try:
+            while self._wanted:
+                wanted, self._wanted = self._wanted, []
+                try:
+                    rows = await self._context.runs.get_many(set().union(*(ids for ids, _ in wanted)))
+                except Exception as error:
+                    for _, found in wanted:
+                        if not found.done():
+                            found.set_exception(error)
+                else:
+                    for _, found in wanted:
+                        if not found.done():
+                            found.set_result(rows)
+        finally:
+            self._is_finding = False
 
     # ------------------------------------------------------------ spool
 

@@ -20,8 +20,8 @@ _SQL_MODE = "STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTI
 _LOCK_TIMEOUT_S = 5
 _IDLE_S = 2
 
-# Deadlock, lock timeout; TiDB's write conflict, schema change and retryable commit; what a cut connection says.
-_REPEATABLE = {1213, 1205, 8002, 8028, 9007, 1047}
+# Deadlock, lock timeout; Group Replication's rollback at the commit; TiDB's write conflict, schema change and retryable commit; what a cut connection says.
+_REPEATABLE = {1213, 1205, 3101, 8002, 8028, 9007, 1047}
 # Missing value, row or packet too large, out of range, wrong text, no such conversion, and a statement that is none.
 _REFUSED = {1048, 1064, 1118, 1153, 1264, 1265, 1267, 1292, 1366, 1406, 3988}
 _GONE = {2000, 2003, 2006, 2013, 2014, 2055, 1053, 1152, 1184, 1927, 1317, 1290, 1040, 1129, 1203, 1226, 4031}

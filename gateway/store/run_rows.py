@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from sqlalchemy import RowMapping
 
 from gateway.core.model import Run, TriggerKind
@@ -9,21 +12,26 @@ from gateway.core.states import RunState
 from gateway.store.sqltext import split_addresses
 from gateway.store.tables import run
 
-_PLAIN = (
-    *("id", "namespace_id", "job_id", "app_id", "slot_key", "shard", "shard_total", "attempt", "root_id"),
-    *("priority", "due_ms", "created_ms", "job_version", "address", "dialect", "trigger_ms", "claimed_ms"),
-    *("sent_ms", "answered_ms", "finished_ms", "result_code", "message", "reason", "params"),
-    *("last_slot_ms", "slot_count", "claim_token", "send_deadline_ms"),
-)
-COLUMNS = [run.c[name] for name in (*_PLAIN, "trigger_kind", "state", "outcome", "addresses")]
+# In the order of the fields of `Run`.
+NAMES = tuple(Run.__dataclass_fields__)
+COLUMNS = [run.c[name] for name in NAMES]
+TEXT = ",".join(NAMES)
+
+_KIND, _STATE, _OUTCOME, _ADDRESSES = map(NAMES.index, ("trigger_kind", "state", "outcome", "addresses"))
+_KINDS = {int(kind): kind for kind in TriggerKind}
+_STATES = {int(state): state for state in RunState}
 
 
 def run_of(row: RowMapping) -> Run:
     """From a row with `COLUMNS`."""
-    return Run(
-        **{name: row[name] for name in _PLAIN},
-        trigger_kind=TriggerKind(row["trigger_kind"]),
-        state=RunState(row["state"]),
-        outcome=RunState(row["outcome"]) if row["outcome"] else None,
-        addresses=split_addresses(row["addresses"]),
-    )
+    return run_of_values([row[name] for name in NAMES])
+
+
+def run_of_values(values: Sequence[Any]) -> Run:
+    """From the values of `COLUMNS`, as a driver gives them."""
+    fields = list(values)
+    fields[_KIND] = _KINDS[fields[_KIND]]
+    fields[_STATE] = _STATES[fields[_STATE]]
+    fields[_OUTCOME] = _STATES[fields[_OUTCOME]] if fields[_OUTCOME] else None
+    fields[_ADDRESSES] = split_addresses(fields[_ADDRESSES])
+    return Run(*fields)

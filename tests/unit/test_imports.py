@@ -21,7 +21,10 @@ for library in ("aiohttp.web", "alembic.command", "click", "croniter", "promethe
     importlib.import_module(library)
 warnings.simplefilter("ignore")
 warnings.filterwarnings("error", module=r"(gateway|compat|importer)(\\.|$)")
+running = set()
 for name in json.load(sys.stdin):
+    if len(running) == os.cpu_count():
+        running.discard(os.wait()[0])
     child = os.fork()
     if child == 0:
         try:
@@ -30,7 +33,9 @@ for name in json.load(sys.stdin):
             print(name, traceback.format_exc(), sep="\\n", flush=True)
             os._exit(1)
         os._exit(0)
-    os.waitpid(child, 0)
+    running.add(child)
+while running:
+    running.discard(os.wait()[0])
 """
 
 
