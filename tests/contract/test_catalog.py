@@ -161,25 +161,25 @@ async def test_a_job_is_not_created_under_an_app_that_goes(apps, jobs, app):
         await jobs.create([a_job(app)])
 
 
-async def test_executors_are_saved_over_and_removed(apps, app):
-    first = [Executor(app.id, f"http://h{n}:1/", "rest", "java", 1, 1) for n in range(3)]
+async def test_executors_are_saved_over_and_removed(apps, app, clock):
+    first = [Executor(app.id, f"http://h{n}:1/", "rest", "java", 1, clock.ms) for n in range(3)]
     await apps.save_executors(first, [])
-    later = replace(first[0], last_beat_ms=9, dialect="rest35")
+    later = replace(first[0], last_beat_ms=clock.ms + 9, dialect="rest35")
     await apps.save_executors([later], [first[1]])
     assert await apps.executors_since(-1) == ([later, first[2]], [first[1]])
     assert await apps.executors_since(1) == ([later], [first[1]])  # what another node has not read yet
     assert await apps.executors_since(2) == ([], [])
 
 
-async def test_an_executor_that_has_beaten_elsewhere_since_is_not_removed(apps, app):
-    seen = Executor(app.id, "http://h1:1/", "rest", "java", 1, 1)
-    later = replace(seen, last_beat_ms=50)
+async def test_an_executor_that_has_beaten_elsewhere_since_is_not_removed(apps, app, clock):
+    seen = Executor(app.id, "http://h1:1/", "rest", "java", 1, clock.ms)
+    later = replace(seen, last_beat_ms=clock.ms + 50)
     await apps.save_executors([later], [])
     await apps.save_executors([], [seen])
     assert await apps.executors_since(-1) == ([later], [])
     await apps.save_executors([], [later])
-    await apps.save_executors([replace(later, last_beat_ms=60)], [])  # and it is back
-    assert await apps.executors_since(-1) == ([replace(later, last_beat_ms=60)], [])
+    await apps.save_executors([replace(later, last_beat_ms=clock.ms + 60)], [])  # and it is back
+    assert await apps.executors_since(-1) == ([replace(later, last_beat_ms=clock.ms + 60)], [])
 
 
 # ---------------------------------------------------------------- jobs

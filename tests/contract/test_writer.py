@@ -39,6 +39,7 @@ class Recorded:
     def __init__(self, db: Database) -> None:
         self._db = db
         self.is_sqlite, self.for_update = db.is_sqlite, db.for_update
+        self.lock_in_share_mode = db.lock_in_share_mode
         self.commits = 0
         self.before_commit: Callable[[Any], Any] | None = None
         self.after_commit: Callable[[Any], Any] | None = None
