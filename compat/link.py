@@ -39,6 +39,15 @@ class _Body(NamedTuple):
     params: bytes
 
 
+class _RunCall(Call):
+    """A `/run`, made when its run is claimed: at the due instant every step counts."""
+
+    __slots__ = ("on_outcome", "origin")
+
+    origin: Origin
+    on_outcome: OnOutcome
+
+
 class RestLink:
     """Build it inside the running loop. `timeout_s` is for the connection, and again for the answer."""
 
@@ -75,23 +84,30 @@ class RestLink:
     # ------------------------------------------------------------ runs
 
     def prepare(self, order: RunOrder) -> None:
-        """Build the bytes of the request; what cannot be built is said by `run`."""
+        """Build the request, so that `run` need only write it; what cannot be built is said by `run`."""
         try:
-            order.request = self._request(order)
+            order.call = self._run_call(order)
         except InvalidValue:
-            order.request = b""
+            order.call = None
 
     def run(self, order: RunOrder, on_outcome: OnOutcome) -> None:
         """Send it now. `on_outcome` comes later, never from within; `sent_ms` is filled just before it."""
-        try:
-            if not order.request:
-                order.request = self._request(order)
-            head = self._head(order.address, order.dialect, order.appname, "run")
-        except InvalidValue as error:
-            self._loop.call_soon(on_outcome, order, Outcome.NOT_SENT, str(error))
-            return
-        call = order.call = Call(order.request, order.send_before, self._run_done, (order, on_outcome))
-        self._pool.send(head.origin, call)
+        call = order.call
+        if not isinstance(call, _RunCall):
+            try:
+                call = order.call = self._run_call(order)
+            except InvalidValue as error:
+                self._loop.call_soon(on_outcome, order, Outcome.NOT_SENT, str(error))
+                return
+        call.on_outcome = on_outcome
+        self._pool.send(call.origin, call)
+
+    def _run_call(self, order: RunOrder) -> _RunCall:
+        head = self._head(order.address, order.dialect, order.appname, "run")
+        order.request = self._request(order, head)
+        call = _RunCall(order.request, order.send_before, self._run_done, order)
+        call.origin = head.origin
+        return call
 
     def recall(self, order: RunOrder) -> bool:
         """The time of a call is looked at last before its bytes go out, so this is how to keep them back."""
@@ -101,8 +117,7 @@ class RestLink:
         call.send_before = -math.inf
         return True
 
-    def _request(self, order: RunOrder) -> bytes:
-        head = self._head(order.address, order.dialect, order.appname, "run")
+    def _request(self, order: RunOrder, head: _Head) -> bytes:
         job = order.job
         body = self._bodies.get((job.id, job.version)) or self._body(job)
         params = body.params if order.params is None else wire.text_bytes(order.params)
@@ -118,7 +133,7 @@ class RestLink:
         return body
 
     def _run_done(self, call: Call, sent: Sent, status: int, body: bytes) -> None:
-        order, on_outcome = cast("tuple[RunOrder, OnOutcome]", call.token)
+        order, on_outcome = cast("RunOrder", call.token), cast("_RunCall", call).on_outcome
         order.call = None
         if call.sent_at:
             order.sent_ms = self._clock.now_ms() - int((self._clock.monotonic() - call.sent_at) * 1000)

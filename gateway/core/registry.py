@@ -27,6 +27,8 @@ class Registry:
         self._saved_ms: dict[tuple[int, str], int] = {}
         self._dirty: dict[tuple[int, str], tuple[Executor, bool]] = {}  # and whether it is gone
         self.is_shared = False
+        self._evicted: set[tuple[int, str]] = set()
+        self._shared_addresses: set[str] = set()
 
     # ------------------------------------------------------------ apps
 
@@ -108,7 +110,21 @@ class Registry:
             self._dirty[key] = executor, False
         if known is None:
             self._refresh(app.id)
+            self._evict(app.id, beat.address)
         return known is None
+
+    def _evict(self, app_id: int, address: str) -> None:
+        """Whoever was at this address for another app is gone: a process has one app.
+
+        One that beats again has been there all the time (two apps behind one address), and then both stay.
+        """
+        if (app_id, address) in self._evicted:
+            self._shared_addresses.add(address)
+        if address in self._shared_addresses:
+            return
+        for other_id in list(self._executors):
+            if other_id != app_id and self.remove(other_id, address):
+                self._evicted.add((other_id, address))
 
     def remove(self, app_id: int, address: str) -> bool:
         """Take an executor out. True if it was there."""

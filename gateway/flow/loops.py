@@ -83,7 +83,7 @@ class Flow:
         self.completer = Completer(context, self.queued, self.neighbours.ended_for_others, result_writer)
         self.reporter = Reporter(context, self.completer, foreign, spool)
         self.sweeper = Sweeper(context, self.completer)
-        self.presence = Presence(context, executors, create_app)
+        self.presence = Presence(context, executors, create_app, self.neighbours.nudge_all)
         self.follower = Follower(context, apps, self._jobs_may_have_changed, self.queued)
         self.estate = Estate(
             context,

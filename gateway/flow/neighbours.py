@@ -61,6 +61,10 @@ class Neighbours:
         for part in {run.part for run in runs}:
             self.nudge_owner(part)
 
+    def nudge_all(self) -> None:
+        for member in self._ownership().others():
+            self.nudge(member)
+
     def nudge_owner(self, part: int) -> None:
         """Have the node that holds this part look soon at what was left for it."""
         owner = self._ownership().owner(part)

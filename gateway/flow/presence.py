@@ -25,8 +25,17 @@ DEAF_MS = 5000
 
 
 class Presence:
-    def __init__(self, context: Context, store: ExecutorWriter, create_app: CreateApp | None = None) -> None:
+    def __init__(
+        self,
+        context: Context,
+        store: ExecutorWriter,
+        create_app: CreateApp | None = None,
+        on_moved: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`on_moved` is called when the database knows of executors that came or went here."""
         self._context = context
+        self._on_moved = on_moved
+        self._known: set[tuple[int, str]] = set()
         self._store = store
         self._create_app = create_app
         self._removed_ms: dict[tuple[int, str], int] = {}
@@ -101,3 +110,9 @@ class Presence:
         except Exception as error:
             log.warning("executors_not_saved", error=str(error)[:200])
             self._context.registry.put_back(changed, removed)
+            return
+        here = {(executor.app_id, executor.address) for executor in changed}
+        if removed or not here <= self._known:
+            self._on_moved()
+        self._known |= here
+        self._known -= {(executor.app_id, executor.address) for executor in removed}

@@ -112,7 +112,7 @@ def open_database(url: URL, *, pool_size: int = 10) -> Database:
             "init_command": (
                 f"SET SESSION sql_mode='{_SQL_MODE}', time_zone='+00:00', "
                 f"innodb_lock_wait_timeout={_LOCK_TIMEOUT_S}"
-                f"/*M!100300 , idle_transaction_timeout={_IDLE_S} *//*!80000 , wait_timeout={_IDLE_S} */"
+                f"/*M!100300 , idle_transaction_timeout={_IDLE_S} *//*!50700 , wait_timeout={_IDLE_S} */"
             ),
         },
     }

@@ -15,6 +15,7 @@ from typing import Any
 
 import structlog
 from sqlalchemy import ColumnElement, and_, delete, func, insert, select, text, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.core.clock import Clock
@@ -121,7 +122,10 @@ class Nodes:
         found: str | None = (await conn.execute(query)).scalar()
         if found is None:
             found = secrets.token_urlsafe(32)
-            await conn.execute(insert(setting).values(name=_SECRET, value=found))
+            try:
+                await conn.execute(insert(setting).values(name=_SECRET, value=found))
+            except IntegrityError:  # another node was faster
+                found = str((await conn.execute(query)).scalar_one())
         return found
 
     async def leave(self, lease: Lease, gifts: Farewell) -> None:

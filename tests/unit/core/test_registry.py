@@ -1,0 +1,39 @@
+"""Who is there: an address belongs to one app, unless two really share it."""
+
+from __future__ import annotations
+
+from gateway.core.model import AddressMode, App, Beat
+from gateway.core.registry import Registry
+
+A = "http://10.0.0.1:9999/"
+
+
+def registry_with(*names: str) -> tuple[Registry, list[App]]:
+    registry = Registry()
+    apps = [App(n, 1, name, "", AddressMode.AUTO, (), 0, 0) for n, name in enumerate(names, 1)]
+    for app in apps:
+        registry.set_app(app)
+    return registry, apps
+
+
+def beat(registry: Registry, app: App, at_ms: int) -> bool:
+    return registry.beat(app, Beat(app.appname, A, "rest", "java", at_ms))
+
+
+def test_an_address_that_another_app_has_taken_over_is_gone() -> None:
+    registry, (old, new) = registry_with("old", "new")
+    beat(registry, old, 1000)
+    beat(registry, new, 2000)
+    assert (registry.addresses(old.id), registry.addresses(new.id)) == ((), (A,))
+    _, removed = registry.take_dirty()
+    assert [(one.app_id, one.address) for one in removed] == [(old.id, A)]
+
+
+def test_two_apps_behind_one_address_both_stay() -> None:
+    registry, (one, other) = registry_with("one", "other")
+    beat(registry, one, 1000)
+    beat(registry, other, 2000)
+    for at_ms in range(31_000, 200_000, 30_000):
+        beat(registry, one, at_ms)
+        beat(registry, other, at_ms + 1000)
+        assert (registry.addresses(one.id), registry.addresses(other.id)) == ((A,), (A,))
