@@ -39,6 +39,7 @@ class ControlListener:
             sock = socket.socket(family, kind, protocol)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind(address)
+            sock.listen()
         except OSError as error:
             why = os.strerror(error.errno).lower() if error.errno and error.errno > 0 else error.strerror
             raise Refused(f"control_host: cannot listen on {host}:{port}: {why}") from None
@@ -46,7 +47,9 @@ class ControlListener:
 
     async def start(self, flow: Flow, operations: FlowOperations, secret: str) -> None:
         self._runner = web.AppRunner(
-            control_app(_Desk(flow, operations), secret), access_log=None, handle_signals=False
+            control_app(_Desk(flow, operations), secret, flow.context.lease.node),
+            access_log=None,
+            handle_signals=False,
         )
         await self._runner.setup()
         await web.SockSite(self._runner, self._socket).start()

@@ -29,6 +29,7 @@ def lock_data_dir(data_dir: Path) -> BinaryIO:
 
 def lock_embedded_database(path: Path) -> BinaryIO:
     """Hold an SQLite file for this process alone, whatever its data directory. Raises `Refused`."""
+    path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = path.with_name(path.name + ".lock").open("a+b")
     try:

@@ -22,14 +22,15 @@ from gateway.settings import PREFIX, Settings
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 – compared, not bound
 BACKLOG = 4096
 LISTEN_FD = PREFIX + "LISTEN_FD"
+PARENT_PID = PREFIX + "PARENT_PID"
 REQUESTS_PER_CONNECTION = 1000
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def is_worker() -> bool:
-    """Whether a parent has bound the port of this process."""
-    return LISTEN_FD in os.environ
+    """Whether a parent has bound the port of this process; variables that were only inherited say nothing."""
+    return LISTEN_FD in os.environ and os.environ.get(PARENT_PID) == str(os.getppid())
 
 
 def bind(settings: Settings) -> socket.socket:
@@ -52,7 +53,7 @@ async def listen(
     settings: Settings, services: Services, flow: Flow, clock: SystemClock, stack: contextlib.AsyncExitStack
 ) -> tuple[str, ...]:
     """Serve until the stack is left. A worker serves on the socket that its parent has bound."""
-    inherited = os.environ.get(LISTEN_FD)
+    inherited = os.environ[LISTEN_FD] if is_worker() else None
     app = web.Application(middlewares=[] if inherited is None else [_turnover()])
     setup_api(app, services)
     setup_executor_routes(app, flow, tokens=settings.access_tokens, clock=clock)

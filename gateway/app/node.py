@@ -9,6 +9,7 @@ import gc
 import hashlib
 import os
 import re
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -189,7 +190,7 @@ def _identity(settings: Settings, db: Database, control: ControlListener | None,
     tokens = sorted(_fingerprint(token) for token in settings.access_tokens)
     return Identity(
         name=settings.node_name or made_up_name(settings.data_dir),
-        instance=instance_of(settings.data_dir),
+        instance=instance_of(settings.data_dir) + secrets.token_hex(8),
         address="" if control is None else control.address,
         version=this_version(),
         agreed={

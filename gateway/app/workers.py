@@ -20,11 +20,11 @@ import structlog
 
 from gateway.app.data_dir import lock_data_dir, made_up_name
 from gateway.app.database import prepare_database
-from gateway.app.listen import LISTEN_FD, bind, urls_of
+from gateway.app.listen import LISTEN_FD, PARENT_PID, bind, is_worker, urls_of
 from gateway.app.node import first_token
 from gateway.core.clock import SystemClock
 from gateway.core.cluster import Member
-from gateway.core.errors import InvalidValue, Refused
+from gateway.core.errors import GatewayError, InvalidValue, Refused
 from gateway.peers.caller import PeerCaller
 from gateway.settings import PREFIX, Settings
 from gateway.store import schema
@@ -34,12 +34,13 @@ from gateway.store.tokens import TokenStore
 
 log = structlog.get_logger(__name__)
 
-PARENT_PID = PREFIX + "PARENT_PID"
 READY_FD = PREFIX + "READY_FD"
-START_S = 30.0
+START_S = 600.0  # a long backlog is read before a node answers
+ALONE_S = 60.0
 RESTART_S = (0.0, 1.0, 5.0, 15.0)
 STEADY_S = 60.0  # after so long a life the next restart is at once again
 END_S = 20.0
+LONGEST_NAME = 54
 
 
 @dataclass(eq=False)
@@ -73,6 +74,10 @@ async def running_workers(settings: Settings, options: Mapping[str, object]) -> 
             settings.workers,
             "1 with SQLite, which takes one process; name a MySQL or MariaDB database for more",
         )
+    if settings.demo:
+        raise InvalidValue("demo", "true", "false with several workers: start the demo with one")
+    if settings.node_name is not None and len(settings.node_name) > LONGEST_NAME:
+        raise InvalidValue("node_name", settings.node_name, f"up to {LONGEST_NAME} characters with workers")
     clock = SystemClock()
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(lock_data_dir(settings.data_dir).close)
@@ -116,6 +121,7 @@ class _Parent:
         self._found = found
         self._keeping: list[asyncio.Task[None]] = []
         self._stopping = False
+        self._alone_since: float | None = None
 
     async def start(self) -> None:
         """Raises `Refused` when a worker does not come up; what it said stands in the log above."""
@@ -124,6 +130,9 @@ class _Parent:
 
     async def stop(self) -> None:
         self._stopping = True
+        for task in self._keeping:
+            task.cancel()
+        await asyncio.gather(*self._keeping, return_exceptions=True)
         alive = [
             worker.process for worker in self._workers if worker.process and worker.process.returncode is None
         ]
@@ -137,9 +146,6 @@ class _Parent:
                 if process.returncode is None:
                     process.kill()
             await asyncio.gather(*ends)
-        for task in self._keeping:
-            task.cancel()
-        await asyncio.gather(*self._keeping, return_exceptions=True)
 
     async def _launch(self, worker: Worker) -> None:
         """Start it and wait until it answers calls."""
@@ -154,6 +160,9 @@ class _Parent:
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=(self._listen_fd, says_ready),
             )
+        except BaseException:
+            os.close(ready)
+            raise
         finally:
             os.close(says_ready)
         said = await _first_byte(ready)
@@ -194,17 +203,34 @@ class _Parent:
                 await self._fence(worker)
             except Exception as error:
                 log.warning("worker_not_fenced", node=worker.name, error=str(error)[:200])
+            if self._is_hopeless():
+                return
             await self._clock.sleep(
                 RESTART_S[min(worker.failures, len(RESTART_S)) - 1] if worker.failures else 0
             )
+            if self._stopping:
+                return
             try:
                 await self._launch(worker)
-            except Refused as error:
+            except (GatewayError, OSError) as error:
                 if self._stopping:
                     return
                 log.error("worker_not_started", node=worker.name, error=str(error))
                 if worker.process.returncode is None:
                     worker.process.kill()
+
+    def _is_hopeless(self) -> bool:
+        """A port that accepts and never answers is worse than none: after a minute without a worker, end."""
+        now = self._clock.monotonic()
+        if any(one.process is not None and one.process.returncode is None for one in self._workers):
+            self._alone_since = None
+            return False
+        self._alone_since = self._alone_since if self._alone_since is not None else now
+        if now - self._alone_since < ALONE_S:
+            return False
+        self._found.failure = f"no worker has come up for {ALONE_S:g} s"
+        self._found.failed.set()
+        return True
 
     async def _fence(self, worker: Worker) -> None:
         """It is dead for sure: the others may have its parts now."""
@@ -242,7 +268,7 @@ async def _first_byte(descriptor: int) -> bytes:
 def say_ready() -> None:
     """Tell the parent that this worker answers calls; nothing where there is none."""
     number = os.environ.pop(READY_FD, None)
-    if number is not None:
+    if number is not None and is_worker():
         os.write(int(number), b"r")
         os.close(int(number))
 
@@ -250,6 +276,6 @@ def say_ready() -> None:
 async def parent_gone() -> None:
     """Return when the parent of this worker has died; never where there is none."""
     clock = SystemClock()
-    parent = int(os.environ.get(PARENT_PID, "0"))
+    parent = os.getppid() if is_worker() else 0
     while not parent or os.getppid() == parent:
         await clock.sleep(1.0)

@@ -88,11 +88,13 @@ async def _serve_workers(settings: Settings, given: dict[str, Any]) -> int:
     try:
         async with running_workers(settings, given) as workers:
             _greet(settings, workers.urls[0], workers.first_token)
-            await stop.wait()
+            await _first(stop.wait(), workers.failed.wait())
     except GatewayError:
         raise
     except Exception as error:
         raise _database_failure(error) from None
+    if workers.failure:
+        raise Failure(workers.failure)
     return 0
 
 

@@ -60,18 +60,21 @@ class Agenda:
         self._ids.difference_update([run.id for run in taken])
         return taken
 
-    def drop(self, parts: Collection[int]) -> None:
-        """Forget the runs of these parts: another node has them."""
+    def drop(self, parts: Collection[int]) -> list[NewRun]:
+        """Take out the runs of these parts: another node has them."""
+        dropped: list[NewRun] = []
         for index, bucket in list(self._buckets.items()):
             kept = [run for run in bucket if run.part not in parts]
             if len(kept) == len(bucket):
                 continue
-            self._ids.difference_update([run.id for run in bucket if run.part in parts])
+            dropped += [run for run in bucket if run.part in parts]
             if kept:
                 self._buckets[index] = kept
             else:
                 del self._buckets[index]
         self._heap = sorted(self._buckets)
+        self._ids.difference_update([run.id for run in dropped])
+        return dropped
 
     def until(self, until_ms: int) -> Iterator[NewRun]:
         """Look at the runs that are due by then, in no particular order."""

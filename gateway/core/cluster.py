@@ -120,8 +120,8 @@ class Watch:
 
     def look(self, members: Iterable[Member], now: float, *, took_s: float = 0.0) -> None:
         """`now` is when the look began, `took_s` how long the database needed for it."""
-        gap_s = 0.0 if self._looked_at is None else min(now - self._looked_at, self._longest_gap_s)
-        if took_s > self._longest_gap_s:
+        gap_s = 0.0 if self._looked_at is None else now - self._looked_at
+        if max(gap_s, took_s) > self._longest_gap_s:
             gap_s = 0.0
         self._looked_at = now
         present: dict[str, tuple[int, int]] = {}
@@ -155,18 +155,27 @@ def quotas(names: Iterable[str]) -> dict[str, int]:
 
 
 def candidates(roster: Roster, alive: Collection[str]) -> list[str]:
-    """The nodes that should own parts: those that drain only when there is nobody else."""
-    fit = [member for name, member in roster.members.items() if name in alive and member.fit]
+    """The nodes that should own parts: those that drain only when there is nobody else.
+
+    Where no clock is right, those that own parts go on: the database's clock may be the wrong one.
+    """
+    present = [member for name, member in roster.members.items() if name in alive]
+    fit = [member for member in present if member.fit] or [
+        member for member in present if roster.parts_of(member)
+    ]
     return sorted(member.name for member in fit if not member.draining) or sorted(
         member.name for member in fit
     )
 
 
-def divide(roster: Roster, alive: Collection[str], me: str) -> Division:
+def divide(
+    roster: Roster, alive: Collection[str], me: str, overdue: Collection[int] = frozenset()
+) -> Division:
     """The next step towards equal shares, as far as it is this node's to do.
 
     Parts of nobody go to those that lack some; who has too many gives to those that still lack some. A node that
-    should own none gives all, unless nobody could take them.
+    should own none gives all, unless nobody could take them. `overdue` parts have been nobody's for so long that
+    anyone should take them, whoever they are meant for.
     """
     wanted = quotas(candidates(roster, alive))
     owned: dict[str, list[int]] = {name: [] for name in roster.members}
@@ -182,6 +191,8 @@ def divide(roster: Roster, alive: Collection[str], me: str) -> Division:
     for part, name in zip(orphans, lacking, strict=False):
         if name == me:
             take[part] = roster.holders.get(part, FREE)
+    if me in wanted:
+        take.update({part: roster.holders.get(part, FREE) for part in orphans if part in overdue})
     lacking = lacking[len(orphans) :]
     give: dict[str, list[int]] = {}
     if wanted:

@@ -12,7 +12,8 @@ from gateway.core.states import RunState
 class End:
     """`outcome` is what happened; whether another attempt follows is decided by `complete`.
 
-    Zero times and None texts leave the row's columns as they are. `sources` and `claim` narrow the guard.
+    Zero times and None texts leave the row's columns as they are. `sources` and `claim` narrow the guard. `as_owner`:
+    it is this node's judgement, not an executor's word, so it counts only while the node owns the run.
     """
 
     seed: NewRun
@@ -25,3 +26,4 @@ class End:
     finished_ms: int = 0
     sources: frozenset[RunState] | None = None
     claim: int | None = None
+    as_owner: bool = False

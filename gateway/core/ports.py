@@ -219,8 +219,8 @@ class ExecutorWriter(Protocol):
 class NodeStore(Protocol):
     """Nodes and the parts they own, in the database that all of them share."""
 
-    async def join(self, me: Identity) -> Grant:
-        """A lease under a new epoch. Raises `Refused` while a live node objects."""
+    async def join(self, me: Identity, *, again: bool = False) -> Grant:
+        """A lease under a new epoch, `again` after one that was lost. Raises `Refused` while a live node objects."""
         ...
 
     async def look(self, held: Collection[int]) -> Roster:

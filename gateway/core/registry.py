@@ -10,6 +10,7 @@ from gateway.core.model import DEFAULT_NAMESPACE, AddressMode, App, Beat, Execut
 DEAD_AFTER_MS = 90_000
 SAVE_AFTER_MS = 45_000
 SAVE_SOON_MS = 20_000
+MOST_EVICTED = 10_000
 
 
 class Registry:
@@ -86,6 +87,8 @@ class Registry:
             known = mine.get(executor.address)
             if known is not None and known.last_beat_ms <= executor.last_beat_ms:
                 del mine[executor.address]
+                if any(executor.address in there for there in self._executors.values()):
+                    self._evicted.add((executor.app_id, executor.address))  # on another node
                 self._saved_ms.pop((executor.app_id, executor.address), None)
                 touched.add(executor.app_id)
         for app_id in touched:
@@ -110,10 +113,10 @@ class Registry:
             self._dirty[key] = executor, False
         if known is None:
             self._refresh(app.id)
-            self._evict(app.id, beat.address)
+            self._evict(app.id, beat.address, beat.received_ms)
         return known is None
 
-    def _evict(self, app_id: int, address: str) -> None:
+    def _evict(self, app_id: int, address: str, now_ms: int) -> None:
         """Whoever was at this address for another app is gone: a process has one app.
 
         One that beats again has been there all the time (two apps behind one address), and then both stay.
@@ -122,19 +125,27 @@ class Registry:
             self._shared_addresses.add(address)
         if address in self._shared_addresses:
             return
+        if len(self._evicted) > MOST_EVICTED:
+            self._evicted.clear()
+            self._shared_addresses.clear()
         for other_id in list(self._executors):
-            if other_id != app_id and self.remove(other_id, address):
+            if other_id != app_id and address in self._executors[other_id]:
+                self.remove(other_id, address, now_ms)
                 self._evicted.add((other_id, address))
 
-    def remove(self, app_id: int, address: str) -> bool:
-        """Take an executor out. True if it was there."""
+    def remove(self, app_id: int, address: str, at_ms: int = 0) -> bool:
+        """Take an executor out. True if it was there.
+
+        `at_ms`: when it was told to go, which counts more than any beat before, also where it was never seen.
+        """
         executors = self._executors.get(app_id, {})
         known = executors.pop(address, None)
-        if known is None:
+        if known is None and not at_ms:
             return False
-        self._dirty[app_id, address] = known, True
+        gone = known or Executor(app_id, address, "", "", at_ms, at_ms)
+        self._dirty[app_id, address] = replace(gone, last_beat_ms=max(gone.last_beat_ms, at_ms)), True
         self._refresh(app_id)
-        return True
+        return known is not None
 
     def expire(self, now_ms: int) -> list[Executor]:
         """Take out those whose last beat is too old; returns them."""

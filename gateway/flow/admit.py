@@ -81,10 +81,11 @@ class Admitter:
         self.wake.set()
         return others
 
-    def drop(self, parts: Collection[int]) -> None:
-        """Forget what waits in these parts: it is in the database for their owner."""
-        self._agenda.drop(parts)
+    def drop(self, parts: Collection[int]) -> list[NewRun]:
+        """Forget what waits in these parts, and return it: it is in the database for their owner."""
+        early = [run for run in self._early if run.part in parts]
         self._early = [run for run in self._early if run.part not in parts]
+        return self._agenda.drop(parts) + early
 
     # ------------------------------------------------------------ requests
 

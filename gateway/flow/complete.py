@@ -77,7 +77,8 @@ class Completer:
             on_written(lost)
 
         self._context.signals.reached("before_result_commit", [end.seed.id for end in ends])
-        self._writer.submit(Work(moves=moves, requests=list(requests.items())), written_)
+        lease = self._context.lease if any(end.as_owner for end in ends) else None
+        self._writer.submit(Work(moves=moves, requests=list(requests.items()), lease=lease), written_)
 
     async def prepare(self, job_ids: Iterable[int]) -> None:
         """Load the jobs whose retry policy will be needed."""

@@ -286,29 +286,30 @@ class Dispatcher:
             if not answer.ok:
                 said.append(f"{address}: {answer.message or answer.code}")
                 continue
-            if await self._address(flight, address, dialect) and self._end_probe(flight):
-                if context.clock.monotonic() >= order.send_before:
-                    self._verdicts.unsent([flight], "probing took longer than the claim lasts")
-                    return
-                order.sent_ms = context.clock.now_ms()
-                context.link.run(order, self._on_outcome)
-                context.signals.reached("after_send", (order.run_id,))
+            try:
+                why_not = await self._address(flight, address, dialect)
+            except Exception as error:
+                why_not = f"its address was not written: {error}"
+            if not self._end_probe(flight):
+                return
+            if why_not is not None:
+                self._verdicts.unsent([flight], why_not)
+                return
+            order.sent_ms = context.clock.now_ms()
+            context.link.run(order, self._on_outcome)
+            context.signals.reached("after_send", (order.run_id,))
             return
         if self._end_probe(flight):
             self._verdicts.unreachable(
                 flight, f"{order.job.route.value}: no executor answered: " + "; ".join(said)
             )
 
-    async def _address(self, flight: Flight, address: str, dialect: str) -> bool:
-        """Write the address into the row and renew the claim. False if the run is no longer ours to send."""
+    async def _address(self, flight: Flight, address: str, dialect: str) -> str | None:
+        """Write the address into the row and renew the claim; why it must not be sent, None if it may be."""
         context = self._context
         order = flight.order
-        if (
-            address == order.address
-            and dialect == order.dialect
-            and context.clock.monotonic() < order.send_before
-        ):
-            return True
+        if address == order.address and dialect == order.dialect and not self._is_too_old(order):
+            return None
         budget_ms = context.tuning.lease_ms - context.tuning.lease_margin_ms
         send_before = context.clock.monotonic() + budget_ms / 1000
         wall_before_ms = context.clock.wall_ms() + budget_ms
@@ -318,11 +319,17 @@ class Dispatcher:
             _CLAIMED,
             {"address": address, "dialect": dialect, "send_deadline_ms": context.clock.now_ms() + budget_ms},
             claim=flight.claim,
+            job_id=order.job.id,
+            job_version=order.job.version,
         )
         written = await context.writer.write(Work(moves=[move], lease=context.lease))
         if order.run_id in written.lost_moves:
-            return False
+            return "it was another's by then, or its job was changed"
         order.address, order.dialect = address, dialect
         order.send_before, order.wall_before_ms = send_before, wall_before_ms
         context.link.prepare(order)
-        return True
+        return "probing took longer than the claim lasts" if self._is_too_old(order) else None
+
+    def _is_too_old(self, order: RunOrder) -> bool:
+        clock = self._context.clock
+        return clock.monotonic() >= order.send_before or clock.wall_ms() >= order.wall_before_ms

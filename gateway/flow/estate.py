@@ -63,6 +63,9 @@ class Estate:
         doubtful = [run for run in runs if run.state is RunState.DISPATCHING]
         waiting = [seed_of(run) for run in runs if run.state in WAITING]
         context.held.add(parts)
+        for flight in context.flights:
+            if flight.seed.part in parts:
+                flight.let_go = False  # its part is back
         self._admitter.add(waiting)
         self._admitter.add(planned)
         if waiting or doubtful:
@@ -102,7 +105,7 @@ class Estate:
         await self._admitter.take_back(
             self._dispatcher.withdraw_parts(mine), "claimed again: its part went to another node"
         )
-        self._settler.drop(mine)
+        await self._settler.drop(mine)
         ends = context.clock.monotonic() + context.tuning.hand_over_wait_s
         while self._unanswered(mine) and context.clock.monotonic() < ends:
             await context.clock.sleep(0.01)
@@ -130,10 +133,13 @@ class Estate:
     def forget(self, parts: Collection[int]) -> None:
         mine = frozenset(parts)
         self._context.held.remove(mine)
-        self._admitter.drop(mine)
-        self._dispatcher.withdraw_parts(mine)
-        self._settler.drop(mine)
+        dropped = self._admitter.drop(mine)
+        for flight in self._dispatcher.withdraw_parts(mine):
+            self._context.flights.pop(flight.seed.id)
+        self._settler.stop(mine)
         self._forget_flights(mine)
+        # What was queued here after the lease had ended is in nobody's memory.
+        self._neighbours.leave_to_owner([run for run in dropped if run.state is RunState.QUEUED])
 
     async def follow(self, roster: Roster) -> None:
         await self._follower.follow(roster)

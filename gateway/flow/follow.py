@@ -15,6 +15,8 @@ from gateway.core.policy import seed_of
 from gateway.core.ports import AppReader
 from gateway.core.states import WAITING
 
+OLD_NODES_EVERY_S = 20.0
+
 
 class Follower:
     """`on_jobs` is called when changes of jobs may have been missed, `on_queued` gets rows left by other nodes."""
@@ -30,6 +32,7 @@ class Follower:
         self._apps = apps
         self._on_jobs = on_jobs
         self._on_queued = on_queued
+        self._read_all_at = 0.0
         self._known = {"app": -1, "executor": -1, "job": -1}
 
     async def load(self, revisions: dict[str, int]) -> None:
@@ -46,7 +49,9 @@ class Follower:
         if found.get("app", 0) != known["app"]:
             await self._reload_apps()
             known["app"] = found.get("app", 0)
-        if found.get("executor", 0) != known["executor"]:
+        if self._hears_of_none_from_old_nodes(roster):
+            self._context.registry.merge(*await self._apps.executors_since(-1))
+        elif found.get("executor", 0) != known["executor"]:
             self._context.registry.merge(*await self._apps.executors_since(known["executor"]))
             known["executor"] = found.get("executor", 0)
         if found.get("job", 0) != known["job"]:
@@ -55,6 +60,17 @@ class Follower:
             known["job"] = found.get("job", 0)
         if roster.requests:
             await self._take_requests(roster.requests)
+
+    def _hears_of_none_from_old_nodes(self, roster: Roster) -> bool:
+        """A node of the version before counts no changes: while one is there, all rows are read now and then."""
+        now = self._context.clock.monotonic()
+        if (
+            all(member.address for member in roster.members.values() if member.live)
+            or now < self._read_all_at
+        ):
+            return False
+        self._read_all_at = now + OLD_NODES_EVERY_S
+        return True
 
     async def _reload_apps(self) -> None:
         registry = self._context.registry

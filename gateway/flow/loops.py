@@ -124,6 +124,8 @@ class Flow:
         await self.follower.load(dict((await self._nodes.look(())).revisions))
         context.registry.pardon(seen_ms, context.clock.now_ms())
         await context.run_ids.refill()
+        # From the first moment: what was left behind may take longer to read than a lease lasts.
+        self._begin("renew", self.ownership.renew)
         await self.ownership.start()
         await self.planner.run_once()
         self._planned_at = context.clock.monotonic()
@@ -136,12 +138,14 @@ class Flow:
             "sweep": self._sweep_loop,
             "presence": self.presence.run,
             "strays": self._stray_loop,
-            "renew": self.ownership.renew,
             "ownership": self.ownership.run,
         }
         for name, loop in loops.items():
-            self._loops.append(asyncio.create_task(self._forever(name, loop), name=f"flow-{name}"))
+            self._begin(name, loop)
         self.ready = True
+
+    def _begin(self, name: str, loop: Callable[[], Awaitable[None]]) -> None:
+        self._loops.append(asyncio.create_task(self._forever(name, loop), name=f"flow-{name}"))
 
     async def stop(self) -> None:
         """Whatever of these steps has not been done yet, then the end of all loops."""
@@ -161,6 +165,7 @@ class Flow:
             return
         self._stopping = True
         self.ready = False
+        self.ownership.renewing = False  # should this not come to its end, others may end the lease
         log.info("stopping", in_flight=len(self.context.flights))
         withdrawn = self.dispatcher.withdraw_all()
         await self.admitter.settled()

@@ -19,6 +19,7 @@ import structlog
 from gateway.core.cluster import Division, Identity, Member, Roster, Watch, divide, farewell
 from gateway.core.context import Context
 from gateway.core.errors import GatewayError, LeaseLost, StoreError
+from gateway.core.model import PARTS
 from gateway.core.ports import NodeStore
 from gateway.core.work import Work
 
@@ -26,7 +27,7 @@ log = structlog.get_logger(__name__)
 
 START_STEPS = 4
 CONFIRM_CLOCK = 6  # looks
-DEAF_S = 0.25
+RETRY_S = 1.0
 
 
 class Estate(Protocol):
@@ -79,7 +80,7 @@ class Ownership:
         self._on_fatal = on_fatal
         self._wall_offset = wall_offset
         self._look_s = context.tuning.renew_every_ms / 1000
-        self._watch = Watch(2 * self._look_s)
+        self._watch = Watch(3 * self._look_s)
         self._moving: asyncio.Task[None] | None = None
         self._clock_off = 0
         self._clock_right = 0
@@ -87,6 +88,8 @@ class Ownership:
         self._last_owner: dict[int, str] = {}
         self._leaving = False
         self._looking = asyncio.Lock()
+        self._orphan_since: dict[int, float] = {}
+        self.renewing = True
         self.wake = asyncio.Event()
         self.roster = Roster({}, {})
         self.alive: frozenset[str] = frozenset()
@@ -117,7 +120,7 @@ class Ownership:
             return [
                 member
                 for name, member in roster.members.items()
-                if name != self.me and member.live and (name in self.alive or name not in known)
+                if name != self.me and member.live and (name in self.alive or member != known.get(name))
             ]
         return self.others()
 
@@ -126,7 +129,11 @@ class Ownership:
     async def start(self) -> None:
         """Take what is this node's to take at once: its own, and what belongs to nobody."""
         for _ in range(START_STEPS):
-            await self._step()
+            try:
+                await self._step()
+            except LeaseLost:  # the last life of this node was about to be fenced
+                await self._rejoin()
+                continue
             if self._moving is None:
                 return
             await self._moving
@@ -152,9 +159,9 @@ class Ownership:
             log.warning("not_looked", error=str(error)[:200])
 
     async def renew(self) -> None:
-        """Raise the beat, unless a claim has just done it. A loop. Raises `LeaseLost`."""
+        """Raise the beat, unless a claim has just done it, until this node stops. A loop. Raises `LeaseLost`."""
         clock, writer = self._context.clock, self._context.writer
-        while True:
+        while self.renewing:
             self._context.signals.reached("renewing", (0,))
             if clock.monotonic() - writer.renewed_at > self._look_s / 2:
                 await writer.write(Work(lease=self._context.lease))
@@ -188,6 +195,8 @@ class Ownership:
 
     async def _step(self) -> None:
         context = self._context
+        # What was read while parts were moved may be older than what became of them.
+        is_settled = self._moving is None or self._moving.done()
         roster = await self._look()
         mine = roster.members.get(self.me)
         if mine is None or mine.epoch != context.lease.epoch:
@@ -196,7 +205,7 @@ class Ownership:
         context.registry.is_shared = len(self.alive) > 1
         await self._check_clock()
         owned = {part for part, holder in roster.holders.items() if holder == mine.holder}
-        if self._moving is None or self._moving.done():
+        if is_settled:
             self._moving = None
             if strange := context.held.parts - owned:
                 log.warning("parts_gone", parts=len(strange))
@@ -224,6 +233,8 @@ class Ownership:
         for part, (name, _) in roster.holders.items():
             if name and name != self.me:
                 self._last_owner[part] = name
+        orphans = [part for part in range(PARTS) if roster.owner(part) is None]
+        self._orphan_since = {part: self._orphan_since.get(part, begun) for part in orphans}
         if came := self.alive - before - {self.me}:
             log.info("nodes_alive", nodes=sorted(came))
         return roster
@@ -254,7 +265,9 @@ class Ownership:
     # ------------------------------------------------------------ parts
 
     async def _divide(self) -> None:
-        division: Division = divide(self.roster, self.alive, self.me)
+        long_ago = self._context.clock.monotonic() - self._context.tuning.lease_ms / 1000
+        overdue = {part for part, since in self._orphan_since.items() if since < long_ago}
+        division: Division = divide(self.roster, self.alive, self.me, overdue)
         if division.take:
             await self._nodes.take(self._context.lease, division.take)
             self._context.signals.reached("parts_taken", division.take)
@@ -278,8 +291,8 @@ class Ownership:
             pass  # the next look finds it
         except Exception as error:
             log.exception("parts_not_moved", error=str(error)[:200])
-        finally:
-            self.wake.set()
+            await self._context.clock.sleep(RETRY_S)
+        self.wake.set()
 
     async def _take_up(self, parts: Collection[int]) -> None:
         if not parts:
@@ -318,7 +331,7 @@ class Ownership:
         self._estate.forget(self._context.held.parts)
         while not self._leaving:
             try:
-                grant = await self._nodes.join(replace(self._identity, fit=self._fit))
+                grant = await self._nodes.join(replace(self._identity, fit=self._fit), again=True)
             except StoreError as error:
                 log.warning("not_joined", error=str(error)[:200])
                 await self._context.clock.sleep(self._look_s)
@@ -359,7 +372,7 @@ class Ownership:
         limit = f"{limit_ms / 1000:g} s are allowed"
         self.problem = (
             f"this machine's clock is {how} ({limit}): this node schedules nothing until it is right"
-            if not self._fit
+            if not self._context.held
             else f"this machine's clock is {how} ({limit})"
         )
 

@@ -35,7 +35,6 @@ class Presence:
         """`on_moved` is called when the database knows of executors that came or went here."""
         self._context = context
         self._on_moved = on_moved
-        self._known: set[tuple[int, str]] = set()
         self._store = store
         self._create_app = create_app
         self._removed_ms: dict[tuple[int, str], int] = {}
@@ -67,9 +66,10 @@ class Presence:
         app = self._context.registry.app_named(appname)
         if app is None:
             raise NotFound("app", appname)
-        self._removed_ms[app.id, address] = self._context.clock.now_ms()
-        if self._context.registry.remove(app.id, address):
-            self._changed.set()
+        self._removed_ms[app.id, address] = now_ms = self._context.clock.now_ms()
+        was_here = self._context.registry.remove(app.id, address, now_ms)
+        self._changed.set()
+        if was_here:
             log.info("executor_removed", app=appname, executor=address)
 
     def _note(self, app: App, beat: Beat) -> None:
@@ -111,8 +111,5 @@ class Presence:
             log.warning("executors_not_saved", error=str(error)[:200])
             self._context.registry.put_back(changed, removed)
             return
-        here = {(executor.app_id, executor.address) for executor in changed}
-        if removed or not here <= self._known:
+        if removed or any(executor.registered_ms == executor.last_beat_ms for executor in changed):
             self._on_moved()
-        self._known |= here
-        self._known -= {(executor.app_id, executor.address) for executor in removed}

@@ -21,7 +21,7 @@ from gateway.core.context import Context
 from gateway.core.errors import LeaseLost, Unreachable
 from gateway.core.model import Guarantee, Job, NewRun
 from gateway.core.states import RunState
-from gateway.core.work import Move, Value, Work
+from gateway.core.work import After, Move, Value, Work, Written
 
 log = structlog.get_logger(__name__)
 
@@ -57,6 +57,7 @@ class Settler:
         self._settlements = settlements
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._doubts: dict[int, Doubt] = {}
+        self._writing: set[int] = set()
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -77,16 +78,21 @@ class Settler:
     def _done(self, doubt: Doubt, task: asyncio.Task[None]) -> None:
         if self._tasks.get(doubt.seed.id) is task:
             del self._tasks[doubt.seed.id], self._doubts[doubt.seed.id]
+            self._writing.discard(doubt.seed.id)
 
-    def stop(self) -> None:
-        for task in self._tasks.values():
-            task.cancel()
-
-    def drop(self, parts: Collection[int]) -> None:
-        """Ask no more about runs of these parts: their owner does."""
+    def stop(self, parts: Collection[int] | None = None) -> None:
+        """Ask no more, about runs of these parts or about any."""
         for run_id, doubt in list(self._doubts.items()):
-            if doubt.seed.part in parts:
+            if parts is None or doubt.seed.part in parts:
                 self._tasks[run_id].cancel()
+                self._context.flights.pop(run_id)  # no answer will come that could
+
+    async def drop(self, parts: Collection[int]) -> None:
+        """As `stop`, but returns when nothing that was found out is on its way to the database any more."""
+        writing = [self._tasks[run_id] for run_id in self._writing if self._doubts[run_id].seed.part in parts]
+        if writing:
+            await asyncio.wait(writing)
+        self.stop(parts)
 
     async def _settle_patiently(self, doubt: Doubt) -> None:
         """Settle, and begin again a moment after a failure: a doubt is never dropped."""
@@ -114,7 +120,9 @@ class Settler:
         silent_since: float | None = None
         while True:
             flight = context.flights.get(run.id)
-            if flight is not None and flight.ended:
+            if flight is not None and (flight.ended or flight.ended_elsewhere):
+                if flight.ended_elsewhere:
+                    context.flights.pop(run.id)
                 return  # its result has come: nothing is left to ask
             asked = clock.monotonic()
             # After a crash it may not be known who lives there; its next beat will tell.
@@ -153,22 +161,36 @@ class Settler:
                         return
             await clock.sleep(tuning.settle_ask_s)
 
+    async def _write(self, doubt: Doubt, move: Move) -> Written:
+        """With the lease: after a take-over it is the new owner who settles, and may have claimed it by now."""
+        self._writing.add(doubt.seed.id)
+        try:
+            return await self._context.writer.write(Work(moves=[move], lease=self._context.lease))
+        finally:
+            self._writing.discard(doubt.seed.id)
+
     async def _received(self, doubt: Doubt) -> None:
         now_ms = self._context.clock.now_ms()
         values: dict[str, Value] = {
             "answered_ms": now_ms,
             "reason": f"{doubt.why}; the executor has it",
         }
+        flight = self._context.flights.get(doubt.seed.id)
+        if flight is not None and flight.order.sent_ms:
+            values["sent_ms"] = After("due_ms", flight.order.sent_ms - doubt.seed.due_ms)
         move = Move(doubt.seed.id, RunState.RUNNING, _DOUBTFUL, values, claim=doubt.claim)
-        await self._context.writer.write(Work(moves=[move], lease=self._context.lease))
+        written = await self._write(doubt, move)
         self._context.counters.add("doubts_received")
+        if flight is not None:
+            flight.answer_written, flight.answered_ms = True, now_ms
+            if doubt.seed.id in written.lost_moves or flight.ended_elsewhere:
+                self._context.flights.pop(doubt.seed.id)  # it has ended, on another node perhaps
 
     async def _again(self, doubt: Doubt, reason: str) -> None:
         self._context.flights.pop(doubt.seed.id)
         values: dict[str, Value] = {"reason": reason, "claim_token": 0}
         move = Move(doubt.seed.id, RunState.QUEUED, _DOUBTFUL, values, claim=doubt.claim)
-        # With the lease: after a take-over it is the new owner who settles, and may have claimed it by now.
-        written = await self._context.writer.write(Work(moves=[move], lease=self._context.lease))
+        written = await self._write(doubt, move)
         self._context.counters.add("doubts_sent_again")
         if doubt.seed.id not in written.lost_moves:
             # With the same log time: should the first send have arrived after all, its result is still this run's.

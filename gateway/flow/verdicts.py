@@ -35,10 +35,10 @@ class Verdicts:
         self._hub = hub
 
     def refused(self, flight: Flight, message: str) -> None:
-        self._fail(flight, message, "the executor refused the run")
+        self._fail(flight, message, "the executor refused the run", as_owner=False)
 
     def unreachable(self, flight: Flight, message: str) -> None:
-        self._fail(flight, None, f"the executor could not be reached: {message}")
+        self._fail(flight, None, f"the executor could not be reached: {message}", as_owner=True)
 
     def unsent(self, flights: Sequence[Flight], why: str) -> None:
         self._hub.spawn(self._take_back(flights, f"claimed again: {why}"))
@@ -68,13 +68,15 @@ class Verdicts:
 
     def lost(self, doubt: Doubt, reason: str) -> None:
         sources = frozenset({RunState.DISPATCHING})
-        end = End(doubt.seed, RunState.LOST, reason=reason, sources=sources, claim=doubt.claim)
+        end = End(doubt.seed, RunState.LOST, reason=reason, sources=sources, claim=doubt.claim, as_owner=True)
         self._hub.spawn(self._hub.end(end))
 
     def unroutable(self, run: NewRun, reason: str) -> None:
-        self._hub.spawn(self._hub.end(End(run, RunState.FAILED, reason=reason, sources=WAITING)))
+        self._hub.spawn(
+            self._hub.end(End(run, RunState.FAILED, reason=reason, sources=WAITING, as_owner=True))
+        )
 
-    def _fail(self, flight: Flight, message: str | None, reason: str) -> None:
+    def _fail(self, flight: Flight, message: str | None, reason: str, *, as_owner: bool) -> None:
         flight.ended = True
         order = flight.order
         end = End(
@@ -86,5 +88,6 @@ class Verdicts:
             answered_ms=flight.answered_ms,
             sources=frozenset({RunState.DISPATCHING, RunState.STOPPING}),
             claim=flight.claim,
+            as_owner=as_owner,
         )
         self._hub.spawn(self._hub.end(end))

@@ -15,6 +15,7 @@ from gateway.core.cluster import Member
 from gateway.core.errors import Conflict, Unreachable
 from gateway.core.ports import StopReport
 from gateway.core.states import RunState
+from gateway.peers.listener import FOR_NODE
 
 log = structlog.get_logger(__name__)
 
@@ -100,7 +101,11 @@ class PeerCaller:
             raise Unreachable(member.name, "it has no control listener")
         try:
             async with self._session.post(
-                f"{member.address}/control/{path}", json=body, timeout=aiohttp.ClientTimeout(timeout_s)
+                f"{member.address}/control/{path}",
+                json=body,
+                headers={FOR_NODE: member.name},
+                timeout=aiohttp.ClientTimeout(timeout_s),
+                allow_redirects=False,
             ) as answer:
                 if answer.status == 204:
                     return None
@@ -112,5 +117,5 @@ class PeerCaller:
                         raise Conflict(found["message"])
                     raise Unreachable(member.name, found["message"])
                 raise Unreachable(member.name, f"it answered {answer.status}")
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError, TypeError) as error:
             raise Unreachable(member.name, repr(error)[:120]) from None

@@ -19,6 +19,7 @@ from gateway.core.ports import StopReport
 log = structlog.get_logger(__name__)
 
 MAX_BODY = 8 << 20
+FOR_NODE = "X-Gateway-Node"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -34,14 +35,19 @@ class ControlDesk(Protocol):
     async def stop(self, run_id: int) -> StopReport: ...
 
 
-def control_app(desk: ControlDesk, secret: str) -> web.Application:
-    """The listener's application; every route wants `Authorization: Bearer` with the secret."""
+def control_app(desk: ControlDesk, secret: str, name: str) -> web.Application:
+    """The listener's application; every route wants `Authorization: Bearer` with the secret.
+
+    A call says for which node it is: an address may be another's by now.
+    """
 
     @web.middleware
     async def proven(request: web.Request, handler: Handler) -> web.StreamResponse:
         given = request.headers.get("Authorization", "").removeprefix("Bearer ")
         if not hmac.compare_digest(given.encode("utf-8", "surrogateescape"), secret.encode()):
             raise web.HTTPUnauthorized(text="the control listener is for the nodes of this database\n")
+        if request.headers.get(FOR_NODE, name) != name:
+            raise web.HTTPMisdirectedRequest(text=f"this is node {name}\n")
         return await handler(request)
 
     async def look(_request: web.Request) -> web.Response:
@@ -69,8 +75,8 @@ def control_app(desk: ControlDesk, secret: str) -> web.Application:
         return web.json_response(answer)
 
     app = web.Application(middlewares=[proven], client_max_size=MAX_BODY)
-    for name, handler in (("look", look), ("ended", ended), ("jobs", jobs), ("stop", stop)):
-        app.router.add_post(f"/control/{name}", handler)
+    for path, handler in (("look", look), ("ended", ended), ("jobs", jobs), ("stop", stop)):
+        app.router.add_post(f"/control/{path}", handler)
     return app
 
 

@@ -156,7 +156,9 @@ class AppStore:
                     row.address == one.address,
                     row.last_beat_ms <= one.last_beat_ms,
                 )
-                await conn.execute(update(executor_table).where(mine).values(gone=1, rev=rev))
+                await conn.execute(
+                    update(executor_table).where(mine).values(gone=1, rev=rev, last_beat_ms=one.last_beat_ms)
+                )
             if changed:
                 columns = ("dialect", "client", "registered_ms", "last_beat_ms", "rev", "gone")
                 rows = [

@@ -103,6 +103,7 @@ def open_database(url: URL, *, pool_size: int = 10) -> Database:
         "max_overflow": 10,
         "pool_recycle": 1800,
         "pool_pre_ping": True,
+        "pool_use_lifo": True,  # so that the connections that are not needed are those that age
         "connect_args": {
             "charset": "utf8mb4",
             "connect_timeout": 5,

@@ -48,40 +48,33 @@ class Nodes:
 
     # ------------------------------------------------------------ coming and going
 
-    async def join(self, me: Identity) -> Grant:
+    async def join(self, me: Identity, *, again: bool = False) -> Grant:
         """A lease under a new epoch; what this node's last life owned is its own again at once.
 
-        The caller holds the lock of the data directory that `me.instance` stands for. Raises `Refused` while
-        another node of this name is alive, or one that was set up differently.
+        The caller holds the lock of the data directory that the first half of `me.instance` stands for. Raises
+        `Refused` while another node of this name is alive, or one that was set up differently. `again`: the same
+        process has lost its lease.
         """
-        objections = await self._objections(me)
+        objections = _objections(await self._rows(), me, again=again)
         if objections:
             log.info("waiting_for_lease", nodes=sorted(objections), seconds=self._lease_ms / 1000)
             await self._clock.sleep(self._lease_ms / 1000)
             for name, row in (await self._rows()).items():
                 if name in objections and (row.epoch, row.beat) != objections[name][0]:
                     raise Refused(objections[name][1])
-        return await transact(self._db, self._clock, lambda conn: self._enter(conn, me))
 
-    async def _objections(self, me: Identity) -> dict[str, tuple[tuple[int, int], str]]:
-        """What speaks against joining if that node turns out to be alive: (epoch, beat) now, and the words."""
-        found: dict[str, tuple[tuple[int, int], str]] = {}
-        for name, row in (await self._rows()).items():
-            if row.live != LIVE:
-                continue
-            where = row.control_address or "address unknown"
-            if name == me.name:
-                if row.instance and row.instance != me.instance:
-                    other = f"a node named {name!r} ({where}) is alive on this database"
-                    found[name] = (row.epoch, row.beat), f"{other}: give this one another name (node_name)"
-            elif row.agreed and (differs := _disagreement(me.agreed, json.loads(row.agreed))):
-                found[name] = (
-                    (row.epoch, row.beat),
-                    f"{differs}, as node {name!r} ({where}) of this database has it: all nodes must agree",
-                )
-        return found
+        async def enter(conn: AsyncConnection) -> Grant:
+            return await self._enter(conn, me, set(objections), again=again)
 
-    async def _enter(self, conn: AsyncConnection, me: Identity) -> Grant:
+        return await transact(self._db, self._clock, enter)
+
+    async def _enter(self, conn: AsyncConnection, me: Identity, silent: set[str], *, again: bool) -> Grant:
+        # One at a time from here on: of two that start at once, the second finds the first.
+        secret = await self._secret(conn)
+        rows = {row.name: row for row in await conn.execute(select(node))}
+        for name, (_, words) in _objections(rows, me, again=again).items():
+            if name not in silent:
+                raise Refused(words)
         now_ms = self._clock.now_ms()
         mine = node.c.name == me.name
         old = (await conn.execute(select(node).where(mine).with_for_update())).first()
@@ -93,7 +86,7 @@ class Nodes:
             "started_ms": now_ms,
             "seen_ms": now_ms,
             "instance": me.instance,
-            "version": me.version,
+            "version": me.version[:32],
             "live": LIVE,
             "draining": 0,
             "fit": int(me.fit),
@@ -113,7 +106,7 @@ class Nodes:
         elif old is not None and me.fit:
             held = and_(part.c.node == me.name, part.c.epoch == old.epoch)
             await conn.execute(update(part).where(held).values(epoch=epoch))
-        return Grant(Lease(me.name, epoch), seen_ms, await self._secret(conn))
+        return Grant(Lease(me.name, epoch), seen_ms, secret)
 
     @staticmethod
     async def _secret(conn: AsyncConnection) -> str:
@@ -202,7 +195,7 @@ class Nodes:
 
         A measurement is good to half its round trip, so a smaller offset says nothing.
         """
-        async with self._db.read() as conn:
+        async with reading(self._db) as conn:
             before = self._clock.monotonic()
             theirs = (await conn.execute(text("SELECT UNIX_TIMESTAMP(NOW(6)) * 1000"))).scalar_one()
             half_ms = (self._clock.monotonic() - before) * 500
@@ -297,6 +290,29 @@ class Nodes:
     async def _rows(self) -> dict[str, Any]:
         async with reading(self._db) as conn:
             return {row.name: row for row in await conn.execute(select(node))}
+
+
+def _objections(
+    rows: Mapping[str, Any], me: Identity, *, again: bool
+) -> dict[str, tuple[tuple[int, int], str]]:
+    """What speaks against joining, by the node that does if it is alive: its (epoch, beat), and the words."""
+    found: dict[str, tuple[tuple[int, int], str]] = {}
+    for name, row in rows.items():
+        if row.live != LIVE:
+            continue
+        where = row.control_address or "address unknown"
+        if name == me.name:
+            # A copied data directory tells itself apart only by the process.
+            part_of_it = len(me.instance) if again else len(me.instance) // 2
+            if row.instance and row.instance[:part_of_it] != me.instance[:part_of_it]:
+                words = (
+                    f"a node named {name!r} ({where}) is alive on this database: give this one another name"
+                )
+                found[name] = (row.epoch, row.beat), f"{words} (node_name) and a data directory of its own"
+        elif row.agreed and (differs := _disagreement(me.agreed, json.loads(row.agreed))):
+            words = f"{differs}, as node {name!r} ({where}) of this database has it: all nodes must agree"
+            found[name] = (row.epoch, row.beat), words
+    return found
 
 
 def _held_by(lease: Lease) -> ColumnElement[bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -20,6 +21,9 @@ from gateway.store.engine import Database, is_gone, is_repeatable
 T = TypeVar("T")
 
 _ATTEMPTS = 4
+# A server that is cut off without a word answers nothing for as long as TCP has patience, which is a quarter of an hour.
+READ_S = 10.0
+WRITE_S = 20.0
 
 
 async def transact(db: Database, clock: Clock, body: Callable[[AsyncConnection], Awaitable[T]]) -> T:
@@ -45,7 +49,7 @@ async def transact(db: Database, clock: Clock, body: Callable[[AsyncConnection],
 
 
 async def _attempt(db: Database, body: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-    async with db.write() as conn:
+    async with asyncio.timeout(WRITE_S), db.write() as conn:
         return await body(conn)
 
 
@@ -53,9 +57,9 @@ async def _attempt(db: Database, body: Callable[[AsyncConnection], Awaitable[T]]
 async def reading(db: Database) -> AsyncIterator[AsyncConnection]:
     """A connection for queries. Raises `StoreError` for all that the database says."""
     try:
-        async with db.read() as conn:
+        async with asyncio.timeout(READ_S), db.read() as conn:
             yield conn
-    except (SQLAlchemyError, OSError) as error:
+    except (SQLAlchemyError, OSError, TimeoutError) as error:
         raise _translated(error) from error
 
 
