@@ -10,10 +10,19 @@ from typing import NoReturn
 
 import hypothesis  # noqa: F401 – else its plugin imports it in the summary, which CPython 3.11 can refuse after many crash tests
 import pytest
+import structlog
 
 from tests.kit import mariadb
 
 _database_numbers = itertools.count(1)
+
+# Without colours and without pictures of tracebacks, which take a second each.
+structlog.configure(
+    processors=[
+        structlog.processors.add_log_level,
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 
 def skip_for_lack(reason: str) -> NoReturn:

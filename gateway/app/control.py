@@ -10,6 +10,7 @@ from aiohttp import web
 
 from gateway.app.listen import EVERYWHERE
 from gateway.core.errors import InvalidValue, Refused
+from gateway.core.model import Beat, ExecutorResult
 from gateway.core.ports import StopReport
 from gateway.flow.loops import Flow
 from gateway.flow.operations import FlowOperations
@@ -76,6 +77,12 @@ class _Desk:
 
     async def jobs_changed(self, job_ids: list[int]) -> None:
         await self._flow.jobs_changed(job_ids)
+
+    def beat(self, beat: Beat) -> None:
+        self._flow.presence.hear(beat)
+
+    async def report(self, results: list[ExecutorResult], client: str) -> bool:
+        return await self._flow.reporter.report_passed_on(results, client)
 
     async def stop(self, run_id: int) -> StopReport:
         return await self._operations.stop_here_by_id(run_id)

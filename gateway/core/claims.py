@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from gateway.core.inflight import Flight
 from gateway.core.model import Job, Misfire, NewRun, TriggerKind
 from gateway.core.policy import is_misfire, misfire_reason
+from gateway.core.specs import Spec
 from gateway.core.states import WAITING, RunState
 from gateway.core.work import After, Move
 
@@ -19,6 +20,22 @@ def why_not(run: NewRun, job: Job | None) -> str | None:
         return "the job was deleted"
     if not job.enabled and run.trigger_kind in OF_SCHEDULE:
         return "the job is disabled"
+    return None
+
+
+def why_not_any_more(run: NewRun, spec: Spec) -> str | None:
+    """Why a shard must not start whose job was changed after it was made and before its slot was due, or None.
+
+    Shards are made a moment ahead, so that they start on time.
+    """
+    if run.trigger_kind is not TriggerKind.SHARD or run.slot_key < 0:
+        return None
+    if not run.created_ms <= spec.job.updated_ms < run.due_ms:
+        return None
+    if not spec.job.enabled:
+        return "the job is disabled"
+    if spec.schedule.next_after(run.due_ms - 1) != run.due_ms:
+        return "the schedule was changed before this slot was sent"
     return None
 
 
@@ -41,6 +58,10 @@ def skip_move(
     claim: int | None = None,
 ) -> Move:
     return Move(run.id, RunState.SKIPPED, sources, {"reason": reason, "finished_ms": now_ms}, claim=claim)
+
+
+def stop_move(run: NewRun, reason: str, now_ms: int) -> Move:
+    return Move(run.id, RunState.STOPPED, WAITING, {"finished_ms": now_ms, "reason": reason})
 
 
 def claim_move(flight: Flight, now_ms: int, send_deadline_ms: int) -> Move:

@@ -123,7 +123,8 @@ class Watch:
         gap_s = 0.0 if self._looked_at is None else now - self._looked_at
         if max(gap_s, took_s) > self._longest_gap_s:
             gap_s = 0.0
-        self._looked_at = now
+        # What this look found may be as young as its end, so only time after that is silence.
+        self._looked_at = now + took_s
         present: dict[str, tuple[int, int]] = {}
         silent_s: dict[str, float] = {}
         for member in members:
@@ -157,12 +158,12 @@ def quotas(names: Iterable[str]) -> dict[str, int]:
 def candidates(roster: Roster, alive: Collection[str]) -> list[str]:
     """The nodes that should own parts: those that drain only when there is nobody else.
 
-    Where no clock is right, those that own parts go on: the database's clock may be the wrong one.
+    Where no clock is right, those that own parts go on; and of several, all: then it is the database's that is wrong.
     """
     present = [member for name, member in roster.members.items() if name in alive]
-    fit = [member for member in present if member.fit] or [
-        member for member in present if roster.parts_of(member)
-    ]
+    fit = [member for member in present if member.fit]
+    if not fit:
+        fit = present if len(present) > 1 else [member for member in present if roster.parts_of(member)]
     return sorted(member.name for member in fit if not member.draining) or sorted(
         member.name for member in fit
     )

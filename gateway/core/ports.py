@@ -261,6 +261,14 @@ class Peers(Protocol):
         """These runs of its parts have ended here."""
         ...
 
+    def pass_beat(self, member: Member, beat: Beat) -> None:
+        """A sign of life that this node cannot write down."""
+        ...
+
+    async def pass_results(self, member: Member, results: Sequence[ExecutorResult], client: str) -> bool:
+        """Have it take results that this node cannot write down; True once they are durable. Raises `Unreachable`."""
+        ...
+
     async def is_gone(self, member: Member) -> bool:
         """Whether its machine answers that nobody listens there any more; False if that cannot be told."""
         ...

@@ -14,7 +14,17 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 import structlog
 
 from gateway.core.agenda import Agenda
-from gateway.core.claims import OF_SCHEDULE, claim_move, expand_move, is_late, late_reason, skip_move, why_not
+from gateway.core.claims import (
+    OF_SCHEDULE,
+    claim_move,
+    expand_move,
+    is_late,
+    late_reason,
+    skip_move,
+    stop_move,
+    why_not,
+    why_not_any_more,
+)
 from gateway.core.context import Context
 from gateway.core.errors import LeaseLost
 from gateway.core.inflight import Flight
@@ -30,7 +40,7 @@ from gateway.core.model import (
 from gateway.core.policy import is_misfire
 from gateway.core.ports import RunOrder
 from gateway.core.routing import PROBED, Router
-from gateway.core.states import WAITING, RunState
+from gateway.core.states import RunState
 from gateway.core.work import Move, TaskName, Value, Work, Written
 
 log = structlog.get_logger(__name__)
@@ -179,6 +189,9 @@ class Admitter:
             if reason is not None or job is None:
                 moves.append(skip_move(run, reason or "", now_ms))
                 context.counters.add("skipped")
+                continue
+            if spec is not None and (reason := why_not_any_more(run, spec)) is not None:
+                moves.append(stop_move(run, reason, now_ms))  # its parent has started, so it is not skipped
                 continue
             addresses = run.addresses or context.registry.addresses(run.app_id)
             if not addresses and run.due_ms > now_ms:
@@ -350,6 +363,6 @@ class Admitter:
     async def stop_waiting(self, run: NewRun, reason: str) -> bool:
         """End a run that waits. False if it no longer does."""
         now_ms = self._context.clock.now_ms()
-        move = Move(run.id, RunState.STOPPED, WAITING, {"finished_ms": now_ms, "reason": reason})
+        move = stop_move(run, reason, now_ms)
         written = await self._context.writer.write(Work(moves=[move]))
         return run.id not in written.lost_moves

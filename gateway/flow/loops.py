@@ -81,9 +81,11 @@ class Flow:
         self.dispatcher = Dispatcher(context, verdicts)
         self.settler = Settler(context, verdicts)
         self.completer = Completer(context, self.queued, self.neighbours.ended_for_others, result_writer)
-        self.reporter = Reporter(context, self.completer, foreign, spool)
+        self.reporter = Reporter(context, self.completer, foreign, spool, self.neighbours.pass_results)
         self.sweeper = Sweeper(context, self.completer)
-        self.presence = Presence(context, executors, create_app, self.neighbours.nudge_all)
+        self.presence = Presence(
+            context, executors, create_app, self.neighbours.nudge_all, self.neighbours.pass_beat
+        )
         self.follower = Follower(context, apps, self._jobs_may_have_changed, self.queued)
         self.estate = Estate(
             context,

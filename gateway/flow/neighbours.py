@@ -7,14 +7,15 @@ the database, which are what counts, and calls, which save time.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
 import structlog
 
 from gateway.core.cluster import Member
 from gateway.core.context import Context
-from gateway.core.errors import Unreachable
-from gateway.core.model import NewRun
+from gateway.core.errors import StoreError, Unreachable
+from gateway.core.model import Beat, ExecutorResult, NewRun
 from gateway.core.ports import NodeStore, Peers, StopReport
 from gateway.core.work import Work
 from gateway.flow.ownership import Ownership
@@ -60,6 +61,22 @@ class Neighbours:
         await self._context.writer.write(Work(requests=[(run.id, run.part) for run in runs]))
         for part in {run.part for run in runs}:
             self.nudge_owner(part)
+
+    def pass_beat(self, beat: Beat) -> None:
+        """Executors beat to one node: while it cannot write that down, the others must not think them dead."""
+        if self._peers is not None:
+            for member in self._ownership().others():
+                self._peers.pass_beat(member, beat)
+
+    async def pass_results(self, results: Sequence[ExecutorResult], client: str) -> bool:
+        """True once another node has made them durable."""
+        if self._peers is None:
+            return False
+        for member in self._ownership().others():
+            with contextlib.suppress(Unreachable):
+                if await self._peers.pass_results(member, results, client):
+                    return True
+        return False
 
     def nudge_all(self) -> None:
         for member in self._ownership().others():
@@ -109,15 +126,19 @@ class Neighbours:
             return
         clock, tuning = self._context.clock, self._context.tuning
         begun = clock.monotonic()
-        others = await self._ownership().others_now()
+        ownership, is_sure = self._ownership(), True
+        try:
+            others = await ownership.others_now()
+        except StoreError:
+            others, is_sure = ownership.others(), False  # somebody may have joined since
         told = await asyncio.gather(
             *(self._peers.jobs_changed(member, job_ids) for member in others), return_exceptions=True
         )
-        if not any(isinstance(answer, BaseException) for answer in told):
-            return
         names = [
             one.name for one, answer in zip(others, told, strict=True) if isinstance(answer, BaseException)
         ]
+        if is_sure and not names:
+            return
         log.warning("change_not_told", nodes=names, jobs=len(job_ids))
         await self._nodes.touch("job")
         claims_end = begun + (tuning.lease_ms - tuning.lease_margin_ms) / 1000

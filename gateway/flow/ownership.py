@@ -111,18 +111,16 @@ class Ownership:
         return owner if owner is not None and owner.name in self.alive - {self.me} else None
 
     async def others_now(self) -> list[Member]:
-        """As `others`, and whoever has joined until this moment."""
+        """As `others`, and whoever has joined until this moment. Raises `StoreError` when that cannot be told."""
         if self._identity.alone:
             return []
-        with contextlib.suppress(StoreError):
-            roster = await self._nodes.look(())
-            known = self.roster.members
-            return [
-                member
-                for name, member in roster.members.items()
-                if name != self.me and member.live and (name in self.alive or member != known.get(name))
-            ]
-        return self.others()
+        roster = await self._nodes.look(())
+        known = self.roster.members
+        return [
+            member
+            for name, member in roster.members.items()
+            if name != self.me and member.live and (name in self.alive or member != known.get(name))
+        ]
 
     # ------------------------------------------------------------ life
 

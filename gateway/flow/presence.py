@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import structlog
 
@@ -31,8 +32,14 @@ class Presence:
         store: ExecutorWriter,
         create_app: CreateApp | None = None,
         on_moved: Callable[[], None] = lambda: None,
+        pass_on: Callable[[Beat], None] = lambda _: None,
     ) -> None:
-        """`on_moved` is called when the database knows of executors that came or went here."""
+        """`on_moved` is called when the database knows of executors that came or went here.
+
+        `pass_on` gets the beats that cannot be written down here, for other nodes to hear.
+        """
+        self._pass_on = pass_on
+        self._unsaved = False
         self._context = context
         self._on_moved = on_moved
         self._store = store
@@ -52,6 +59,14 @@ class Presence:
             task.add_done_callback(self._checks.discard)
             return
         self._note(app, beat)
+        if self._unsaved or not self._context.writer.healthy:
+            self._pass_on(beat)
+
+    def hear(self, beat: Beat) -> None:
+        """What another node has heard and cannot write down."""
+        app = self._context.registry.app_named(beat.appname)
+        if app is not None:
+            self._note(app, beat)
 
     async def _new_app(self, appname: str) -> App:
         if self._create_app is None:
@@ -83,7 +98,8 @@ class Presence:
         except Unreachable:
             return
         if answer.ok:
-            self._note(app, beat)
+            # It is there now: later than its goodbye, whatever the beat's own time was.
+            self._note(app, replace(beat, received_ms=self._context.clock.now_ms()))
 
     async def run(self) -> None:
         """Expire the dead and save what changed, every second; who comes or goes is saved at once. A loop."""
@@ -110,6 +126,8 @@ class Presence:
         except Exception as error:
             log.warning("executors_not_saved", error=str(error)[:200])
             self._context.registry.put_back(changed, removed)
+            self._unsaved = True
             return
+        self._unsaved = False
         if removed or any(executor.registered_ms == executor.last_beat_ms for executor in changed):
             self._on_moved()

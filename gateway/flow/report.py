@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -25,6 +25,8 @@ from gateway.core.states import ENDED_BY_RESULT, IN_FLIGHT, RunState
 from gateway.flow.ports import Finisher
 
 log = structlog.get_logger(__name__)
+
+Elsewhere = Callable[[Sequence[ExecutorResult], str], Awaitable[bool]]
 
 STOPPED = "stopped on request"
 LATE = "the result came after the run had been given up"
@@ -42,8 +44,17 @@ class _Waiting:
 
 
 class Reporter:
-    def __init__(self, context: Context, finisher: Finisher, foreign: ForeignResults, spool: Spool) -> None:
+    def __init__(
+        self,
+        context: Context,
+        finisher: Finisher,
+        foreign: ForeignResults,
+        spool: Spool,
+        elsewhere: Elsewhere | None = None,
+    ) -> None:
+        """`elsewhere` hands results to a node that reaches the database while this one does not."""
         self._context = context
+        self._elsewhere = elsewhere
         self._finisher = finisher
         self._foreign = foreign
         self._spool = spool
@@ -55,6 +66,16 @@ class Reporter:
 
     async def report(self, results: Sequence[ExecutorResult], client: str) -> bool:
         """True once all results are durable, False if neither database nor spool took them."""
+        if not self._context.writer.healthy and self._elsewhere and await self._elsewhere(results, client):
+            self._context.counters.add("results_passed_on", len(results))
+            return True
+        return await self._report_here(results, client)
+
+    async def report_passed_on(self, results: Sequence[ExecutorResult], client: str) -> bool:
+        """Results that another node could not write down; False if this one cannot either."""
+        return self._context.writer.healthy and await self._report_here(results, client)
+
+    async def _report_here(self, results: Sequence[ExecutorResult], client: str) -> bool:
         durable: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         waiting = _Waiting(self._context.clock.monotonic(), durable, results, client)
         if not self._context.writer.healthy:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 from collections.abc import Collection, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import aiohttp
@@ -13,6 +14,7 @@ import structlog
 
 from gateway.core.cluster import Member
 from gateway.core.errors import Conflict, Unreachable
+from gateway.core.model import Beat, ExecutorResult
 from gateway.core.ports import StopReport
 from gateway.core.states import RunState
 from gateway.peers.listener import FOR_NODE
@@ -22,6 +24,7 @@ log = structlog.get_logger(__name__)
 TIMEOUT_S = 1.0
 STOP_TIMEOUT_S = 10.0
 GONE_TIMEOUT_S = 0.2
+PASS_TIMEOUT_S = 0.3  # executors wait as little as a second, and the spool may still have to be written
 ENDED_AT_ONCE = 20_000
 
 
@@ -33,12 +36,14 @@ class PeerCaller:
         self._members: dict[str, Member] = {}
         self._ended: dict[str, list[int]] = {}
         self._nudged: set[str] = set()
+        self._beats: set[asyncio.Task[None]] = set()
         self._telling: dict[str, asyncio.Task[None]] = {}
 
     async def close(self) -> None:
-        for task in self._telling.values():
+        tasks = (*self._telling.values(), *self._beats)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._telling.values(), return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._session.close()
 
     # ------------------------------------------------------------ nobody waits
@@ -69,14 +74,31 @@ class PeerCaller:
         finally:
             del self._telling[name]
 
+    def pass_beat(self, member: Member, beat: Beat) -> None:
+        task = asyncio.get_running_loop().create_task(self._pass_beat(member, beat))
+        self._beats.add(task)
+        task.add_done_callback(self._beats.discard)
+
+    async def _pass_beat(self, member: Member, beat: Beat) -> None:
+        with contextlib.suppress(Unreachable):
+            await self._post(member, "beat", asdict(beat), TIMEOUT_S)
+
     # ------------------------------------------------------------ somebody waits
+
+    async def pass_results(self, member: Member, results: Sequence[ExecutorResult], client: str) -> bool:
+        body = {"client": client, "results": [asdict(result) for result in results]}
+        answer = await self._post(member, "results", body, PASS_TIMEOUT_S)
+        return answer["durable"] is True
 
     async def jobs_changed(self, member: Member, job_ids: Collection[int]) -> None:
         await self._post(member, "jobs", {"jobs": sorted(job_ids)}, TIMEOUT_S)
 
     async def stop(self, member: Member, run_id: int) -> StopReport:
         answer = await self._post(member, "stop", {"runs": [run_id]}, STOP_TIMEOUT_S)
-        return StopReport(answer["run"], RunState(answer["state"]), tuple(answer["also"]))
+        try:
+            return StopReport(answer["run"], RunState(answer["state"]), tuple(answer["also"]))
+        except (KeyError, TypeError, ValueError):
+            raise Unreachable(member.name, f"its answer makes no sense: {str(answer)[:100]}") from None
 
     async def is_gone(self, member: Member) -> bool:
         """Only a refused connection says so: silence may be the network's."""

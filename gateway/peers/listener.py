@@ -8,17 +8,19 @@ from __future__ import annotations
 import hmac
 import json
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import structlog
 from aiohttp import web
 
 from gateway.core.errors import Conflict, GatewayError, InvalidValue, NotFound, Unreachable
+from gateway.core.model import Beat, ExecutorResult
 from gateway.core.ports import StopReport
 
 log = structlog.get_logger(__name__)
 
-MAX_BODY = 8 << 20
+MAX_BODY = 64 << 20
+T = TypeVar("T")
 FOR_NODE = "X-Gateway-Node"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -33,6 +35,10 @@ class ControlDesk(Protocol):
     async def jobs_changed(self, job_ids: list[int]) -> None: ...
 
     async def stop(self, run_id: int) -> StopReport: ...
+
+    def beat(self, beat: Beat) -> None: ...
+
+    async def report(self, results: list[ExecutorResult], client: str) -> bool: ...
 
 
 def control_app(desk: ControlDesk, secret: str, name: str) -> web.Application:
@@ -74,9 +80,18 @@ def control_app(desk: ControlDesk, secret: str, name: str) -> web.Application:
         answer = {"run": report.run_id, "state": int(report.state), "also": list(report.also_stopped)}
         return web.json_response(answer)
 
+    async def beat(request: web.Request) -> web.Response:
+        desk.beat(_value(Beat, await _body(request)))
+        return web.Response(status=204)
+
+    async def results(request: web.Request) -> web.Response:
+        body = await _body(request)
+        found = [_value(ExecutorResult, one) for one in body.get("results", ())]
+        return web.json_response({"durable": await desk.report(found, str(body.get("client", "")))})
+
     app = web.Application(middlewares=[proven], client_max_size=MAX_BODY)
-    for path, handler in (("look", look), ("ended", ended), ("jobs", jobs), ("stop", stop)):
-        app.router.add_post(f"/control/{path}", handler)
+    for handler in (look, ended, jobs, stop, beat, results):
+        app.router.add_post(f"/control/{handler.__name__}", handler)
     return app
 
 
@@ -88,6 +103,14 @@ async def _body(request: web.Request) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise web.HTTPBadRequest(text="the body is no object\n")
     return body
+
+
+def _value(kind: type[T], fields: object) -> T:
+    """What a node of another version says may have more or fewer fields."""
+    try:
+        return kind(**fields)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise web.HTTPBadRequest(text=f"{kind.__name__}: {error}\n") from None
 
 
 def _ids(body: dict[str, Any], name: str) -> list[int]:

@@ -159,11 +159,12 @@ class AppStore:
                 await conn.execute(
                     update(executor_table).where(mine).values(gone=1, rev=rev, last_beat_ms=one.last_beat_ms)
                 )
-            if changed:
+            news = await _younger(conn, changed) if changed else []
+            if news:
                 columns = ("dialect", "client", "registered_ms", "last_beat_ms", "rev", "gone")
                 rows = [
                     {name: getattr(executor, name) for name in _EXECUTOR_COLUMNS} | {"rev": rev, "gone": 0}
-                    for executor in changed
+                    for executor in news
                 ]
                 await conn.execute(upsert(self._db, executor_table, update=columns), rows)
             forgotten = and_(
@@ -177,6 +178,16 @@ class AppStore:
 
 FORGOTTEN_MS = 600_000
 _EXECUTOR_COLUMNS = ("app_id", "address", "dialect", "client", "registered_ms", "last_beat_ms")
+
+
+async def _younger(conn: AsyncConnection, executors: Sequence[Executor]) -> list[Executor]:
+    """Without those of whom a later word is there: another node has heard a beat since then, or a goodbye."""
+    row = executor_table.c
+    query = select(row.app_id, row.address, row.last_beat_ms).where(
+        row.app_id.in_({one.app_id for one in executors}), row.address.in_({one.address for one in executors})
+    )
+    known = {(app_id, address): beat_ms for app_id, address, beat_ms in await conn.execute(query)}
+    return [one for one in executors if known.get((one.app_id, one.address), -1) <= one.last_beat_ms]
 
 
 def _changeable(app: App) -> dict[str, Any]:

@@ -146,11 +146,15 @@ def error_code(error: BaseException) -> int | None:
     return args[0] if args and isinstance(args[0], int) else None
 
 
+def is_from_database(error: BaseException) -> bool:
+    """Whether SQLAlchemy or a driver raised it; finished text goes to the driver's own cursor."""
+    module = error.__class__.__module__
+    return isinstance(error, SQLAlchemyError) or module.startswith(("pymysql", "asyncmy", "sqlite3"))
+
+
 def is_repeatable(error: BaseException) -> bool:
     """Whether the whole transaction may simply be repeated: nothing of it has happened."""
-    if isinstance(error, (DBAPIError,)) or error.__class__.__module__.startswith(
-        ("pymysql", "asyncmy", "sqlite3")
-    ):
+    if is_from_database(error):
         return error_code(error) in _REPEATABLE or "database is locked" in str(error)
     return False
 
@@ -189,6 +193,7 @@ __all__ = [
     "database_url",
     "error_code",
     "is_conflict",
+    "is_from_database",
     "is_gone",
     "is_refused",
     "is_repeatable",

@@ -9,14 +9,13 @@ from typing import TypeVar
 
 from sqlalchemy import Table
 from sqlalchemy.dialects import mysql, sqlite
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import Insert
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random
 
 from gateway.core.clock import Clock
 from gateway.core.errors import GatewayError, StoreError
-from gateway.store.engine import Database, is_gone, is_repeatable
+from gateway.store.engine import Database, is_from_database, is_gone, is_repeatable
 
 T = TypeVar("T")
 
@@ -59,8 +58,13 @@ async def reading(db: Database) -> AsyncIterator[AsyncConnection]:
     try:
         async with asyncio.timeout(READ_S), db.read() as conn:
             yield conn
-    except (SQLAlchemyError, OSError, TimeoutError) as error:
-        raise _translated(error) from error
+    except GatewayError:
+        raise
+    except Exception as error:
+        translated = _translated(error)
+        if translated is error:
+            raise
+        raise translated from error
 
 
 def upsert(db: Database, table: Table, *, update: tuple[str, ...]) -> Insert:
@@ -78,11 +82,7 @@ def upsert(db: Database, table: Table, *, update: tuple[str, ...]) -> Insert:
 def _translated(error: Exception) -> Exception:
     if is_gone(error):
         return StoreError(f"the database cannot be reached: {_text(error)}")
-    return (
-        StoreError(f"the database refuses this: {_text(error)}")
-        if isinstance(error, SQLAlchemyError)
-        else error
-    )
+    return StoreError(f"the database refuses this: {_text(error)}") if is_from_database(error) else error
 
 
 def _text(error: Exception) -> str:

@@ -49,6 +49,10 @@ TARGETS = {
     "statements": Target((0.05, 20), (0.03, 10), "0.05; 20", "0.03; 10", at_most=True),
     "cpu": Target((0.2,), (0.1,), "0.2", "0.1", at_most=True),
     "crash": Target((0, 0), (0, 0), "none missed, none twice", "the same", at_most=True),
+    "failover": Target((3.0,), (1.5,), "none missed, < 3 s silent", "< 1.5 s", at_most=True),
+    "idle_job": Target((1000,), (1000,), "< 1 kB", "the same", at_most=True),
+    "flat": Target((2.0,), (1.25,), "at most 2", "1.25", at_most=True),
+    "unchanged": Target((1.5,), (1.2,), "at most 1.5", "1.2", at_most=True),
     "memory": Target((120,), (80,), "120 MB", "80 MB", at_most=True),
     "first_answer": Target((1.0,), (0.6,), "1.0 s", "0.6 s", at_most=True),
 }

@@ -22,12 +22,14 @@ import gc
 import json
 import time
 from array import array
-from collections import Counter, deque
+from collections import Counter
 from functools import partial
 
+from callers import Registration, Results
+from port import StampedPort
 from wire import (
-    AS_JAVA,
     BareServer,
+    Heads,
     counted,
     cpu_seconds,
     distribution,
@@ -35,88 +37,16 @@ from wire import (
     run,
     say,
     stop_signal,
-    why_failed,
 )
 
-from compat.http1 import Call, ConnectionPool, Outcome, request_bytes, request_head, split_address
+from compat.http1 import ConnectionPool
 
 SUCCESS = http_answer(b'{"code":200,"msg":"Success"}')
-RESULT = b'{"logId":%d,"logDateTim":%d,"handleCode":200}'
-COLUMNS = 6  # of a record: log id, job id, logDateTime, receive time in ns, broadcast index, executor
-BATCH = 20
-FLUSH_S = 0.02  # how long a result waits for others in `batch` mode
-RETRY_S = 1.0  # after which results the gateway did not take are sent again
+COLUMNS = 7  # of a record: log id, job id, logDateTime, arrival and reading in ns, broadcast index, executor
 
 
 def failure(message: str) -> bytes:
     return http_answer(json.dumps({"code": 500, "msg": message}, ensure_ascii=False).encode())
-
-
-class Results:
-    """Sends results to the gateway: one a call, or up to 20."""
-
-    def __init__(
-        self, pool: ConnectionPool, admin: str, token: str | None, *, mode: str, delay_s: float
-    ) -> None:
-        self._origin, prefix = split_address(admin)
-        self._head = request_head(self._origin, prefix + "api/callback", headers(token))
-        self._pool = pool
-        self._per_call = BATCH if mode == "batch" else 1
-        self._delay_s = delay_s
-        self._running: deque[tuple[float, tuple[int, int]]] = deque()
-        self._pending: list[tuple[int, int]] = []
-        self.reset()
-        asyncio.get_running_loop().call_later(FLUSH_S, self._tick)
-
-    def reset(self) -> None:
-        self._round_trips = array("d")
-        self._stored = 0
-        self._failures: Counter[str] = Counter()
-
-    def stats(self) -> dict[str, object]:
-        return {
-            "calls": len(self._round_trips),
-            "results": self._stored,
-            "not_yet_stored": len(self._running) + len(self._pending) + self._pool.stats().waiting,
-            "round_trip_ms": distribution(seconds * 1000 for seconds in self._round_trips),
-            "failures": counted(self._failures),
-        }
-
-    def add(self, result: tuple[int, int]) -> None:
-        if self._delay_s:
-            self._running.append((time.monotonic() + self._delay_s, result))
-        else:
-            self._give(result)
-
-    def _give(self, result: tuple[int, int]) -> None:
-        self._pending.append(result)
-        if len(self._pending) >= self._per_call:
-            self._flush()
-
-    def _flush(self) -> None:
-        self._send(self._pending)
-        self._pending = []
-
-    def _send(self, results: list[tuple[int, int]]) -> None:
-        body = b"[%b]" % b",".join([RESULT % result for result in results])
-        call = Call(b"%b%d\r\n\r\n%b" % (self._head, len(body), body), float("inf"), self._done, results)
-        self._pool.send(self._origin, call)
-
-    def _done(self, call: Call, outcome: Outcome, status: int, body: bytes) -> None:
-        if outcome is Outcome.ANSWERED and b'"code":200' in body.replace(b" ", b""):
-            self._round_trips.append(time.monotonic() - call.sent_at)
-            self._stored += len(call.token)
-        else:
-            self._failures[why_failed(call, outcome, status, body)] += 1
-            asyncio.get_running_loop().call_later(RETRY_S, self._send, call.token)
-
-    def _tick(self) -> None:
-        now = time.monotonic()
-        while self._running and self._running[0][0] <= now:
-            self._give(self._running.popleft()[1])
-        if self._pending:
-            self._flush()
-        asyncio.get_running_loop().call_later(FLUSH_S, self._tick)
 
 
 class Fleet:
@@ -133,9 +63,9 @@ class Fleet:
         self._calls.clear()
         self._cpu_before = cpu_seconds()
 
-    def answer(self, executor: int, target: str, body: bytes) -> bytes:
+    def answer(self, executor: int, target: str, body: bytes, arrived_ns: int) -> bytes:
         if target == "/run":
-            return self._run(executor, body)
+            return self._run(executor, body, arrived_ns)
         self._calls[target] += 1
         if target in {"/beat", "/idleBeat"}:
             return SUCCESS
@@ -145,12 +75,12 @@ class Fleet:
             return self._log(json.loads(body))
         return failure(f"invalid request, uri-mapping({target}) not found.")
 
-    def _run(self, executor: int, body: bytes) -> bytes:
-        received_ns = time.time_ns()
+    def _run(self, executor: int, body: bytes, arrived_ns: int) -> bytes:
+        read_ns = time.time_ns()
         trigger = json.loads(body)
         log_id, log_date = trigger["logId"], trigger["logDateTime"]
         self._records.extend(
-            (log_id, trigger["jobId"], log_date, received_ns, trigger["broadcastIndex"], executor)
+            (log_id, trigger["jobId"], log_date, arrived_ns, read_ns, trigger["broadcastIndex"], executor)
         )
         if log_id in self._log_dates:
             self._repeated_log_ids += 1
@@ -186,7 +116,7 @@ class Fleet:
     def stats(self) -> dict[str, object]:
         cpu = cpu_seconds() - self._cpu_before  # before the sorting below
         records = self._records
-        log_ids, jobs, dates, times, shards, executors = (
+        log_ids, jobs, dates, times, _, shards, executors = (
             records[column::COLUMNS] for column in range(COLUMNS)
         )
         late_ms = [ns / 1e6 - date for ns, date in zip(times, dates, strict=True)]
@@ -226,56 +156,6 @@ class Fleet:
         return answer
 
 
-class Registration:
-    """Registers all addresses, again and again."""
-
-    def __init__(self, pool: ConnectionPool, arguments: argparse.Namespace) -> None:
-        self._pool = pool
-        self._origin, self._prefix = split_address(arguments.admin)
-        self._headers = headers(arguments.token)
-        apps = (
-            [f"{arguments.app}-{n}" for n in range(arguments.apps)] if arguments.apps > 1 else [arguments.app]
-        )
-        self._bodies = [
-            json.dumps(
-                {
-                    "registryGroup": "EXECUTOR",
-                    "registryKey": apps[n % len(apps)],
-                    "registryValue": f"http://127.0.0.1:{arguments.base_port + n}/",
-                }
-            ).encode()
-            for n in range(arguments.addresses)
-        ]
-        self._left: set[int] = set()
-        self._all_done = asyncio.Event()
-        self.failures: Counter[str] = Counter()
-
-    async def tell(self, method: str) -> None:
-        """`registry` or `registryRemove` for every address; returns when all are answered or given up."""
-        self._left = set(range(len(self._bodies)))
-        self._all_done.clear()
-        for number, body in enumerate(self._bodies):
-            request = request_bytes(self._origin, f"{self._prefix}api/{method}", self._headers, body)
-            self._pool.send(self._origin, Call(request, time.monotonic() + 10, self._done, number))
-        await self._all_done.wait()
-
-    def _done(self, call: Call, outcome: Outcome, status: int, body: bytes) -> None:
-        if outcome is not Outcome.ANSWERED or b'"code":200' not in body.replace(b" ", b""):
-            self.failures[why_failed(call, outcome, status, body)] += 1
-        self._left.discard(call.token)
-        if not self._left:
-            self._all_done.set()
-
-    async def keep_up(self, every_s: float) -> None:
-        while True:
-            await asyncio.sleep(every_s)
-            await self.tell("registry")
-
-
-def headers(token: str | None) -> dict[str, str]:
-    return AS_JAVA | ({"XXL-JOB-ACCESS-TOKEN": token} if token is not None else {})
-
-
 async def main(arguments: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
     stop = stop_signal()
@@ -297,12 +177,9 @@ async def main(arguments: argparse.Namespace) -> None:
             delay_s=arguments.run_ms / 1000,
         )
     fleet = Fleet(results)
-    heads: dict[bytes, tuple[str, int]] = {}
+    heads: Heads = {}
     for number in range(arguments.addresses):
-        answer = partial(fleet.answer, number)
-        await loop.create_server(
-            partial(BareServer, answer, heads), "127.0.0.1", arguments.base_port + number, backlog=1024
-        )
+        StampedPort("127.0.0.1", arguments.base_port + number, partial(fleet.answer, number), heads)
     if arguments.control_port:
         await loop.create_server(partial(BareServer, fleet.control, {}), "127.0.0.1", arguments.control_port)
     registration = Registration(registry_pool, arguments)
@@ -332,7 +209,7 @@ def parse() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--admin", default="http://127.0.0.1:8080", help="the gateway, with its prefix")
+    add("--admin", nargs="+", default=["http://127.0.0.1:8080"], help="the nodes, with their prefix")
     add("--app", default="bench")
     add("--apps", type=int, default=1, help="more than 1: <app>-0, <app>-1, …, addresses in turn")
     add("--addresses", type=int, default=64)

@@ -4,7 +4,8 @@
     python tests/bench/load.py triggers --jobs 1-100 --token "$ADMIN" --seconds 10 --ids-out runs.txt
     python tests/bench/load.py beats --addresses 1000 --seconds 10
 
-Every connection carries one request at a time and the next one at once (a closed loop). Prints one
+Every connection carries one request at a time and the next one at once (a closed loop); with several `--admin`
+they are spread over them. Prints one
 line of JSON: mode, requests, items (results, runs or beats), seconds, requests_per_second,
 items_per_second, latency_ms {min, p50, p90, p99, max}, errors {text: count}, cpu_seconds and
 cpu_us_per_request of this process. Failed requests are counted, not repeated, and are in no other figure.
@@ -18,7 +19,7 @@ import json
 import time
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -27,18 +28,18 @@ from wire import AS_JAVA, JSON_TYPE, counted, cpu_seconds, distribution, numbers
 from compat.http1 import Call, ConnectionPool, Origin, Outcome, request_head, split_address
 
 Requests = Iterator[tuple[bytes, int]]  # finished, with the number of items in it
+Door = tuple[Origin, Requests]  # a node, and the requests made for it
 
 
 class Load:
     def __init__(
         self,
-        origin: Origin,
-        requests: Requests,
+        doors: Sequence[Door],
         is_good: Callable[[int, bytes], bool],
         arguments: argparse.Namespace,
     ) -> None:
-        self._origin = origin
-        self._requests = requests
+        self._doors = doors
+        self._left = arguments.count
         self._is_good = is_good
         self._stop_at = time.monotonic() + arguments.seconds
         self._connections = arguments.connections
@@ -53,9 +54,9 @@ class Load:
 
     async def run(self) -> dict[str, object]:
         cpu_before, started = cpu_seconds(), time.monotonic()
-        for _ in range(self._connections):
+        for number in range(self._connections):
             self._busy += 1
-            self._next()
+            self._next(self._doors[number % len(self._doors)])
         await self._finished.wait()
         seconds, cpu = time.monotonic() - started, cpu_seconds() - cpu_before
         await self._pool.close()
@@ -72,23 +73,27 @@ class Load:
             "cpu_us_per_request": round(cpu * 1e6 / max(1, done + self._errors.total()), 1),
         }
 
-    def _next(self) -> None:
-        following = next(self._requests, None) if time.monotonic() < self._stop_at else None
+    def _next(self, door: Door) -> None:
+        origin, requests = door
+        following = next(requests, None) if self._left != 0 and time.monotonic() < self._stop_at else None
         if following is None:
             self._busy -= 1
             if not self._busy:
                 self._finished.set()
             return
         request, items = following
-        self._pool.send(self._origin, Call(request, float("inf"), self._done, items))
+        if self._left is not None:
+            self._left -= 1
+        self._pool.send(origin, Call(request, float("inf"), self._done, (items, door)))
 
     def _done(self, call: Call, outcome: Outcome, status: int, body: bytes) -> None:
+        items, door = call.token
         if outcome is Outcome.ANSWERED and self._is_good(status, body):
             self._latencies.append(time.monotonic() - call.sent_at)
-            self._items += call.token
+            self._items += items
         else:
             self._errors[why_failed(call, outcome, status, body)] += 1
-        self._next()
+        self._next(door)
 
 
 def good_for_executors(status: int, body: bytes) -> bool:
@@ -103,16 +108,18 @@ def with_body(head: bytes, body: bytes) -> bytes:
     return b"%b%d\r\n\r\n%b" % (head, len(body), body)
 
 
-def callback_requests(head: bytes, arguments: argparse.Namespace) -> Requests:
+def all_results(arguments: argparse.Namespace) -> Iterator[bytes]:
     now_ms = arguments.log_date_time or int(time.time() * 1000)
     rows = numbers(arguments.ids)
     for _ in range(arguments.rounds):
-        results = (
-            b'{"logId":%d,"logDateTim":%d,"handleCode":200}' % (row[0], row[1] if row[1:] else now_ms)
-            for row in rows
-        )
-        while part := list(islice(results, arguments.per_call)):
-            yield with_body(head, b"[%b]" % b",".join(part)), len(part)
+        for row in rows:
+            yield b'{"logId":%d,"logDateTim":%d,"handleCode":200}' % (row[0], row[1] if row[1:] else now_ms)
+
+
+def callback_requests(head: bytes, results: Iterator[bytes], per_call: int) -> Requests:
+    """`results` is shared by all nodes: each gets what the others have not taken."""
+    while part := list(islice(results, per_call)):
+        yield with_body(head, b"[%b]" % b",".join(part)), len(part)
 
 
 def trigger_requests(origin: Origin, prefix: str, arguments: argparse.Namespace) -> Requests:
@@ -124,9 +131,10 @@ def trigger_requests(origin: Origin, prefix: str, arguments: argparse.Namespace)
     return cycle(jobs)
 
 
-def beat_requests(head: bytes, arguments: argparse.Namespace) -> Requests:
+def beat_requests(head: bytes, arguments: argparse.Namespace, door: int) -> Requests:
+    """An executor beats at one node; the nodes have them in turn."""
     beats = []
-    for number in range(arguments.addresses):
+    for number in range(door, arguments.addresses, len(arguments.admin)):
         address = f"http://127.0.0.1:{arguments.base_port + number}/"
         body = {"registryGroup": "EXECUTOR", "registryKey": arguments.app, "registryValue": address}
         beats.append((with_body(head, json.dumps(body, separators=(",", ":")).encode()), 1))
@@ -134,32 +142,38 @@ def beat_requests(head: bytes, arguments: argparse.Namespace) -> Requests:
 
 
 async def main(arguments: argparse.Namespace) -> None:
-    origin, prefix = split_address(arguments.admin)
     run_ids: set[int] = set()
     is_good = good_for_executors
-    if arguments.mode == "callbacks":
-        requests = callback_requests(
-            request_head(origin, prefix + "api/callback", executor_headers(arguments)), arguments
-        )
-    elif arguments.mode == "beats":
-        requests = beat_requests(
-            request_head(origin, prefix + "api/registry", executor_headers(arguments)), arguments
-        )
-    else:
-        requests = trigger_requests(origin, prefix, arguments)
+    if arguments.mode == "triggers":
 
         def is_good(status: int, body: bytes) -> bool:
             if status == 202:
                 run_ids.add(int(json.loads(body)["run_id"]))
             return status == 202
 
-    load = Load(origin, islice(requests, arguments.count), is_good, arguments)
+    load = Load(doors(arguments), is_good, arguments)
     report = {"mode": arguments.mode} | await load.run()
     if arguments.mode == "triggers":
         report["distinct_run_ids"] = len(run_ids)
         if arguments.ids_out:
             Path(arguments.ids_out).write_text("".join(f"{run_id}\n" for run_id in sorted(run_ids)))
     say(report)
+
+
+def doors(arguments: argparse.Namespace) -> list[Door]:
+    found: list[Door] = []
+    results = all_results(arguments) if arguments.mode == "callbacks" else iter(())
+    for number, (origin, prefix) in enumerate(map(split_address, arguments.admin)):
+        if arguments.mode == "callbacks":
+            head = request_head(origin, prefix + "api/callback", executor_headers(arguments))
+            requests = callback_requests(head, results, arguments.per_call)
+        elif arguments.mode == "beats":
+            head = request_head(origin, prefix + "api/registry", executor_headers(arguments))
+            requests = beat_requests(head, arguments, number)
+        else:
+            requests = trigger_requests(origin, prefix, arguments)
+        found.append((origin, requests))
+    return found
 
 
 def parse() -> argparse.Namespace:
@@ -169,7 +183,7 @@ def parse() -> argparse.Namespace:
     modes = parser.add_subparsers(dest="mode", required=True)
     for mode in ("callbacks", "triggers", "beats"):
         add = modes.add_parser(mode).add_argument
-        add("--admin", default="http://127.0.0.1:8080", help="the gateway, with its prefix")
+        add("--admin", nargs="+", default=["http://127.0.0.1:8080"], help="the nodes, with their prefix")
         add("--connections", type=int, default=16)
         add("--seconds", type=float, default=10, help="no request begins after that")
         add("--count", type=int, help="requests at most")

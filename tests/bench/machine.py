@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import platform
@@ -22,6 +23,16 @@ def cpu_of(pid: int) -> float:
     """User and system seconds of a process and its threads so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def group_of(pid: int) -> list[int]:
+    """All processes of the group that this one leads: a gateway and its workers."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has just ended
+            if int(stat.read_text().rpartition(")")[2].split()[2]) == pid:
+                found.append(int(stat.parent.name))
+    return found
 
 
 def memory_of(pid: int) -> dict[str, float]:

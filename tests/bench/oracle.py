@@ -34,7 +34,8 @@ class Receipt(NamedTuple):
     run_id: int
     job_id: int
     log_date_ms: int
-    received_ns: int
+    arrived_ns: int  # when the kernel had it
+    read_ns: int  # when the fleet, one process for all executors, had worked off what came before it
     shard: int
     executor: int
 
@@ -72,7 +73,8 @@ class Jobs:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Of one window of slots. Times in ms; `lateness` from the slot's instant to the receipt."""
+    """Of one window of slots. Times in ms from the slot's instant: `lateness` to the arrival at the executor,
+    `lateness_read` to the moment when the fleet read it."""
 
     due: int
     received: int
@@ -82,6 +84,7 @@ class Verdict:
     without_row: int  # received, and not in the database: must never be
     slots_without_row: int
     lateness: dict[str, float | None]
+    lateness_read: dict[str, float | None]
     lateness_of_log_date: dict[str, float | None]
     last_after_ms: float
     states: dict[int, int]
@@ -119,6 +122,7 @@ def judge(jobs: Jobs, from_ms: int, until_ms: int, got: list[Receipt], rows: Map
     due = set(jobs.slots(from_ms, until_ms))
     times: Counter[tuple[int, int]] = Counter()
     late: list[float] = []
+    late_read: list[float] = []
     late_by_log: list[float] = []
     without_row = 0
     for receipt in got:
@@ -129,8 +133,9 @@ def judge(jobs: Jobs, from_ms: int, until_ms: int, got: list[Receipt], rows: Map
         slot = row.job_id, row.slot_ms
         if slot in due:
             times[slot] += 1
-            at_ms = receipt.received_ns / 1e6
+            at_ms = receipt.arrived_ns / 1e6
             late.append(at_ms - row.slot_ms)
+            late_read.append(receipt.read_ns / 1e6 - row.slot_ms)
             late_by_log.append(at_ms - receipt.log_date_ms)
     planned = {(row.job_id, row.slot_ms): row.state for row in rows.values()}
     states = Counter(planned[slot] for slot in due if slot in planned)
@@ -143,6 +148,7 @@ def judge(jobs: Jobs, from_ms: int, until_ms: int, got: list[Receipt], rows: Map
         without_row=without_row,
         slots_without_row=len(due) - states.total(),
         lateness=distribution(late),
+        lateness_read=distribution(late_read),
         lateness_of_log_date=distribution(late_by_log),
         last_after_ms=round(max(late, default=float("inf")), 1),
         states=dict(sorted(states.items())),

@@ -14,6 +14,8 @@ MAKING_RATE = 4000  # fires/s while open runs are made
 LINES = {1: (128, 12_000), 20: (32, 60_000)}  # results a call → connections, results/s to have at hand
 TRIGGER_LINES = 64
 RUNNING = 4
+EXECUTORS = 1000
+REGISTRY_LINES = 64
 
 
 def results(bench: Bench, options: Options) -> Iterator[Figure]:
@@ -28,7 +30,7 @@ def results(bench: Bench, options: Options) -> Iterator[Figure]:
         jobs = stage.begin(jobs)
         sleep_until_ms(jobs.start_ms + making_s * 1000)
         stage.end(jobs)
-        waiting = stage.query(f"SELECT id, trigger_ms FROM run WHERE state = {RUNNING} ORDER BY id")
+        waiting = stage.sql.query(f"SELECT id, trigger_ms FROM run WHERE state = {RUNNING} ORDER BY id")
         time.sleep(2)
         taken = 0
         for per_call, count in wanted.items():
@@ -41,14 +43,14 @@ def _report(stage: Stage, options: Options, part: Any, per_call: int) -> Figure:
     connections = LINES[per_call][0]
     ids = stage.directory / f"ids-{per_call}"
     ids.write_text("".join(f"{run_id} {trigger_ms}\n" for run_id, trigger_ms in part))
-    stored_before, spooled_before = _stored(stage), stage.spooled()
+    stored_before, spooled_before = _stored(stage), _spooled(stage)
     before = stage.usage()
     report = stage.load(
         "callbacks", "--ids", ids, "--per-call", per_call, "--connections", connections, "--seconds", 60
     )
     after = stage.usage()
     stored = _stored(stage) - stored_before
-    spooled = stage.spooled() - spooled_before
+    spooled = _spooled(stage) - spooled_before
     rate, latency = report["items_per_second"], report["latency_ms"]
     missing = report["items"] - stored
     figure = Figure(
@@ -70,7 +72,11 @@ def _report(stage: Stage, options: Options, part: Any, per_call: int) -> Figure:
 
 
 def _stored(stage: Stage) -> int:
-    return int(stage.query(f"SELECT COUNT(*) FROM run WHERE state = {SUCCEEDED}")[0][0])
+    return int(stage.sql.query(f"SELECT COUNT(*) FROM run WHERE state = {SUCCEEDED}")[0][0])
+
+
+def _spooled(stage: Stage) -> int:
+    return int(sum(stage.nodes.counters(("results_spooled",)).values()))
 
 
 def _wrong(report: dict[str, Any], missing: int, what: str) -> str:
@@ -120,39 +126,63 @@ def triggers(bench: Bench, options: Options) -> Iterator[Figure]:
     )
 
 
-def beats(bench: Bench, options: Options) -> Iterator[Figure]:
-    """A thousand executors whose beats come at the same moment, each over a connection of its own."""
-    count = 1000
-    options.say(f"{count:,} executors beat at once")
-    with bench.stage() as stage:
-        stage.gateway.start(60)
-        stage.api.create_app(APP)
-        reports, usages = [], [stage.usage()]
-        for _ in range(3):
-            reports.append(
-                stage.load(
-                    "beats", "--app", APP, "--addresses", count, "--count", count, "--connections", count
-                )
-            )
+def registry(bench: Bench, options: Options) -> Iterator[Figure]:
+    """A thousand executors on one node and, where nodes can share a database, on two."""
+    for nodes in (1, 2) if bench.server is not None else (1,):
+        yield from _registry(bench, options, nodes)
+
+
+def _registry(bench: Bench, options: Options, nodes: int) -> Iterator[Figure]:
+    count, seconds = EXECUTORS, min(10, options.seconds)
+    over = "one node" if nodes == 1 else f"{nodes} nodes"
+    options.say(f"{count:,} executors on {over}")
+    app = ("--app", APP, "--addresses", count)
+    once = (*app, "--count", count)
+    with bench.stage(nodes=nodes) as stage:
+        stage.start_gateway()
+        usages = [stage.usage()]
+        loads: list[dict[str, Any]] = []
+        for load in (
+            (*once, "--connections", REGISTRY_LINES),
+            (*app, "--connections", REGISTRY_LINES, "--seconds", seconds),
+            (*once, "--connections", count),
+            (*once, "--connections", count),
+        ):
+            loads.append(stage.load("beats", *load))
             usages.append(stage.usage())
             time.sleep(1)
-        known = len(stage.api.online(APP))
-    wrong = [_wrong(report, count - report["items"], "not answered") for report in reports]
-    wrong.append(f"{known:,} of {count:,} known" if known != count else "")
-    again = reports[1:]
-    worst = max(again, key=lambda report: report["seconds"])
-    number = reports.index(worst)
+        stage.wait_online(count)
+    cores = [
+        usages[number + 1].since(usages[number], seconds=load["seconds"], load=load["cpu_seconds"])
+        for number, load in enumerate(loads)
+    ]
+    first, steady, *moments = loads
+    for name, load, core in (("registrations", first, cores[0]), ("beats", steady, cores[1])):
+        missing = count - load["items"] if load is first else 0
+        yield Figure(
+            f"{name}/s, {count:,} executors, {over}",
+            None,
+            (load["items_per_second"],),
+            f"{load['items_per_second']:,.0f}",
+            core,
+            spoiled=_wrong(load, missing, "not answered"),
+            notes=[
+                f"over {REGISTRY_LINES} connections, answered after p99 {load['latency_ms']['p99']} ms",
+                f"all {count:,} known to {over}",
+            ],
+            detail=load,
+        )
+    worst = max(moments, key=lambda load: load["seconds"])
     yield Figure(
-        f"registry: {count:,} executors beating within one second, all answered in",
+        f"{count:,} executors beating at one moment, all answered in, {over}",
         None,
         (worst["seconds"],),
         f"{worst['seconds']:.2f} s",
-        usages[number + 1].since(usages[number], seconds=worst["seconds"], load=worst["cpu_seconds"]),
-        spoiled=", ".join(filter(None, wrong)),
+        cores[loads.index(worst)],
+        spoiled=_wrong(worst, count - worst["items"], "not answered"),
         notes=[
             f"p99 of a beat {worst['latency_ms']['p99']} ms",
-            f"their first registration: {reports[0]['seconds']:.2f} s",
-            "all at one moment, connections opened for it",
+            "each over a connection of its own, opened for it",
         ],
-        detail={"first": reports[0], "again": again},
+        detail={"moments": moments},
     )

@@ -11,12 +11,12 @@ from figures import Cores, Figure
 from oracle import Jobs, Verdict, as_detail, judge
 from stage import Bench, Stage, sleep_until_ms
 
-from tests.e2e.gateway_process import ApiError
-
 WARM_S = 8  # the first look plans several seconds at once, and nothing is in the caches yet
 DRAIN_S = 3  # how long after the window its last slots may still arrive
 LATE_MS = 1000
 SUCCEEDED = 10
+OWN_COUNTERS = ("statements", "commits")
+RESULTS = (("none", "without results"), ("batch", "with results, 20 a call"))
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,8 @@ class Options:
     rates: tuple[int, ...]
     rates_results: tuple[int, ...]
     every_s: int
+    cost_rates: tuple[int, ...]
+    history_rows: int
     say: Callable[[str], None]
 
 
@@ -59,9 +61,18 @@ class Step:
         }
 
 
-def run_step(bench: Bench, options: Options, rate: int, *, spread: bool, callbacks: str = "none") -> Step:
-    every_s = options.every_s if spread else 1
-    options.say(f"{rate:,}/s, {'spread' if spread else 'on the second'}, results {callbacks}")
+def run_step(
+    bench: Bench,
+    options: Options,
+    rate: int,
+    *,
+    spread: bool,
+    callbacks: str = "none",
+    every_s: int | None = None,
+) -> Step:
+    every_s = (every_s or options.every_s) if spread else 1
+    how = "spread" if spread else "on the second"
+    options.say(f"{rate:,}/s from {rate * every_s:,} jobs, {how}, results {callbacks}")
     with bench.stage() as stage:
         stage.open(callbacks)
         jobs = stage.begin(stage.create_jobs(rate * every_s, every_s=every_s, spread=spread))
@@ -75,14 +86,13 @@ def watch(stage: Stage, jobs: Jobs, rate: int, seconds: int, *, stored: bool) ->
     from_ms = jobs.start_ms + WARM_S * 1000
     until_ms = from_ms + seconds * 1000
     sleep_until_ms(from_ms)
-    before, counts_before = stage.usage(), _counts(stage)
+    before, counted = stage.usage(), Counting(stage)
     sleep_until_ms(until_ms)
-    after, counts_after = stage.usage(), _counts(stage)
+    after, counts = stage.usage(), counted.since()
     sleep_until_ms(until_ms + DRAIN_S * 1000)
     got = stage.records()
-    stage.gateway.kill()
+    stage.nodes.kill()
     verdict = judge(jobs, from_ms, until_ms, got, stage.rows())
-    counts = {name: round(after - counts_before[name], 1) for name, after in counts_after.items()}
     return Step(
         rate,
         verdict,
@@ -92,13 +102,35 @@ def watch(stage: Stage, jobs: Jobs, rate: int, seconds: int, *, stored: bool) ->
     )
 
 
-def _counts(stage: Stage) -> dict[str, float]:
-    """Counters of both sides; an overloaded gateway may not answer, which the verdict will show."""
-    try:
-        own = {name: stage.api.metric(f"{name}_total") for name in ("statements", "commits")}
-    except (OSError, ApiError):
-        own = {"statements": 0.0, "commits": 0.0}
-    return own | {name: float(count) for name, count in stage.database_counts().items()}
+class Counting:
+    """Counters of both sides from its making on. What a side does not count is missing."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._own = stage.nodes.counters(OWN_COUNTERS)
+        self._database = stage.sql.counts()
+
+    def since(self) -> dict[str, float]:
+        database = self._stage.sql.between(self._database, self._stage.sql.counts())
+        own = self._stage.nodes.counters(OWN_COUNTERS)
+        both = {name: value - self._own[name] for name, value in own.items() if name in self._own}
+        if database:
+            ends = database["Com_begin"] + database["Com_commit"] + database["Com_rollback"]
+            both["database_statements"] = database["Questions"] - ends
+            both["database_commits"] = database["Com_commit"]
+            both["database_fsyncs"] = database["Innodb_data_fsyncs"]
+        return both
+
+
+def statements_and_commits(counts: dict[str, float]) -> tuple[float, float, list[str]]:
+    """As the database counted them, else as the gateway's writer did; and notes on that."""
+    if "database_statements" in counts:
+        return (
+            counts["database_statements"],
+            counts["database_commits"],
+            ["as the database counted them, reads included"],
+        )
+    return counts["statements"], counts["commits"], ["the gateway's writer only: SQLite counts nothing"]
 
 
 def climb(
@@ -160,7 +192,7 @@ def lateness(bench: Bench, options: Options) -> Iterator[Figure]:
     for spread, how in ((True, "spread"), (False, "all on the second")):
         step = run_step(bench, options, 1000, spread=spread)
         found = step.verdict
-        by_log = found.lateness_of_log_date
+        by_log, read = found.lateness_of_log_date, found.lateness_read
         yield Figure(
             f"lateness at 1,000 fires/s, p50 / p99, {how}",
             "lateness",
@@ -170,6 +202,7 @@ def lateness(bench: Bench, options: Options) -> Iterator[Figure]:
             spoiled=found.faults(),
             notes=[
                 f"largest {found.ms('max'):.0f} ms",
+                f"read by the fleet's one process after {read['p50'] or 0:.1f} / {read['p99'] or 0:.1f} ms",
                 f"from logDateTime {by_log['p50'] or 0:.1f} / {by_log['p99'] or 0:.1f} ms",
             ],
             detail=step.detail(),
@@ -192,7 +225,7 @@ def _burst(bench: Bench, options: Options, count: int, gap_s: int) -> Figure:
         sleep_until_ms(windows[1][0] + (gap_s - 4) * 1000)
         after = stage.usage()
         got = stage.records()
-        stage.gateway.kill()
+        stage.nodes.kill()
         rows = stage.rows()
     found = [judge(jobs, from_ms, until_ms, got, rows) for from_ms, until_ms in windows]
     last_s = [verdict.last_after_ms / 1000 for verdict in found]
@@ -214,45 +247,49 @@ def _burst(bench: Bench, options: Options, count: int, gap_s: int) -> Figure:
 
 
 def cost(bench: Bench, options: Options) -> Iterator[Figure]:
-    for callbacks, how in (("none", "without results"), ("batch", "with results, 20 a call")):
+    for callbacks, how in RESULTS:
         step = run_step(bench, options, 1000, spread=False, callbacks=callbacks)
-        yield from _cost_lines(step, how, options.seconds, targeted=callbacks == "none")
+        what = f"1,000/s on the second, {how}"
+        yield from cost_lines(step, what, options.seconds, targeted=callbacks == "none")
+    for rate in options.cost_rates:
+        for callbacks, how in RESULTS:
+            step = run_step(bench, options, rate, spread=True, callbacks=callbacks)
+            yield from cost_lines(step, f"{rate:,}/s spread, {how}", options.seconds)
 
 
-def _cost_lines(step: Step, how: str, seconds: int, *, targeted: bool) -> Iterator[Figure]:
+def cpu_per_thousand(step: Step, seconds: int) -> float:
+    """CPU seconds of gateway and database for 1,000 fires, with what both use when idle."""
+    used = (step.cores.gateway + (step.cores.database or 0)) * seconds
+    return 1000 * used / (step.verdict.received or 1)
+
+
+def cost_lines(step: Step, what: str, seconds: int, *, targeted: bool = False) -> Iterator[Figure]:
     fires, counts = step.verdict.received or 1, step.counts
-    spoiled = step.verdict.faults()
-    if "Questions" in counts:
-        ends = counts["Com_begin"] + counts["Com_commit"] + counts["Com_rollback"]
-        statements, commits = counts["Questions"] - ends, counts["Com_commit"]
-        own = f"{counts['statements'] / fires:.4f}; {1000 * counts['commits'] / fires:.1f}"
-        notes = [
-            f"as the database counted them, reads included; what the gateway's writers count: {own}",
-            f"{1000 * counts['Innodb_data_fsyncs'] / fires:.1f} fsyncs of the database per 1,000 fires",
-        ]
-    else:
-        statements, commits = counts["statements"], counts["commits"]
-        notes = ["the gateway's writer only: SQLite counts nothing"]
+    statements, commits, notes = statements_and_commits(counts)
+    if "database_statements" in counts:
+        if "statements" in counts:
+            own = f"{counts['statements'] / fires:.4f}; {1000 * counts['commits'] / fires:.1f}"
+            notes.append(f"what the gateway's writers count: {own}")
+        notes.append(f"{1000 * counts['database_fsyncs'] / fires:.1f} fsyncs of the database per 1,000 fires")
     per_fire, per_thousand = statements / fires, 1000 * commits / fires
     yield Figure(
-        f"database statements per fire; commits per 1,000 fires (1,000/s on the second, {how})",
+        f"database statements per fire; commits per 1,000 fires ({what})",
         "statements" if targeted else None,
         (per_fire, per_thousand),
         f"{per_fire:.3f}; {per_thousand:.1f}",
         step.cores,
-        spoiled=spoiled,
+        spoiled=step.verdict.faults(),
         notes=notes,
         detail=step.detail(),
     )
-    used = (step.cores.gateway + (step.cores.database or 0)) * seconds
-    cpu = 1000 * used / fires
+    cpu = cpu_per_thousand(step, seconds)
     yield Figure(
-        f"CPU seconds per 1,000 fires, product + database (1,000/s on the second, {how})",
+        f"CPU seconds per 1,000 fires, product + database ({what})",
         "cpu" if targeted else None,
         (cpu,),
         f"{cpu:.3f}",
         step.cores,
-        spoiled=spoiled,
+        spoiled=step.verdict.faults(),
         notes=["with what both use when idle"],
         detail={"cpu_seconds_per_1000": cpu, "measured_at": time.strftime("%Y-%m-%dT%H:%M:%S")},
     )

@@ -6,19 +6,20 @@ import json
 import random
 import shutil
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from database import MariadbSql, SqliteSql
 from figures import Cores
 from machine import cpu_of
+from nodes import Nodes
 from oracle import Jobs, Receipt, Row, receipts
 
 from tests.e2e.gateway_process import ACCESS_TOKEN, ADMIN_TOKEN, REPOSITORY, Api, GatewayProcess
@@ -28,7 +29,9 @@ from tests.kit.process import Process, free_port, wait_until
 HERE = Path(__file__).parent
 APP = "bench"
 EXECUTORS = 64
+FIRST_RUN_ID = 1 << 32  # what comes before are rows of history.py
 BATCH = 2000  # jobs a call
+FOLLOW_S = 3  # in which all nodes see what one of them was told: they look once a second
 NEVER = "0 0 3 1 1 ?"  # due once a year
 ONCE_A_SECOND = "* * * * * ?"
 DATABASE_OPTIONS = (
@@ -37,8 +40,6 @@ DATABASE_OPTIONS = (
     "--innodb-log-buffer-size=64M",
     "--innodb-flush-log-at-trx-commit=1",
 )
-# What the database counts: all statements, and those that only begin or end a transaction.
-COUNTED = ("Questions", "Com_begin", "Com_commit", "Com_rollback", "Innodb_data_fsyncs")
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,15 @@ class Usage:
 
 
 class Bench:
-    """What all scenarios share: the database server and a directory. Close it."""
+    """What all scenarios share: the database server and a directory. Close it.
 
-    def __init__(self, directory: Path, *, mariadb: bool) -> None:
+    `nodes` and `workers` are what a stage has if its scenario does not say otherwise.
+    """
+
+    def __init__(self, directory: Path, *, mariadb: bool, nodes: int = 1, workers: int = 1) -> None:
         self.directory = directory
+        self.nodes = nodes
+        self.workers = workers
         self.server: MariadbServer | None = None
         self._number = 0
         if mariadb:
@@ -81,13 +87,15 @@ class Bench:
         return None if self.server is None else int((self.server.directory / "pid").read_text())
 
     @contextmanager
-    def stage(self) -> Iterator[Stage]:
+    def stage(self, *, nodes: int | None = None, workers: int | None = None) -> Iterator[Stage]:
         """Thrown away at the end, processes first."""
         self._number += 1
         name = f"bench_{self._number}"
         directory = self.directory / name
+        directory.mkdir()
         url = None if self.server is None else self.server.create_database(name)
-        stage = Stage(self, name, directory, url)
+        found = Nodes(directory, url, count=nodes or self.nodes, workers=workers or self.workers)
+        stage = Stage(self, name, directory, url, found)
         try:
             yield stage
         finally:
@@ -105,31 +113,49 @@ class Bench:
 class Stage:
     """Nothing runs yet: `open` starts the usual set, scenarios about starting do it themselves."""
 
-    def __init__(self, bench: Bench, name: str, directory: Path, url: str | None) -> None:
+    def __init__(self, bench: Bench, name: str, directory: Path, url: str | None, nodes: Nodes) -> None:
         self.bench = bench
-        self.name = name
         self.url = url
         self.directory = directory
-        self.gateway = GatewayProcess(
-            directory, database_url=url, options=("--log-level", "warning", "--log-format", "json")
+        self.nodes = nodes
+        self.sql = (
+            SqliteSql(nodes.first.data_dir / "gateway.db")
+            if bench.server is None
+            else MariadbSql(bench.server, name)
         )
-        self.api = Api(self.gateway.port, timeout_s=120)
         self.fleet: Process | None = None
         self._control = 0
 
+    @property
+    def gateway(self) -> GatewayProcess:
+        """The first node, or the only one."""
+        return self.nodes.first
+
+    @property
+    def api(self) -> Api:
+        return self.nodes.first.api
+
     def open(self, callbacks: str = "none") -> None:
         """The gateway, its app, and executors that report results in this way (fleet.py)."""
-        self.gateway.start(60)
-        self.api.create_app(APP)
+        self.start_gateway()
         self.start_fleet(callbacks)
 
+    def start_gateway(self) -> None:
+        """All nodes, and the app, once they know it."""
+        self.nodes.start(self.sql)
+        self.api.create_app(APP)
+        if self.nodes.owners > 1:
+            time.sleep(FOLLOW_S)
+
     def start_fleet(self, callbacks: str) -> None:
+        """Executors that know all nodes that run, each first calling another."""
         self._control = free_port()
         self.fleet = Process(
             [
-                *(sys.executable, str(HERE / "fleet.py"), "--admin", self.gateway.admin_url),
-                *("--app", APP, "--addresses", str(EXECUTORS), "--base-port", str(_free_block(EXECUTORS))),
-                *("--token", ACCESS_TOKEN, "--callbacks", callbacks, "--control-port", str(self._control)),
+                *(sys.executable, str(HERE / "fleet.py"), "--app", APP, "--addresses", str(EXECUTORS)),
+                *("--admin", *(node.admin_url for node in self.nodes.alive)),
+                *("--base-port", str(_free_block(EXECUTORS)), "--control-port", str(self._control)),
+                *("--token", ACCESS_TOKEN, "--callbacks", callbacks),
             ],
             log=self.directory / "fleet.log",
             cwd=REPOSITORY,
@@ -137,11 +163,23 @@ class Stage:
         fleet = self.fleet
         fleet.start()
         fleet.wait_ready(lambda: '"ready"' in fleet.output(), timeout_s=30, what="the fleet to register")
+        self.wait_online(EXECUTORS)
+
+    def wait_online(self, count: int) -> None:
+        """Return when all nodes know that many executors. Workers share a port: they get the time it takes."""
+        for node in self.nodes.alive:
+            wait_until(
+                lambda node=node: len(node.api.online(APP)) == count,
+                timeout_s=15,
+                what=f"{count} executors to be known",
+            )
+        if self.nodes.owners > len(self.nodes.alive):
+            time.sleep(FOLLOW_S)
 
     def close(self) -> None:
         if self.fleet is not None:
             self.fleet.kill()
-        self.gateway.kill()
+        self.nodes.kill()
 
     # ------------------------------------------------------------ jobs
 
@@ -180,7 +218,7 @@ class Stage:
         start_ms = (int(time.time()) + 6 + count // 5000) * 1000
         mine = f"BETWEEN {jobs.first_id} AND {jobs.last_id}"
         anchor = jobs.phase_sql.replace("job_id", "id")
-        self.execute(
+        self.sql.execute(
             f"UPDATE job SET enabled = 1, anchor_ms = {start_ms} + {anchor} WHERE id {mine}",
             f"UPDATE job_next_fire SET enabled = 1, next_fire_at = {start_ms} + {jobs.phase_sql} WHERE job_id {mine}",
         )
@@ -191,10 +229,12 @@ class Stage:
     def end(self, jobs: Jobs) -> None:
         """No more slots; returns when what was planned ahead has been sent."""
         mine = f"BETWEEN {jobs.first_id} AND {jobs.last_id}"
-        self.execute(f"UPDATE job_next_fire SET enabled = 0 WHERE job_id {mine}")
+        self.sql.execute(f"UPDATE job_next_fire SET enabled = 0 WHERE job_id {mine}")
         time.sleep(2)
         wait_until(
-            lambda: not self.query("SELECT id FROM run WHERE open_part IS NOT NULL AND state < 4 LIMIT 1"),
+            lambda: (
+                not self.sql.query("SELECT id FROM run WHERE open_part IS NOT NULL AND state < 4 LIMIT 1")
+            ),
             timeout_s=60,
             every_s=1,
             what="all planned runs to be sent",
@@ -215,65 +255,33 @@ class Stage:
             return said
 
     def rows(self) -> dict[int, Row]:
-        """All runs of the database by id."""
-        return {
-            row[0]: Row(*row) for row in self.query("SELECT id, job_id, slot_key, state, trigger_ms FROM run")
-        }
-
-    def query(self, sql: str) -> Sequence[Any]:
-        if self.bench.server is not None:
-            with self.bench.server.connect() as connection, connection.cursor() as cursor:
-                connection.select_db(self.name)
-                cursor.execute(sql)
-                return cursor.fetchall()
-        with closing(self._sqlite()) as connection:
-            return connection.execute(sql).fetchall()
-
-    def execute(self, *statements: str) -> None:
-        """In one transaction."""
-        if self.bench.server is not None:
-            with self.bench.server.connect() as connection, connection.cursor() as cursor:
-                connection.select_db(self.name)
-                connection.begin()
-                for sql in statements:
-                    cursor.execute(sql)
-                connection.commit()
-            return
-        with closing(self._sqlite()) as connection, connection:
-            for sql in statements:
-                connection.execute(sql)
-
-    def _sqlite(self) -> sqlite3.Connection:
-        return sqlite3.connect(self.gateway.data_dir / "gateway.db", timeout=30)
-
-    def database_counts(self) -> dict[str, int]:
-        """The server's own counters since its start; none for SQLite."""
-        if self.bench.server is None:
-            return {}
-        found = dict(self.bench.server.execute("SHOW GLOBAL STATUS"))
-        return {name: int(str(found[name])) for name in COUNTED}
+        """All runs that the gateway has made, by id."""
+        found: Sequence[Any] = self.sql.query(
+            f"SELECT id, job_id, slot_key, state, trigger_ms FROM run WHERE id >= {FIRST_RUN_ID}"
+        )
+        return {row[0]: Row(*row) for row in found}
 
     def usage(self) -> Usage:
         database = self.bench.database_pid
         return Usage(
             time.monotonic(),
-            cpu_of(self.gateway.process.pid),
+            self.nodes.cpu_seconds(),
             None if database is None else cpu_of(database),
             0.0 if self.fleet is None else cpu_of(self.fleet.pid),
         )
 
-    def spooled(self) -> int:
-        return int(self.api.metric("results_spooled_total"))
-
     # ------------------------------------------------------------ load
 
     def load(self, mode: str, *options: object) -> dict[str, Any]:
-        """The report of load.py."""
+        """The report of load.py, its connections spread over the nodes."""
         token = ADMIN_TOKEN if mode == "triggers" else ACCESS_TOKEN
-        admin = f"http://127.0.0.1:{self.gateway.port}" if mode == "triggers" else self.gateway.admin_url
+        urls = [
+            f"http://127.0.0.1:{node.port}" if mode == "triggers" else node.admin_url
+            for node in self.nodes.alive
+        ]
         done = subprocess.run(
             [
-                *(sys.executable, str(HERE / "load.py"), mode, "--admin", admin, "--token", token),
+                *(sys.executable, str(HERE / "load.py"), mode, "--admin", *urls, "--token", token),
                 *map(str, options),
             ],
             capture_output=True,

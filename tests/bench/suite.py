@@ -1,6 +1,7 @@
-"""Every figure that one node can show, in one table.
+"""Every figure the gateway can show, in one table.
 
     python tests/bench/suite.py [--database mariadb|sqlite] [--only NAME…] [--seconds N] [--json FILE]
+                                [--nodes N] [--workers N]
 
 Starts all it needs itself: a private MariaDB with durable commits, the gateway (`python -m gateway serve`), a
 fleet of executors, load generators; each scenario on a fresh database. Progress goes to standard error, the
@@ -27,6 +28,8 @@ import machine
 import scenarios_calls
 import scenarios_fires
 import scenarios_life
+import scenarios_nodes
+import scenarios_size
 from figures import Figure, failed, table
 from scenarios_fires import Options
 from stage import Bench
@@ -40,18 +43,27 @@ SCENARIOS: dict[str, Scenario] = {
     "triggers": scenarios_calls.triggers,
     "cost": scenarios_fires.cost,
     "crash": scenarios_life.crash,
+    "restart": scenarios_life.restart,
+    "failover": scenarios_nodes.failover,
     "start": scenarios_life.start,
-    "beats": scenarios_calls.beats,
+    "idle": scenarios_size.idle,
+    "scaling": scenarios_size.scaling,
+    "history": scenarios_size.history,
+    "registry": scenarios_calls.registry,
 }
+NOT_BY_ITSELF: dict[str, Scenario] = {"workers": scenarios_nodes.workers}  # it repeats what others measure
+ALL = SCENARIOS | NOT_BY_ITSELF
 RATES = (1000, 8000, 10000, 12000, 15000)
 RATES_RESULTS = (1000, 5000, 8000, 10000, 12000)
+COST_RATES = (200, 8000)
+HISTORY_ROWS = 10_000_000
 
 
 def run_scenario(name: str, bench: Bench, options: Options) -> list[Figure]:
     """Its lines; what broke on the way is one of them."""
     found: list[Figure] = []
     try:
-        found.extend(SCENARIOS[name](bench, options))
+        found.extend(ALL[name](bench, options))
     except Exception as error:
         traceback.print_exc()
         found.append(failed(name, error))
@@ -68,13 +80,16 @@ def main() -> int:
         rates=tuple(arguments.rates or RATES),
         rates_results=tuple(arguments.rates or RATES_RESULTS),
         every_s=arguments.every,
+        cost_rates=tuple(arguments.cost_rates),
+        history_rows=arguments.history_rows,
         say=lambda text: print(f"{time.monotonic() - started:6.0f} s  {text}", file=sys.stderr, flush=True),
     )
     is_mariadb = arguments.database == "mariadb"
     try:
         limits = machine.limits(directory, mariadb=is_mariadb)
         figures: list[Figure] = []
-        with closing(Bench(directory, mariadb=is_mariadb)) as bench:
+        bench = Bench(directory, mariadb=is_mariadb, nodes=arguments.nodes, workers=arguments.workers)
+        with closing(bench):
             for name in arguments.only or SCENARIOS:
                 figures += run_scenario(name, bench, options)
     finally:
@@ -96,7 +111,6 @@ def report(limits: dict[str, Any], warnings: list[str], figures: list[Figure]) -
     lines = [table(figures), "", "The machine:", ""]
     lines += [f"- {name.replace('_', ' ')}: {_shown(value)}" for name, value in limits.items()]
     lines += [f"- **mind**: {warning}" for warning in warnings]
-    lines.append("- not shown here: two nodes, one killed (this version runs one)")
     return "\n".join(lines)
 
 
@@ -112,13 +126,20 @@ def parse() -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--database", choices=("mariadb", "sqlite"), default="mariadb")
-    add("--only", nargs="+", choices=tuple(SCENARIOS), metavar="NAME", help=", ".join(SCENARIOS))
+    add("--only", nargs="+", choices=tuple(ALL), metavar="NAME", help=", ".join(ALL))
     add("--seconds", type=int, default=20, help="length of a measured window")
     add("--rates", nargs="+", type=int, help="fires/s that `steady` climbs, instead of its own")
+    add("--cost-rates", nargs="+", type=int, default=COST_RATES, help="fires/s, spread, of `cost`")
+    add("--history-rows", type=int, default=HISTORY_ROWS, help="finished runs of `history`")
+    add("--nodes", type=int, default=1, help="gateways on one database, the load spread over them")
+    add("--workers", type=int, default=1, help="processes of each gateway that share its port")
     add("--every", type=int, default=1, help="seconds between two fires of a job where fires are spread")
     add("--directory", help="where the databases will be; the system's temporary directory if left out")
     add("--json", metavar="FILE", help="also all details")
-    return parser.parse_args()
+    found = parser.parse_args()
+    if found.database == "sqlite" and (found.nodes, found.workers) != (1, 1):
+        parser.error("--database sqlite takes one node and one worker")
+    return found
 
 
 if __name__ == "__main__":

@@ -29,13 +29,30 @@ JSON_TYPE = {"Content-Type": "application/json;charset=UTF-8"}
 AS_JAVA = JSON_TYPE | {"User-Agent": "Java/17.0.15"}
 
 
+Heads = dict[bytes, tuple[str, int]]  # heads of requests seen before → target, Content-Length
+
+
+def read_head(head: bytes, heads: Heads) -> tuple[str, int]:
+    """Target and Content-Length, kept for the next time."""
+    line, *fields = head.decode("latin-1").split("\r\n")
+    lengths = [
+        int(value)
+        for name, _, value in (f.partition(":") for f in fields)
+        if name.lower() == "content-length"
+    ]
+    if len(heads) > 10_000:
+        heads.clear()
+    heads[head] = line.split(" ")[1], lengths[0] if lengths else 0
+    return heads[head]
+
+
 class BareServer(asyncio.Protocol):
     """Keep-alive HTTP/1.1, Content-Length only: `answer(target, body)` gives the finished answer.
 
     Heads seen before cost one look-up; requests that come in one segment are not copied together.
     """
 
-    def __init__(self, answer: Callable[[str, bytes], bytes], heads: dict[bytes, tuple[str, int]]) -> None:
+    def __init__(self, answer: Callable[[str, bytes], bytes], heads: Heads) -> None:
         self._answer = answer
         self._heads = heads
         self._rest = b""
@@ -51,25 +68,13 @@ class BareServer(asyncio.Protocol):
             if end < 0:
                 break
             head = data[:end]
-            target, length = self._heads.get(head) or self._read_head(head)
+            target, length = self._heads.get(head) or read_head(head, self._heads)
             stop = end + 4 + length
             if len(data) < stop:
                 break
             self._transport.write(self._answer(target, data[end + 4 : stop]))
             data = data[stop:]
         self._rest = data
-
-    def _read_head(self, head: bytes) -> tuple[str, int]:
-        line, *fields = head.decode("latin-1").split("\r\n")
-        lengths = [
-            int(value)
-            for name, _, value in (f.partition(":") for f in fields)
-            if name.lower() == "content-length"
-        ]
-        if len(self._heads) > 10_000:
-            self._heads.clear()
-        self._heads[head] = line.split(" ")[1], lengths[0] if lengths else 0
-        return self._heads[head]
 
 
 def http_answer(body: bytes, content_type: str = "text/html;charset=UTF-8") -> bytes:

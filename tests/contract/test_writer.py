@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -24,6 +23,7 @@ from gateway.store.engine import Database
 from gateway.store.tables import job_next_fire, node, task
 from gateway.store.tables import run as run_table
 from gateway.store.writer import GroupWriter
+from tests.contract.cluster import Recorded
 
 SLOT = 1_795_000_010_000
 PLANNED_ONLY = frozenset({RunState.PLANNED})
@@ -31,30 +31,6 @@ PLANNED_ONLY = frozenset({RunState.PLANNED})
 ON_A_SERVER = pytest.mark.parametrize(
     "db", [pytest.param("mariadb", marks=pytest.mark.mariadb)], indirect=True
 )
-
-
-class Recorded:
-    """A database whose commits can be made to fail, and which remembers what it was told."""
-
-    def __init__(self, db: Database) -> None:
-        self._db = db
-        self.is_sqlite, self.for_update = db.is_sqlite, db.for_update
-        self.lock_in_share_mode = db.lock_in_share_mode
-        self.commits = 0
-        self.before_commit: Callable[[Any], Any] | None = None
-        self.after_commit: Callable[[Any], Any] | None = None
-
-    @asynccontextmanager
-    async def write(self) -> AsyncIterator[Any]:
-        async with self._db.write() as conn:
-            yield conn
-            if self.before_commit is not None:
-                fault, self.before_commit = self.before_commit, None
-                await fault(conn)
-        self.commits += 1
-        if self.after_commit is not None:
-            fault, self.after_commit = self.after_commit, None
-            await fault(conn)
 
 
 @pytest.fixture

@@ -297,7 +297,8 @@ def test_a_node_that_does_not_fit_is_refused(make_node: NodeMaker, url: str, tmp
     second = tmp_path / "second"
     where = nodes_of(node)["a"]["control_address"]
     assert refused(url, second, "--node-name", "a", env=same) == (
-        f"error: a node named 'a' ({where}) is alive on this database: give this one another name (node_name)"
+        f"error: a node named 'a' ({where}) is alive on this database: give this one another name (node_name) "
+        "and a data directory of its own"
     )
     for env, said in (
         ({"LEASE_S": "3"}, "lease_s: 3.0 is not valid: 2.0"),
@@ -315,6 +316,9 @@ def test_a_node_that_does_not_fit_is_refused(make_node: NodeMaker, url: str, tmp
     ):
         assert said in refused(url, second, *options, env=same)
     assert parts_of(node) == {"a": PARTS}
+    assert refused(url, second, "--workers", "2", "--demo", env=same) == (
+        "error: demo: 'true' is not valid: false with several workers: start the demo with one"
+    )
     # Rotating the token needs both for a while: a node that knows either may join.
     both = make_node("b", env={"XXLJOB_GATEWAY_ACCESS_TOKEN": f"another,{ACCESS_TOKEN}"})
     both.start()

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
+from typing import Any
 
 from gateway.core.errors import Unreachable
 from gateway.core.model import ExecutorResult, LogPage
@@ -181,8 +183,9 @@ class FakeExecutor:
 _background: set[asyncio.Task[None]] = set()
 
 
-def _in_background(work: Awaitable[None]) -> None:
-    task = asyncio.ensure_future(work)
+def _in_background(work: Coroutine[Any, Any, None]) -> None:
+    """In nobody's process: it may have begun in the call of one that will stand still or die."""
+    task = asyncio.get_running_loop().create_task(work, context=contextvars.Context())
     _background.add(task)
     task.add_done_callback(_background.discard)
 
@@ -190,9 +193,16 @@ def _in_background(work: Awaitable[None]) -> None:
 class FakeLink:
     """Implements `core.ports.ExecutorLink`. A link that was switched `off` belongs to a gateway that is gone."""
 
-    def __init__(self, clock: ManualClock, executors: dict[str, FakeExecutor]) -> None:
+    def __init__(
+        self,
+        clock: ManualClock,
+        executors: dict[str, FakeExecutor],
+        on_send: Callable[[RunOrder], None] = lambda _order: None,
+    ) -> None:
+        """`on_send` is told of each order whose bytes leave, at that moment."""
         self._clock = clock
         self._executors = executors
+        self._on_send = on_send
         self._off = False
         self.real_log = True
         self.waiting: set[RunOrder] = set()
@@ -215,7 +225,7 @@ class FakeLink:
         behaviour = executor.next_behaviour(order) if executor is not None else NOT_SENT
         if behaviour.waits_s:
             self.waiting.add(order)
-            self._clock.call_later(behaviour.waits_s, lambda: self._leave(order, on_outcome))
+            self._later(behaviour.waits_s, lambda: self._leave(order, on_outcome))
             return
         if executor is None or not executor.up or behaviour.not_sent:
             self._answer(NETWORK_S, order, on_outcome, Outcome.NOT_SENT, "connection refused")
@@ -224,6 +234,7 @@ class FakeLink:
         if now_ms < order.due_ms:
             self.early.append(order.run_id)
         self.sent.append((order.run_id, order.address, now_ms))
+        self._on_send(order)
         params = order.job.task.params if order.params is None else order.params
         request = Request(
             order.run_id, order.job.id, order.trigger_ms, order.shard, order.shard_total, params,
@@ -265,7 +276,12 @@ class FakeLink:
                 with contextlib.suppress(Crash):
                     on_outcome(order, outcome, text)
 
-        self._clock.call_later(after_s, answer)
+        self._later(after_s, answer)
+
+    @staticmethod
+    def _later(seconds: float, call: Callable[[], None]) -> None:
+        """In the process that calls: nothing comes of it while that stands still."""
+        asyncio.get_running_loop().call_later(seconds, call)
 
     # ------------------------------------------------------------ questions
 

@@ -1,9 +1,12 @@
-"""A whole scheduler on a clock moved by hand: real stages, real SQL, executors in memory; it can crash and start again."""
+"""A whole scheduler on a clock moved by hand: real stages, real SQL, executors in memory; it can crash and start again.
+
+One node unless the test starts more: then they share the database and reach each other through `fake_peers`.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import random
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
@@ -12,157 +15,57 @@ from typing import Any, TypeVar
 
 from sqlalchemy import select
 
-import gateway
-from gateway.core.cluster import Identity
-from gateway.core.context import Context, Tuning
-from gateway.core.errors import StoreError
-from gateway.core.model import AddressMode, App, Beat, Counters, ExecutorResult, Job, Run, Task, TriggerKind
-from gateway.core.ports import StopReport
-from gateway.core.registry import Registry
-from gateway.core.specs import Specs
+from gateway.core.context import Tuning
+from gateway.core.model import AddressMode, App, Beat, ExecutorResult, Job, Run, Task, TriggerKind
+from gateway.core.ports import RunOrder, StopReport
 from gateway.core.states import OPEN
 from gateway.flow.loops import Flow
-from gateway.flow.operations import FlowOperations
 from gateway.store import tables
-from gateway.store.apps import AppStore
-from gateway.store.foreign import ForeignStore
-from gateway.store.ids import app_ids, job_ids, run_ids
-from gateway.store.jobs import JobStore
-from gateway.store.nodes import Nodes
 from gateway.store.run_rows import COLUMNS, run_of
-from gateway.store.runs import RunStore
-from gateway.store.writer import GroupWriter
-from tests.kit.crash import CrashSignals
-from tests.kit.fake_link import FakeExecutor, FakeLink
-from tests.kit.inline_database import Fault, InlineDatabase, new_database_file
+from tests.kit.fake_link import FakeExecutor
+from tests.kit.inline_database import Fault, InlineDatabase, InlineServer, new_database_file
+from tests.kit.life import Life, MemorySpool
 from tests.kit.manual_clock import ManualClock
 
 T = TypeVar("T")
 A, B, C = (f"http://10.0.0.{n}:9999/" for n in (1, 2, 3))
 CLIENT = "java"
-_PACKAGE = str(Path(gateway.__file__).parent)
-
-
-class MemorySpool:
-    """Implements `core.ports.Spool`; survives a crash as a disk does."""
-
-    def __init__(self) -> None:
-        self.files: dict[str, list[tuple[ExecutorResult, str]]] = {}
-        self.broken = False
-        self.stalled = False
-        self._number = 0
-
-    async def append(self, results: Sequence[ExecutorResult], client: str) -> None:
-        if self.stalled:
-            await asyncio.Event().wait()
-        if self.broken:
-            raise StoreError("the disk is full")
-        self._number += 1
-        self.files[f"{self._number:08d}"] = [(result, client) for result in results]
-
-    async def oldest(self) -> tuple[str, list[tuple[ExecutorResult, str]]] | None:
-        return next(iter(sorted(self.files.items())), None)
-
-    async def forget(self, name: str) -> None:
-        del self.files[name]
-
-
-class Life:
-    """One process of the gateway, from its start to its end."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        clock = world.clock
-        self.db = InlineDatabase(world.path, clock)
-        self.faulty = InlineDatabase(world.path, clock, beside=self.db)  # what the group writer uses
-        self.link = FakeLink(clock, world.executors)
-        self.signals = CrashSignals(self._freeze)
-        self.fatal: list[Exception] = []
-        self.tasks: set[asyncio.Task[Any]] = set()
-        self.dead = asyncio.Event()
-        self.listening = False
-        counters = Counters()
-        self.ids = run_ids(self.db, clock)
-        self.jobs = JobStore(self.db, clock, job_ids(self.db, clock), self.ids)
-        self.runs = RunStore(self.db, clock)
-        self.apps = AppStore(self.db, clock, app_ids(self.db, clock))
-        self.writer = GroupWriter(self.faulty, clock, counters)
-        self.nodes = Nodes(self.db, clock, 2000)
-        self.counters = counters
-
-    async def start(self) -> None:
-        world = self.world
-        self.identity = Identity("node-1", "instance-1")
-        grant = await world.do(self.nodes.join(self.identity))
-        self.context = Context(
-            clock=world.clock,
-            writer=self.writer,
-            jobs=self.jobs,
-            runs=self.runs,
-            link=self.link,
-            run_ids=self.ids,
-            specs=Specs(self.jobs),
-            registry=Registry(),
-            lease=grant.lease,
-            tuning=world.tuning,
-            signals=self.signals,
-            counters=self.counters,
-        )
-        self.flow = Flow(
-            self.context,
-            apps=self.apps,
-            executors=self.apps,
-            foreign=ForeignStore(self.db, world.clock),
-            spool=world.spool,
-            nodes=self.nodes,
-            identity=self.identity,
-            on_fatal=self.fatal.append,
-        )
-        self.operations = FlowOperations(self.flow, self.runs, self.apps, _Keeper())
-        self.writing = asyncio.create_task(self.writer.run(), name="writer")
-        await world.do(self.flow.start(grant.seen_ms))
-        self.listening = True
-
-    def _freeze(self) -> None:
-        self.dead.set()
-        self.link.off()
-        self.db.off()
-        self.faulty.off()
-
-    async def die(self) -> None:
-        """As kill -9: nothing of this life does anything from now on."""
-        self._freeze()
-        named = [task for task in asyncio.all_tasks() if _belongs(task)]
-        for task in named:
-            task.cancel()
-        await asyncio.gather(*named, return_exceptions=True)
-        self.db.close()
-
-
-def _belongs(task: asyncio.Task[Any]) -> bool:
-    """Tasks of the gateway; the test's own and the executors' go on."""
-    code = task.get_coro().cr_code  # type: ignore[union-attr]
-    return code.co_filename.startswith(_PACKAGE)
-
-
-class _Keeper:
-    problem = None
+CALLBACK_TIMEOUT_S = 3.0
+FIRST = "node-1"
 
 
 class World:
-    """Where the gateway lives: a database, executors, a clock. `app` is there from the start."""
+    """Where the gateway lives: a database, executors, a clock. `app` is there from the start.
 
-    def __init__(self, directory: Path, tuning: Tuning | None = None) -> None:
+    `nodes` are those that run, by name. `several`: they have peers and writers of their own for plans and results, as
+    on MySQL; else there is one writer, as on SQLite.
+    """
+
+    def __init__(self, directory: Path, tuning: Tuning | None = None, *, several: bool = False) -> None:
         self.clock = ManualClock()
-        self.path = new_database_file(directory)
-        self._look = InlineDatabase(self.path, self.clock)
+        self.server = InlineServer(new_database_file(directory))
+        self._look = InlineDatabase(self.server, self.clock)
         self.tuning = tuning or Tuning()
-        self.spool = MemorySpool()
+        self.several = several
+        self.spools: dict[str, MemorySpool] = {}
         self.executors: dict[str, FakeExecutor] = {}
         self.acknowledged: list[ExecutorResult] = []
         self.lives: list[Life] = []
-        self.life: Life | None = None
+        self.nodes: dict[str, Life] = {}
+        self.desks: dict[str, Life] = {}
         self.app: App | None = None
+        self.rng = random.Random(0)  # of routes that are chosen by chance
+        # For the test to set: which node a call from outside reaches, what is told of sends, faults of databases.
+        self.pick: Callable[[Sequence[Life]], Life] = lambda lives: lives[0]
+        self.on_send: Callable[[Life, RunOrder], None] = lambda _life, _order: None
+        self.on_database: Callable[[Life, InlineDatabase], None] = lambda _life, _database: None
+        self.delay_s: Callable[[], float] = lambda: 0.001
+        self.note: Callable[[str], None] = lambda _text: None
+
+    @property
+    def life(self) -> Life | None:
+        """The node that has run for longest, if any does."""
+        return next(iter(self.nodes.values()), None)
 
     @property
     def now(self) -> Life:
@@ -173,39 +76,66 @@ class World:
     def flow(self) -> Flow:
         return self.now.flow
 
-    async def start(self, prepare: Callable[[Life], None] | None = None) -> Life:
-        """Start the gateway; `prepare` may set faults before it does anything."""
-        life = Life(self)
+    @property
+    def spool(self) -> MemorySpool:
+        return self.spools[FIRST]
+
+    # ------------------------------------------------------------ nodes
+
+    def launch(self, name: str = FIRST) -> tuple[Life, asyncio.Task[None]]:
+        """Begin to start a node."""
+        assert name not in self.nodes, "the lock of its data directory is held"
+        life = Life(self, name)
         self.lives.append(life)
-        self.life = life
+        self.nodes[name] = life
+        return life, life.process.spawn(life.start(), name=f"start of {name}")
+
+    async def start(self, prepare: Callable[[Life], None] | None = None, *, name: str = FIRST) -> Life:
+        """Start a node; `prepare` may set faults before it does anything."""
+        life, starting = self.launch(name)
         if prepare is not None:
             prepare(life)
         if self.app is None:
             app = App(0, 1, "shop", "Shop", AddressMode.AUTO, (), 0, 0)
-            self.app = await self.do(life.apps.create(app))
-        await life.start()
+            self.app = await self.do(life.apps.create(app), by=life)
+        await self.clock.advance_until(starting.done)
+        await starting
         return life
 
-    async def do(self, work: Coroutine[Any, Any, T], at_most_s: float = 60) -> T:
-        """Await something that needs time to pass."""
-        task = asyncio.ensure_future(work)
-        await self.clock.advance_until(task.done, at_most_s=at_most_s, step_s=0.001)
+    async def do(self, work: Coroutine[Any, Any, T], at_most_s: float = 60, *, by: Life | None = None) -> T:
+        """Await something that needs time to pass, done by a node if there is any."""
+        by = by or self.life
+        task = by.process.spawn(work) if by is not None else asyncio.ensure_future(work)
+        await self.clock.advance_until(task.done, at_most_s=at_most_s)
         return await task
 
-    async def crash(self) -> None:
-        life, self.life = self.now, None
+    async def crash(self, name: str | None = None) -> None:
+        life = self.nodes.pop(name or self.now.name)
         await life.die()
 
+    async def stop_node(self, name: str | None = None) -> None:
+        """A stop in order, then the end of the process."""
+        life = self.nodes[name or self.now.name]
+        await self.do(life.stop(), by=life)
+        await self.crash(life.name)
+
     async def close(self) -> None:
-        if self.life is not None:
-            await self.crash()
-        self._look.close()
+        for name in tuple(self.nodes):
+            await self.crash(name)
         rest = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         for task in rest:
             task.cancel()
         await asyncio.gather(*rest, return_exceptions=True)
+        self.server.close()
+
+    def has_spooled(self, name: str) -> bool:
+        """Whether results are left in the data directory of this node."""
+        return name in self.spools and bool(self.spools[name].files)
 
     # ------------------------------------------------------------ executors
+
+    def serving(self) -> list[Life]:
+        return [life for life in self.nodes.values() if life.serving]
 
     async def executor(self, address: str = A, **how: Any) -> FakeExecutor:
         """A live executor of the app, registered."""
@@ -214,23 +144,28 @@ class World:
         await self.beat(address)
         return executor
 
-    async def beat(self, address: str) -> None:
+    async def beat(self, address: str, life: Life | None = None) -> None:
+        await self.beat_soon(address, life or self.pick(self.serving()))
+
+    def beat_soon(self, address: str, life: Life) -> asyncio.Task[None]:
         assert self.app is not None
-        await self.flow.register(Beat(self.app.appname, address, "rest", CLIENT, self.clock.now_ms()))
+        beat = Beat(self.app.appname, address, "rest", CLIENT, self.clock.now_ms())
+        return life.process.spawn(life.flow.register(beat), name="beat")
 
     async def deliver(self, result: ExecutorResult) -> bool:
-        """A callback as an executor sends it: False if the gateway is away, refuses it, or takes too long."""
-        if self.life is None or self.life.dead.is_set() or not self.life.listening:
+        """A callback as an executor sends it: False if the gateway is away, refuses it, or takes too long.
+
+        What has reached a node that stands still is taken when it goes on, though nobody waits for it any more.
+        """
+        serving = self.serving()
+        if not serving:
             return False
-        life = self.life
-        answer = asyncio.ensure_future(life.flow.report([result], CLIENT))
-        gone = asyncio.ensure_future(self.clock.wait(life.dead, 3.0))
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
-        done = answer.done() and not answer.cancelled() and not life.dead.is_set()
-        gone.cancel()
-        if not done:
-            answer.cancel()
+        life = self.pick(serving)
+        answer = life.process.spawn(life.flow.report([result], CLIENT), name="callback")
+        await asyncio.wait(
+            {answer, life.ended}, timeout=CALLBACK_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED
+        )
+        if not answer.done() or answer.cancelled() or answer.exception() or life.dead:
             return False
         if answer.result():
             self.acknowledged.append(result)
@@ -269,19 +204,22 @@ class World:
         await self.do(self.now.operations.jobs_changed([made.id]))
         return made
 
-    async def change(self, job: Job, **changes: Any) -> Job:
+    async def change(self, job: Job, *, by: Life | None = None, **changes: Any) -> Job:
         """An edit as the API makes it: committed, then followed by the flow."""
-        old = await self.now.jobs.get(job.id)
-        changed = await self.do(self.now.jobs.update(replace(old, **changes)))
-        await self.do(self.now.operations.jobs_changed([job.id]))
+        life = by or self.now
+        old = await life.jobs.get(job.id)
+        changed = await self.do(life.jobs.update(replace(old, **changes)), by=life)
+        await self.do(life.operations.jobs_changed([job.id]), by=life)
         return changed
 
-    async def trigger(self, job: Job, **how: Any) -> int:
+    async def trigger(self, job: Job, *, by: Life | None = None, **how: Any) -> int:
         fields: dict[str, Any] = {"params": None, "addresses": None, "task_id": None, "kind": TriggerKind.API}
-        return await self.do(self.now.operations.trigger(job.id, **(fields | how)))
+        life = by or self.now
+        return await self.do(life.operations.trigger(job.id, **(fields | how)), by=life)
 
-    async def stop(self, run_id: int) -> StopReport:
-        return await self.do(self.now.operations.stop(run_id))
+    async def stop(self, run_id: int, *, by: Life | None = None) -> StopReport:
+        life = by or self.now
+        return await self.do(life.operations.stop(run_id), by=life)
 
     async def rows(self, **wanted: Any) -> list[Run]:
         """All runs with these values, in the order of ids, from a look of the test's own."""

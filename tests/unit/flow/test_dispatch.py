@@ -266,7 +266,7 @@ async def test_stop_right_after_the_send_knows_the_siblings(world):
     await world.executor(usual=Behaviour(runs_s=100))
     job = await world.job(enabled=False)
     first, second = [await world.trigger(job) for _ in range(2)]
-    await world.clock.advance_until(lambda: len(world.sent) == 2, step_s=0.001)
+    await world.clock.advance_until(lambda: len(world.sent) == 2)
     report = await world.stop(first)
     assert report.also_stopped == (second,)
 

@@ -1,0 +1,250 @@
+"""What must be true after a simulated life, from arithmetic, the executors' own counts, and the rows as they are.
+
+P1 once, P2 none vanishes, P3 never early, P6 no result lost, P7 only the owner sends, P8 edits hold with their answer.
+P4, P5 and P9 speak of limits, priorities under them and second delay, which do not exist yet.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.core.model import PARTS, Guarantee, Job, Run, TriggerKind
+from gateway.core.states import OPEN, RunState
+from gateway.store import tables
+from tests.simulation.simulation import Simulation
+
+OF_SCHEDULE = (TriggerKind.SCHEDULE, TriggerKind.MISFIRE)
+MEANINGS = {200: RunState.SUCCEEDED, 500: RunState.FAILED, 502: RunState.TIMED_OUT}
+UNSUCCESSFUL = (RunState.FAILED, RunState.TIMED_OUT, RunState.LOST)
+FOREVER = 1 << 62
+
+
+@dataclass(frozen=True)
+class Period:
+    """A version of a job: slots after `from_ms`, up to and with `to_ms`. What is due until `sure_to_ms` surely was."""
+
+    every_ms: int
+    anchor_ms: int
+    from_ms: int
+    to_ms: int
+    sure_to_ms: int
+    sent_until_ms: int
+
+    def slots(self, to_ms: int) -> range:
+        first = self.anchor_ms + ((self.from_ms - self.anchor_ms) // self.every_ms + 1) * self.every_ms
+        return range(max(first, self.anchor_ms), to_ms + 1, self.every_ms)
+
+
+class Oracle:
+    def __init__(self, simulation: Simulation) -> None:
+        self.simulation = simulation
+        self.world = simulation.world
+        self.people = simulation.people
+        self.runs: list[Run] = []
+        self.by_id: dict[int, Run] = {}
+
+    async def judge(self) -> None:
+        self.runs = await self.world.rows()
+        self.by_id = {run.id: run for run in self.runs}
+        assert not self.people.errors, self.people.errors
+        self.judge_once()
+        self.judge_complete(await self.world.table(tables.job_version), await self.world.table(tables.job))
+        self.judge_never_early()
+        self.judge_results()
+        self.judge_ended()
+        self.judge_owners()
+        self.judge_edits()
+        self.judge_triggers(await self.world.table(tables.task))
+        await self.judge_nodes()
+
+    # ------------------------------------------------------------ P1
+
+    def judge_once(self) -> None:
+        """No run is executed twice, unless its job wants that rather than a loss, and its row says so."""
+        for run_id, count in self.world.executions.items():
+            run = self.by_id[run_id]
+            if count > 1:
+                job = self.people.jobs[run.job_id]
+                assert job.guarantee is Guarantee.AT_LEAST_ONCE, f"executed {count} times: {run}"
+                assert "at_least_once" in (run.reason or ""), f"executed {count} times: {run}"
+        keys = Counter((run.job_id, run.slot_key, run.shard, run.attempt) for run in self.runs)
+        assert max(keys.values(), default=1) == 1
+
+    # ------------------------------------------------------------ P2
+
+    def judge_complete(self, versions: list[dict[str, Any]], present: list[dict[str, Any]]) -> None:
+        """Every slot that was due while its job was enabled has exactly one first row."""
+        first_rows: dict[int, list[Run]] = defaultdict(list)
+        for run in self.runs:
+            if run.attempt == 1 and run.shard <= 0 and run.trigger_kind in OF_SCHEDULE:
+                first_rows[run.job_id].append(run)
+        there = {row["id"] for row in present}
+        for job_id, job in self.people.jobs.items():
+            mine = [row for row in versions if row["job_id"] == job_id]
+            periods = self._periods(job, mine, gone=job_id not in there)
+            self._judge_job(job, periods, first_rows[job_id])
+
+    def _periods(self, job: Job, versions: list[dict[str, Any]], *, gone: bool) -> list[Period]:
+        versions = sorted(versions, key=lambda row: row["version"])
+        assert [row["version"] for row in versions] == list(range(1, len(versions) + 1))
+        deletions = [edit for edit in self.people.edits if (edit.job_id, edit.kind) == (job.id, "delete")]
+        assert bool(deletions) or not gone
+        ends = [(row["created_ms"], row["created_ms"]) for row in versions[1:]]
+        now_ms = self.world.clock.now_ms()
+        ends.append((deletions[0].asked_ms, deletions[-1].over_ms) if gone else (now_ms, now_ms))
+        periods: list[Period] = []
+        anchor_ms, last_rate = job.anchor_ms, None
+        for row, (sure_to_ms, to_ms) in zip(versions, ends, strict=True):
+            definition = json.loads(row["definition"])
+            rate = definition["schedule"]["expression"]
+            if last_rate not in (None, rate):
+                anchor_ms = row["created_ms"]
+            last_rate = rate
+            if definition["enabled"]:
+                period = Period(
+                    every_ms=int(rate.removesuffix("s")) * 1000,
+                    anchor_ms=anchor_ms,
+                    from_ms=row["created_ms"],
+                    to_ms=to_ms,
+                    sure_to_ms=sure_to_ms,
+                    sent_until_ms=self._over_ms(job.id, row["version"] + 1, to_ms),
+                )
+                periods.append(period)
+        return periods
+
+    def _over_ms(self, job_id: int, version: int, at_ms: int) -> int:
+        """When the edit that made this version was answered, or given up by who had asked for it."""
+        over = [
+            edit.over_ms for edit in self.people.edits if (edit.job_id, edit.version) == (job_id, version)
+        ]
+        return max(over, default=at_ms) if over else at_ms + 2000
+
+    def _judge_job(self, job: Job, periods: list[Period], rows: list[Run]) -> None:
+        sure = {slot for period in periods for slot in period.slots(period.sure_to_ms)}
+        possible = {slot for period in periods for slot in period.slots(period.to_ms)}
+        single = {run.slot_key for run in rows if run.slot_count == 1}
+        covered: Counter[int] = Counter(run.slot_key for run in rows if run.slot_count == 1)
+        for run in rows:
+            if run.slot_count > 1:
+                within = [slot for slot in sorted(possible) if run.slot_key <= slot <= run.last_slot_ms]
+                if len(within) != run.slot_count:
+                    within = [slot for slot in within if slot not in single]
+                assert len(within) == run.slot_count, (run, within)
+                assert run.state is RunState.SKIPPED, run
+                covered.update(within)
+        wrong = {slot: covered[slot] for slot in sure if covered[slot] != 1}
+        assert not wrong, f"slots with other than one row: {sorted(wrong.items())} of {job}, {periods}"
+        assert max(covered.values(), default=1) == 1
+        sent = {self.by_id[one.run_id].root_id for one in self.simulation.sent}
+        for run in rows:
+            assert run.state is not RunState.SKIPPED or run.reason, run
+            if run.slot_count == 1 and run.slot_key not in possible and run.id in sent:
+                in_time = any(
+                    period.to_ms < run.slot_key <= period.sent_until_ms
+                    and run.slot_key in period.slots(period.sent_until_ms)
+                    for period in periods
+                )
+                assert in_time, f"not a slot of its job: {run}, {periods}"
+
+    # ------------------------------------------------------------ P3
+
+    def judge_never_early(self) -> None:
+        for executor in self.world.executors.values():
+            for request in executor.received:
+                run = self.by_id[request.run_id]
+                assert request.at_ms >= max(run.slot_key, run.due_ms), (request, run)
+        assert [run_id for life in self.world.lives for run_id in life.link.early] == []
+
+    # ------------------------------------------------------------ P6
+
+    def judge_results(self) -> None:
+        """Each result that was acknowledged is in its row, the first one of several."""
+        first: dict[int, int] = {}
+        for result in self.world.acknowledged:
+            first.setdefault(result.run_id, result.code)
+        for run_id, code in first.items():
+            run = self.by_id[run_id]
+            if run.state is RunState.RETRYING and run.outcome is RunState.LOST:
+                continue  # given up, and tried again: kept apart
+            assert (run.outcome, run.result_code) == (MEANINGS[code], code), run
+
+    def judge_ended(self) -> None:
+        """What was due has ended; an attempt that failed and may be repeated was repeated, once."""
+        left = [run for run in self.runs if run.state in OPEN]
+        assert not left, "open: " + "\n".join(map(str, left))
+        keys = {(run.job_id, run.slot_key, run.shard, run.attempt) for run in self.runs}
+        for run in self.runs:
+            again = (run.job_id, run.slot_key, run.shard, run.attempt + 1)
+            assert (run.state is RunState.RETRYING) == (again in keys), run
+            job = self.people.jobs[run.job_id]
+            if run.state in UNSUCCESSFUL and run.shard >= 0 and not self._was_deleted(job.id):
+                assert run.attempt == job.max_attempts, f"not tried again: {run}"
+
+    def _was_deleted(self, job_id: int) -> bool:
+        return any((edit.job_id, edit.kind) == (job_id, "delete") for edit in self.people.edits)
+
+    # ------------------------------------------------------------ P7
+
+    def judge_owners(self) -> None:
+        """Whoever sent a run owned its part in the database at that moment, by a lease that nobody had ended."""
+        wrong = [sent for sent in self.simulation.sent if sent.owner != sent.node]
+        assert not wrong, wrong
+
+    # ------------------------------------------------------------ P8
+
+    def judge_edits(self) -> None:
+        for job_id in self.people.jobs:
+            edits = [edit for edit in self.people.edits if edit.job_id == job_id]
+            sent = [one for one in self.simulation.sent if one.job_id == job_id]
+            for edit in edits:
+                if not edit.answered:
+                    continue
+                later = [one for one in sent if one.number > edit.answered]
+                assert edit.kind != "delete" or not later, (edit, later)
+                if edit.kind != "delete":
+                    assert all(one.version >= edit.version for one in later), (edit, later)
+                if edit.kind == "disable":
+                    until = min((one.asked for one in edits if one.asked > edit.asked), default=FOREVER)
+                    wrong = [
+                        one
+                        for one in later
+                        if one.number < until and self.by_id[one.run_id].trigger_kind in OF_SCHEDULE
+                    ]
+                    assert not wrong, (edit, wrong)
+
+    # ------------------------------------------------------------ triggers
+
+    def judge_triggers(self, names: list[dict[str, Any]]) -> None:
+        """Each trigger that was answered has its run; a task id names one run, whoever was asked."""
+        named = {row["task_id"]: row["run_id"] for row in names}
+        for trigger in self.people.triggers:
+            assert trigger.run_id in self.by_id, trigger
+            assert trigger.task_id is None or named[trigger.task_id] == trigger.run_id, trigger
+        firsts = Counter(one.task_id for one in self.people.triggers if one.task_id and one.is_first)
+        assert max(firsts.values(), default=1) == 1, firsts
+
+    # ------------------------------------------------------------ afterwards
+
+    async def judge_nodes(self) -> None:
+        """Equal shares, each part held by the node whose row says so; nothing is left in any memory."""
+        nodes = {row["name"]: row for row in await self.world.table(tables.node)}
+        held: dict[str, set[int]] = defaultdict(set)
+        for row in await self.world.table(tables.part):
+            assert row["node"] in self.world.nodes, row
+            assert row["epoch"] == nodes[row["node"]]["epoch"], (row, nodes[row["node"]])
+            held[row["node"]].add(row["id"])
+        shares = [len(held[name]) for name in self.world.nodes]
+        assert sum(shares) == PARTS
+        assert max(shares) - min(shares) <= 1, shares
+        for name, life in self.world.nodes.items():
+            assert set(life.context.held) == held[name]
+            left = [(flight, self.by_id[flight.seed.id]) for flight in life.context.flights]
+            assert not left, (name, left)
+            assert len(life.flow.settler) == 0
+            assert life.flow.admitter.waiting == 0
+            assert life.flow.health().problems == ()
+        assert not [name for name in self.simulation.names if self.world.has_spooled(name)]
+        assert await self.world.table(tables.request) == []

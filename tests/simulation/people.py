@@ -1,0 +1,153 @@
+"""What people do in a simulation: they edit jobs and trigger them, through any node. Each deed is written down."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Coroutine
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from gateway.core.errors import AlreadySubmitted, GatewayError
+from gateway.core.model import Guarantee, Job, Misfire, Route, TriggerKind
+from tests.kit.flow_world import World
+from tests.kit.life import Life
+
+RATES_S = (1, 2, 3, 7)
+CHANGES = ("params", "rate", "disable", "enable", "delete")
+WEIGHTS = (3, 3, 3, 4, 1)
+TASK_IDS = ("red", "green", "blue")
+
+
+@dataclass
+class Edit:
+    """`answered` is the number of the event with which its answer came, 0 for none; `version` what it made.
+
+    `asked_ms` and `over_ms` bound the instant of its commit, if there was one. An edit that was not answered may be
+    in the database all the same.
+    """
+
+    job_id: int
+    kind: str
+    asked: int
+    asked_ms: int
+    over_ms: int = 1 << 62
+    answered: int = 0
+    version: int = 0
+
+
+@dataclass
+class Trigger:
+    job_id: int
+    task_id: str | None
+    run_id: int = 0
+    is_first: bool = True
+
+
+@dataclass
+class People:
+    """`number` counts all that happens in the world, so that two events have an order."""
+
+    world: World
+    rng: random.Random
+    number: int = 0
+    jobs: dict[int, Job] = field(default_factory=dict)
+    edits: list[Edit] = field(default_factory=list)
+    triggers: list[Trigger] = field(default_factory=list)
+    busy: set[int] = field(default_factory=set)
+    errors: list[BaseException] = field(default_factory=list)
+
+    def next_number(self) -> int:
+        self.number += 1
+        return self.number
+
+    async def add_job(self, number: int) -> None:
+        rng, life = self.rng, self.world.now
+        await self.world.do(
+            life.jobs._ids.draw(rng.randint(1, 15))
+        )  # else all would be in the same few parts
+        job = await self.world.job(
+            name=f"job {number}",
+            schedule=every(rng.choice(RATES_S)),
+            misfire=rng.choice(list(Misfire)),
+            misfire_after_s=rng.choice((5, 60)),
+            route=rng.choice(list(Route)),
+            max_attempts=rng.choice((1, 1, 3)),
+            guarantee=rng.choice((Guarantee.AT_MOST_ONCE, Guarantee.AT_MOST_ONCE, Guarantee.AT_LEAST_ONCE)),
+        )
+        self.jobs[job.id] = job
+
+    # ------------------------------------------------------------ edits
+
+    def is_over(self, job_id: int) -> bool:
+        """Whether the job is known to have been deleted."""
+        return any(edit.job_id == job_id and edit.kind == "delete" and edit.answered for edit in self.edits)
+
+    def edit_something(self, life: Life) -> None:
+        idle = [job_id for job_id in self.jobs if job_id not in self.busy and not self.is_over(job_id)]
+        if idle:
+            kind = self.rng.choices(CHANGES, WEIGHTS)[0]
+            self._begin(life, self.edit(life, self.rng.choice(idle), kind))
+
+    def _begin(self, life: Life, deed: Coroutine[Any, Any, object]) -> None:
+        life.process.spawn(deed, name="people").add_done_callback(self._seen)
+
+    def _seen(self, task: asyncio.Task[Any]) -> None:
+        """A node that died took the deed with it; what else goes wrong is an error."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.errors.append(error)
+
+    async def edit(self, life: Life, job_id: int, kind: str) -> bool:
+        """To be run in the process of that node. True once it has been answered."""
+        clock = self.world.clock
+        edit = Edit(job_id, kind, self.next_number(), clock.now_ms())
+        self.edits.append(edit)
+        self.busy.add(job_id)
+        try:
+            edit.version = await self._commit(life, job_id, kind)
+            await life.operations.jobs_changed([job_id])
+            edit.answered = self.next_number()
+        except GatewayError as error:
+            self.world.note(f"{kind} of job {job_id} through {life.name} failed: {error}")
+            await clock.sleep(1)  # a commit of unknown outcome may still come
+        finally:
+            edit.over_ms = clock.now_ms() + (0 if edit.answered else 1000)
+            self.busy.discard(job_id)
+        return bool(edit.answered)
+
+    async def _commit(self, life: Life, job_id: int, kind: str) -> int:
+        if kind == "delete":
+            await life.jobs.delete(job_id)
+            return 1 << 30
+        if kind in ("disable", "enable"):
+            return (await life.jobs.set_enabled(job_id, enabled=kind == "enable")).version
+        old = await life.jobs.get(job_id)
+        if kind == "params":
+            task = replace(old.task, params=f"params {self.number}")
+            return (await life.jobs.update(replace(old, task=task))).version
+        rate = every(self.rng.choice(RATES_S))
+        return (await life.jobs.update(replace(old, schedule=rate))).version
+
+    # ------------------------------------------------------------ triggers
+
+    def trigger_something(self, life: Life) -> None:
+        if self.jobs:
+            task_id = self.rng.choice((None, *TASK_IDS))
+            self._begin(life, self._trigger(life, self.rng.choice(list(self.jobs)), task_id))
+
+    async def _trigger(self, life: Life, job_id: int, task_id: str | None) -> None:
+        trigger = Trigger(job_id, task_id)
+        try:
+            trigger.run_id = await life.operations.trigger(
+                job_id, params=None, addresses=None, task_id=task_id, kind=TriggerKind.API
+            )
+        except AlreadySubmitted as error:
+            trigger.run_id, trigger.is_first = error.run_id, False
+        except GatewayError as error:
+            self.world.note(f"trigger of job {job_id} through {life.name} failed: {error}")
+            return
+        self.triggers.append(trigger)
+
+
+def every(seconds: int) -> dict[str, str]:
+    return {"kind": "fixed_rate", "expression": f"{seconds}s"}
