@@ -98,9 +98,25 @@ async def test_two_that_join_at_once_share_the_secret(db, nodes):
     assert len({grant.secret for grant in grants}) == 1
 
 
+class Together(Nodes):
+    """Looks at the others at the same moment as they do."""
+
+    barrier: asyncio.Barrier
+
+    async def _rows(self):
+        found = await super()._rows()
+        await self.barrier.wait()
+        return found
+
+
 async def test_of_two_of_one_name_that_join_at_once_one_is_refused(db, nodes):
-    """Each from a data directory of its own."""
-    joins = [join(Nodes(db, BusyClock(), LEASE_MS), "a", directory=directory) for directory in ("x", "y")]
+    """Each from a data directory of its own; neither has seen the other yet."""
+    barrier = asyncio.Barrier(2)
+    joins = []
+    for directory in ("x", "y"):
+        node = Together(db, BusyClock(), LEASE_MS)
+        node.barrier = barrier
+        joins.append(join(node, "a", directory=directory))
     outcomes = await asyncio.gather(*joins, return_exceptions=True)
     refused = [one for one in outcomes if isinstance(one, Refused)]
     assert len(refused) == 1, outcomes

@@ -239,5 +239,12 @@ SCENARIOS = [
         freeze_worker,
         replace(WORKERS, executors=PATIENT),
     ),
-    Scenario("kill -9 of the parent of workers", "all end, and start again", kill_parent, WORKERS, hold_s=3),
+    Scenario(
+        "kill -9 of the parent of workers",
+        "all end in order, and start again",
+        kill_parent,
+        WORKERS,
+        hold_s=3,
+        silence_s=20,
+    ),
 ]

@@ -86,11 +86,16 @@ class People:
     def edit_something(self, life: Life) -> None:
         idle = [job_id for job_id in self.jobs if job_id not in self.busy and not self.is_over(job_id)]
         if idle:
-            kind = self.rng.choices(CHANGES, WEIGHTS)[0]
-            self._begin(life, self.edit(life, self.rng.choice(idle), kind))
+            kind, job_id = self.rng.choices(CHANGES, WEIGHTS)[0], self.rng.choice(idle)
+            self.busy.add(job_id)  # a node that stands still begins later
+            self._begin(life, self.edit(life, job_id, kind)).add_done_callback(
+                lambda _: self.busy.discard(job_id)
+            )
 
-    def _begin(self, life: Life, deed: Coroutine[Any, Any, object]) -> None:
-        life.process.spawn(deed, name="people").add_done_callback(self._seen)
+    def _begin(self, life: Life, deed: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
+        task = life.process.spawn(deed, name="people")
+        task.add_done_callback(self._seen)
+        return task
 
     def _seen(self, task: asyncio.Task[Any]) -> None:
         """A node that died took the deed with it; what else goes wrong is an error."""
@@ -102,7 +107,6 @@ class People:
         clock = self.world.clock
         edit = Edit(job_id, kind, self.next_number(), clock.now_ms())
         self.edits.append(edit)
-        self.busy.add(job_id)
         try:
             edit.version = await self._commit(life, job_id, kind)
             await life.operations.jobs_changed([job_id])
@@ -112,7 +116,6 @@ class People:
             await clock.sleep(1)  # a commit of unknown outcome may still come
         finally:
             edit.over_ms = clock.now_ms() + (0 if edit.answered else 1000)
-            self.busy.discard(job_id)
         return bool(edit.answered)
 
     async def _commit(self, life: Life, job_id: int, kind: str) -> int:

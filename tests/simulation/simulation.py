@@ -340,6 +340,7 @@ class Simulation:
     async def _quiet(self) -> None:
         """No more slots; then until all that was open has ended."""
         world = self.world
+        await world.clock.advance_until(lambda: not self.people.busy)
         self.note("no more slots")
         for job_id in self.people.jobs:
             if not self.people.is_over(job_id):
@@ -349,6 +350,12 @@ class Simulation:
             if second % 10 == 0:
                 self._beat()
             await world.clock.advance(1)
-            if second >= AFTERWARDS_S and not world.server.count_open([int(state) for state in OPEN]):
+            if second >= AFTERWARDS_S and self._is_over():
                 break
         await world.clock.advance(1)
+
+    def _is_over(self) -> bool:
+        """Nothing is open, and nobody has anything in memory that might be."""
+        return not self.world.server.count_open([int(state) for state in OPEN]) and not any(
+            len(life.context.flights) for life in self.world.nodes.values()
+        )
