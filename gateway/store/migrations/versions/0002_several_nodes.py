@@ -19,26 +19,32 @@ _OPTIONS: dict[str, Any] = {
     "mysql_engine": "InnoDB",
     "mysql_row_format": "DYNAMIC",
 }
-_NODE: tuple[sa.Column[Any], ...] = (
-    sa.Column("instance", sa.String(length=32), server_default="", nullable=False),
-    sa.Column("version", sa.String(length=32), server_default="", nullable=False),
-    sa.Column("live", sa.SmallInteger(), server_default="1", nullable=False),
-    sa.Column("draining", sa.SmallInteger(), server_default="0", nullable=False),
-    sa.Column("fit", sa.SmallInteger(), server_default="1", nullable=False),
-    sa.Column("clock_offset_ms", sa.BigInteger(), server_default="0", nullable=False),
-    sa.Column("agreed", sa.String(length=1024), server_default="", nullable=False),
-)
-_EXECUTOR: tuple[sa.Column[Any], ...] = (
-    sa.Column("rev", sa.BigInteger(), server_default="0", nullable=False),
-    sa.Column("gone", sa.SmallInteger(), server_default="0", nullable=False),
-)
+
+
+def _of_node() -> tuple[sa.Column[Any], ...]:
+    return (
+        sa.Column("instance", sa.String(length=32), server_default="", nullable=False),
+        sa.Column("version", sa.String(length=32), server_default="", nullable=False),
+        sa.Column("live", sa.SmallInteger(), server_default="1", nullable=False),
+        sa.Column("draining", sa.SmallInteger(), server_default="0", nullable=False),
+        sa.Column("fit", sa.SmallInteger(), server_default="1", nullable=False),
+        sa.Column("clock_offset_ms", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("agreed", sa.String(length=1024), server_default="", nullable=False),
+    )
+
+
+def _of_executor() -> tuple[sa.Column[Any], ...]:
+    return (
+        sa.Column("rev", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("gone", sa.SmallInteger(), server_default="0", nullable=False),
+    )
 
 
 def upgrade() -> None:
-    for column in _NODE:
-        op.add_column("node", column.copy())
-    for column in _EXECUTOR:
-        op.add_column("executor", column.copy())
+    for column in _of_node():
+        op.add_column("node", column)
+    for column in _of_executor():
+        op.add_column("executor", column)
     op.create_index("ix_executor_rev", "executor", ["rev"], unique=False)
     op.create_table(
         "revision",
@@ -80,7 +86,7 @@ def downgrade() -> None:
     op.drop_table("request")
     op.drop_table("revision")
     op.drop_index("ix_executor_rev", table_name="executor")
-    for column in reversed(_EXECUTOR):
+    for column in reversed(_of_executor()):
         op.drop_column("executor", column.name)
-    for column in reversed(_NODE):
+    for column in reversed(_of_node()):
         op.drop_column("node", column.name)
