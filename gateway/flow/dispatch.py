@@ -25,7 +25,7 @@ from gateway.core.work import After, Move, Work
 log = structlog.get_logger(__name__)
 
 BURST = 64
-SPELL_S = 0.02  # how long sends go on before answers and results get their turn
+SPELL_S = 0.003  # how long sends go on before answers, results and the database get their turn
 MANY = 64  # runs of one instant that are worth half a millisecond of CPU to leave in time
 EARLY_MS = 1  # by which a wait may be too long: the clock and the timers of the loop count whole milliseconds
 SPIN_S = 0.0004  # not waited for at all by uvloop
@@ -231,6 +231,7 @@ class Dispatcher:
                 self._context.flights.pop(flight.seed.id)
         answers = [flight for flight in self._answers if not flight.ended]
         self._answers, self._written = [], answers
+        is_shared = self._context.registry.is_shared
         moves = [
             Move(
                 flight.seed.id,
@@ -240,9 +241,9 @@ class Dispatcher:
                     "sent_ms": After("due_ms", flight.order.sent_ms - flight.order.due_ms),
                     "answered_ms": After("due_ms", flight.answered_ms - flight.order.due_ms),
                 },
-                claim=flight.claim,
-                optional=True,  # it may have been given up and claimed again
-                belated=True,
+                claim=flight.claim if is_shared else None,
+                optional=True,  # its result may overtake it, or it was given up and claimed again
+                belated=is_shared,
             )
             for flight in answers
         ]

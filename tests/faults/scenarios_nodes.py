@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 from tests.faults.oracle import Verdict
 from tests.faults.proxy import TO_CLIENT, TO_SERVER, Proxy
 from tests.faults.stage import Scenario, Timing, hold, say, wait_taken_over
-from tests.faults.world import ALL_EXECUTORS, Node, Plan, World
+from tests.faults.world import ALL_EXECUTORS, Node, Plan, World, now_ms
 from tests.kit.process import wait_until
 
 READY_S = 40
@@ -61,6 +62,7 @@ def cut_from_database(world: World, timing: Timing) -> None:
 def cut_off_for_long(world: World, timing: Timing) -> None:
     """The node that all executors report to first: it takes their results, and nobody else knows of them."""
     victim = world.nodes[0]
+    world.marks["cut_ms"] = now_ms()
     _database(victim).cut()
     hold(world, victim.name, timing.hold_s)
     waiting = sum(row.state in {"running", "lost"} and row.sent_ms > 0 for row in world.rows().values())
@@ -72,7 +74,16 @@ def cut_off_for_long(world: World, timing: Timing) -> None:
 def none_given_up(world: World, _found: Verdict) -> list[str]:
     """A run that was executed, and whose result was acknowledged, has never been called lost."""
     wrong = [row for row in world.rows().values() if "given up" in row.reason or row.state == "lost"]
-    return [f"{len(wrong)} runs were given up though their results had been acknowledged"] if wrong else []
+    if not wrong:
+        return []
+    apps = Counter(next(job.app for job in world.jobs if job.job_id == row.job_id) for row in wrong)
+    after_s = sorted((row.slot_ms - world.marks["cut_ms"]) / 1000 for row in wrong)
+    middle = after_s[len(after_s) // 2]
+    world.note(
+        f"given up: {dict(apps)}, due {after_s[0]:.1f} to {after_s[-1]:.1f} s (half of them by {middle:.1f} s) "
+        f"after the cut, for example {wrong[0]}"
+    )
+    return [f"{len(wrong)} runs were given up though their results had been acknowledged"]
 
 
 def refused_by_database(world: World, timing: Timing) -> None:

@@ -215,6 +215,7 @@ def _play(world: World, scenario: Scenario, timing: Timing) -> Verdict:
     until_ms = (now_ms() // 1000 + int(timing.after_s)) * 1000
     _sleep_until(until_ms)
     settled = world.wait_settled(until_ms, timeout_s=scenario.settle_s)
+    world.assert_undisturbed()
     world.note(
         f"settled {settled:.1f} s after the last slot; {world.questions()} questions about runs; "
         f"load of the machine {os.getloadavg()[0]:.1f}"

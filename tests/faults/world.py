@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -342,6 +343,14 @@ class World:
 
     def note(self, text: str) -> None:
         self.notes.append(text)
+
+    def assert_undisturbed(self) -> None:
+        """Faults kill with SIGKILL only: whatever ended otherwise ended by somebody else's doing, and spoils the run."""
+        for peer in self.executors:
+            code = peer.process.returncode
+            assert code in {None, -signal.SIGKILL}, (
+                f"{peer.name} at {peer.address} ended with {code}\n{peer.process.tail(5)}"
+            )
 
     # ------------------------------------------------------------ end
 
