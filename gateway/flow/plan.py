@@ -77,7 +77,8 @@ class Planner:
             due = await context.jobs.due(near_ms, JOBS_PER_LOOK, tuple(mine)) if mine else []
             await context.specs.ensure([(job.job_id, job.version) for job in due])
             chunks = [due[start : start + JOBS_PER_WORK] for start in range(0, len(due), JOBS_PER_WORK)]
-            now_ms = context.clock.now_ms()  # the database may have kept us waiting: what is late is so by now
+            # The database may have kept us waiting: what is late is so by now.
+            now_ms = context.clock.now_ms()
             moved = await asyncio.gather(*(self._plan(chunk, now_ms, mine, on_planned) for chunk in chunks))
             if not any(moved):
                 planned_until(near_ms)
