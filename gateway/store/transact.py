@@ -21,8 +21,8 @@ T = TypeVar("T")
 
 _ATTEMPTS = 4
 # A server that is cut off without a word answers nothing for as long as TCP has patience, which is a quarter of an hour.
-READ_S = 10.0
-WRITE_S = 20.0
+READ_S = 45.0
+WRITE_S = 45.0
 
 
 async def transact(db: Database, clock: Clock, body: Callable[[AsyncConnection], Awaitable[T]]) -> T:

@@ -11,7 +11,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -123,8 +123,14 @@ class InlineServer:
         )
         return found[0][0] if found else ""
 
-    def count_open(self, states: Sequence[int]) -> int:
-        return self._look(f"SELECT COUNT(*) FROM run WHERE state IN ({','.join(map(str, states))})")[0][0]
+    def open_runs(self) -> list[tuple[int, int]]:
+        """Id and job of each."""
+        return self._look("SELECT id, job_id FROM run WHERE open_part IS NOT NULL ORDER BY id")
+
+    def next_due(self, job_id: int, now_ms: int) -> int | None:
+        """When the next open run of this job is due."""
+        query = "SELECT MIN(due_ms) FROM run WHERE open_part IS NOT NULL"
+        return self._look(f"{query} AND job_id = {job_id} AND due_ms > {now_ms}")[0][0]
 
     def _look(self, sql: str) -> list[Any]:
         return self.reader.connection.dbapi_connection.execute(sql).fetchall()

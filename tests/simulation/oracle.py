@@ -20,6 +20,8 @@ OF_SCHEDULE = (TriggerKind.SCHEDULE, TriggerKind.MISFIRE)
 MEANINGS = {200: RunState.SUCCEEDED, 500: RunState.FAILED, 502: RunState.TIMED_OUT}
 UNSUCCESSFUL = (RunState.FAILED, RunState.TIMED_OUT, RunState.LOST)
 FOREVER = 1 << 62
+SUDDEN = {"crash", "crash_at", "freeze", "freeze_at"}
+LATE_MS = 1500
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ class Oracle:
         self.judge_ended()
         self.judge_owners()
         self.judge_edits()
+        self.judge_stops()
+        self.judge_in_time()
         self.judge_triggers(await self.world.table(tables.task))
         await self.judge_nodes()
 
@@ -169,7 +173,12 @@ class Oracle:
             run = self.by_id[run_id]
             if run.state is RunState.RETRYING and run.outcome is RunState.LOST:
                 continue  # given up, and tried again: kept apart
-            assert (run.outcome, run.result_code) == (MEANINGS[code], code), run
+            wanted = {MEANINGS[code], RunState.STOPPED} if self._may_be_stopped(run) else {MEANINGS[code]}
+            assert run.outcome in wanted, run
+            assert run.result_code == code, run
+
+    def _may_be_stopped(self, run: Run) -> bool:
+        return run.job_id in self.people.stopped_jobs
 
     def judge_ended(self) -> None:
         """What was due has ended; an attempt that failed and may be repeated was repeated, once."""
@@ -225,6 +234,26 @@ class Oracle:
             assert trigger.task_id is None or named[trigger.task_id] == trigger.run_id, trigger
         firsts = Counter(one.task_id for one in self.people.triggers if one.task_id and one.is_first)
         assert max(firsts.values(), default=1) == 1, firsts
+
+    # ------------------------------------------------------------ stops, and being on time
+
+    def judge_stops(self) -> None:
+        """What was stopped before it was sent stays so."""
+        for run_id, answered in self.people.stopped.items():
+            assert self.by_id[run_id].state is RunState.STOPPED, self.by_id[run_id]
+            late = [one for one in self.simulation.sent if one.run_id == run_id and one.number > answered]
+            assert not late, late
+
+    def judge_in_time(self) -> None:
+        """While nodes come and go in order no run is late; and no row is ever forgotten by all of them."""
+        if not self.simulation.kinds & SUDDEN:
+            strays = {life.name: life.counters.values.get("strays", 0) for life in self.world.lives}
+            assert not any(strays.values()), strays
+        if not self.simulation.is_calm:
+            return
+        for run in self.runs:
+            if run.shard >= 0 and run.sent_ms and run.reason is None:
+                assert run.sent_ms - run.due_ms < LATE_MS, run
 
     # ------------------------------------------------------------ afterwards
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from gateway.core.errors import AlreadySubmitted, GatewayError
 from gateway.core.model import Guarantee, Job, Misfire, Route, TriggerKind
+from gateway.core.states import RunState
 from tests.kit.flow_world import World
 from tests.kit.life import Life
 
@@ -56,6 +57,9 @@ class People:
     triggers: list[Trigger] = field(default_factory=list)
     busy: set[int] = field(default_factory=set)
     errors: list[BaseException] = field(default_factory=list)
+    # Runs that were stopped before they were sent, by the number of the answer; a kill takes others of the job.
+    stopped: dict[int, int] = field(default_factory=dict)
+    stopped_jobs: set[int] = field(default_factory=set)
 
     def next_number(self) -> int:
         self.number += 1
@@ -63,9 +67,8 @@ class People:
 
     async def add_job(self, number: int) -> None:
         rng, life = self.rng, self.world.now
-        await self.world.do(
-            life.jobs._ids.draw(rng.randint(1, 15))
-        )  # else all would be in the same few parts
+        # Else all would be in the same few parts.
+        await self.world.do(life.jobs._ids.draw(rng.randint(1, 15)))
         job = await self.world.job(
             name=f"job {number}",
             schedule=every(rng.choice(RATES_S)),
@@ -84,13 +87,23 @@ class People:
         return any(edit.job_id == job_id and edit.kind == "delete" and edit.answered for edit in self.edits)
 
     def edit_something(self, life: Life) -> None:
+        """Now, or a moment before the job's next slot, when its claim may have been made already."""
+        rng, world = self.rng, self.world
         idle = [job_id for job_id in self.jobs if job_id not in self.busy and not self.is_over(job_id)]
-        if idle:
-            kind, job_id = self.rng.choices(CHANGES, WEIGHTS)[0], self.rng.choice(idle)
-            self.busy.add(job_id)  # a node that stands still begins later
-            self._begin(life, self.edit(life, job_id, kind)).add_done_callback(
-                lambda _: self.busy.discard(job_id)
-            )
+        if not idle:
+            return
+        kind, job_id = rng.choices(CHANGES, WEIGHTS)[0], rng.choice(idle)
+        self.busy.add(job_id)  # a node that stands still begins later
+        due_ms = world.server.next_due(job_id, world.clock.now_ms())
+        wait_s = max((due_ms - world.clock.now_ms()) / 1000 - rng.uniform(0, 0.2), 0) if due_ms else 0.0
+        world.clock.call_later(rng.choice((0.0, wait_s, wait_s)), lambda: self._edit_now(life, job_id, kind))
+
+    def _edit_now(self, life: Life, job_id: int, kind: str) -> None:
+        if life.serving:
+            deed = self._begin(life, self.edit(life, job_id, kind))
+            deed.add_done_callback(lambda _: self.busy.discard(job_id))
+        else:
+            self.busy.discard(job_id)
 
     def _begin(self, life: Life, deed: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
         task = life.process.spawn(deed, name="people")
@@ -131,7 +144,22 @@ class People:
         rate = every(self.rng.choice(RATES_S))
         return (await life.jobs.update(replace(old, schedule=rate))).version
 
-    # ------------------------------------------------------------ triggers
+    # ------------------------------------------------------------ triggers and stops
+
+    def stop_something(self, life: Life) -> None:
+        open_runs = self.world.server.open_runs()
+        if open_runs:
+            self._begin(life, self._stop(life, *self.rng.choice(open_runs)))
+
+    async def _stop(self, life: Life, run_id: int, job_id: int) -> None:
+        self.stopped_jobs.add(job_id)
+        try:
+            report = await life.operations.stop(run_id)
+        except GatewayError as error:
+            self.world.note(f"stop of run {run_id} through {life.name} failed: {error}")
+            return
+        if report.state is RunState.STOPPED:
+            self.stopped[run_id] = self.next_number()
 
     def trigger_something(self, life: Life) -> None:
         if self.jobs:

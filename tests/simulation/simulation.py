@@ -6,14 +6,15 @@ Each seed draws which kinds of faults it has, so that some meet often and others
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.core.context import Tuning
+from gateway.core.errors import GatewayError
 from gateway.core.parts import part_of
 from gateway.core.ports import RunOrder
-from gateway.core.states import OPEN
 from tests.kit.fake_link import (
     FAILING,
     GOOD,
@@ -40,20 +41,24 @@ POINTS = (
 )
 KINDS = (
     *("crash", "crash_at", "freeze", "freeze_at", "stop", "cut_database", "cut_peers", "database_down"),
-    *("writes", "reads", "slow", "executors", "results", "edits", "triggers"),
+    *("writes", "reads", "slow", "executors", "results", "edits", "triggers", "stops", "drain"),
 )
+# Nothing of these makes a run late: nodes come and go in order, people do what they do.
+CALM = {"stop", "drain", "cut_peers", "edits", "triggers", "results"}
 # How likely each is in a step, where the seed has it at all.
 CHANCES = {
     "crash": 0.004,
-    "crash_at": 0.02,
+    "crash_at": 0.025,
     "freeze": 0.006,
-    "freeze_at": 0.012,
+    "freeze_at": 0.025,
     "stop": 0.006,
     "cut_database": 0.008,
     "cut_peers": 0.008,
     "database_down": 0.004,
-    "edits": 0.05,
+    "drain": 0.008,
+    "edits": 0.06,
     "triggers": 0.05,
+    "stops": 0.03,
 }
 WRITE_FAULTS = (
     *("deadlock", "lock_timeout", "refused_at_begin"),
@@ -80,7 +85,8 @@ class Simulation:
         self.rng = rng = random.Random(seed)
         random.seed(seed)  # the jitter and the claim tokens of the product
         self.names = "abc"[: rng.choice((1, 2, 2, 3, 3))]
-        self.kinds = {kind for kind in KINDS if rng.random() < 0.5}
+        self.is_calm = rng.random() < 0.12
+        self.kinds = {kind for kind in KINDS if rng.random() < 0.5 and (not self.is_calm or kind in CALM)}
         self.world = world = World(directory, TUNING, several=len(self.names) > 1)
         self.people = People(world, rng)
         self.faulty = False
@@ -143,9 +149,11 @@ class Simulation:
                 self._freeze(life)
             elif self._has("freeze_at"):
                 life.signals.at[rng.choice(POINTS)] = lambda life=life: self._freeze(life)
-            elif self._has("stop") and name not in self._stopping:
+            elif self._has("stop") and self._may_stop(name):
                 self.note(f"{name} stops")
                 self._stopping[name] = life.process.spawn(life.stop(), name="stop")
+            elif self._has("drain"):
+                self._drain(life, rng.choice(self.names), draining=rng.random() < 0.6)
             elif self._has("cut_database"):
                 self._cut_database(life)
             elif self._has("cut_peers"):
@@ -157,12 +165,25 @@ class Simulation:
                 life.cut_database()
                 world.clock.call_later(seconds, life.mend_database)
 
+    def _may_stop(self, name: str) -> bool:
+        """Once; and where no run may be late, not the last."""
+        others = [life for life in self.world.serving() if life.name not in (name, *self._stopping)]
+        return name not in self._stopping and (bool(others) or not self.is_calm)
+
+    def _drain(self, life: Life, name: str, *, draining: bool) -> None:
+        async def drain() -> None:
+            with contextlib.suppress(GatewayError):
+                await life.nodes.drain(name, draining=draining)
+                self.note(f"{name} {'is drained' if draining else 'is drained no more'}")
+
+        life.process.spawn(drain(), name="people")
+
     def _launch(self, name: str) -> None:
         self.note(f"{name} starts")
         _, self._starting[name] = self.world.launch(name)
 
     def _freeze(self, life: Life) -> None:
-        seconds = self.rng.choice((0.3, 1.0, 1.6, 2.1, 2.6, 4.0, 7.0))
+        seconds = self.rng.choice((0.3, 0.9, 1.3, 1.7, 2.1, 2.6, 4.0, 7.0))
         if life.process.frozen or life.dead:
             return
         self.note(f"{life.name} stands still for {seconds} s")
@@ -226,6 +247,8 @@ class Simulation:
             self.people.edit_something(self.rng.choice(serving))
         if serving and self._has("triggers"):
             self.people.trigger_something(self.rng.choice(serving))
+        if serving and self._has("stops"):
+            self.people.stop_something(self.rng.choice(serving))
 
     # ------------------------------------------------------------ faults
 
@@ -334,6 +357,8 @@ class Simulation:
                     await world.clock.advance(0.1)
                     await self._bury()
         assert world.nodes, "a node could not start in peace"
+        for name in world.nodes:
+            self._drain(world.now, name, draining=False)
         self._beat()
         await world.clock.advance(AFTERWARDS_S)
 
@@ -356,6 +381,6 @@ class Simulation:
 
     def _is_over(self) -> bool:
         """Nothing is open, and nobody has anything in memory that might be."""
-        return not self.world.server.count_open([int(state) for state in OPEN]) and not any(
+        return not self.world.server.open_runs() and not any(
             len(life.context.flights) for life in self.world.nodes.values()
         )
