@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from gateway.core.model import NewRun
@@ -94,9 +94,10 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What became of a commit: the jobs and runs whose guard did not match, and were left as they are.
+    """What became of a work: the jobs and runs whose guard did not match, and were left as they are.
 
-    It speaks of all works that shared the commit, so ask for your own ids, never whether anything was lost.
+    `lost_fires`, `lost_moves` are those of the work alone, though `stale_jobs` and the names speak of all that shared
+    its commit. `losers` are the fires and moves behind them: of two moves of one run, one may be lost.
 
     `taken_names` maps a task name that was not free to the id of the run that has it.
     """
@@ -105,6 +106,18 @@ class Written:
     lost_moves: frozenset[int] = frozenset()
     stale_jobs: frozenset[int] = frozenset()
     taken_names: Mapping[str, int] = field(default_factory=dict)
+    losers: frozenset[JobFire | Move] = frozenset()
+
+    def of(self, work: Work) -> Written:
+        """What became of one of the works that shared the commit."""
+        if not self.losers:
+            return self
+        return replace(
+            self,
+            lost_fires=frozenset(fire.job_id for fire in work.fires if fire in self.losers),
+            lost_moves=frozenset(move.run_id for move in work.moves if move in self.losers),
+            losers=frozenset(),
+        )
 
 
 NOTHING_LOST = Written()

@@ -24,6 +24,7 @@ log = structlog.get_logger(__name__)
 
 _STOPPABLE = frozenset({RunState.DISPATCHING, RunState.RUNNING})
 _REASON = "stopped on request"
+STOP_TRIES = 5
 
 
 class FlowOperations:
@@ -103,20 +104,27 @@ class FlowOperations:
     async def stop_here(self, run: Run) -> StopReport:
         """As `stop`, by this node."""
         run_id = run.id
-        for _ in range(2):  # it may be claimed, or taken back, between a look and what follows
-            if await self._stop_before_sending(run):
-                if run.root_id != run.id:
-                    await self._flow.completer.close_parent(run.job_id, run.slot_key)
-                return StopReport(run_id, RunState.STOPPED)
-            run = await self._runs.get(run_id)
-        if run.state is RunState.STOPPING:
-            return StopReport(run_id, run.state)
-        if run.state not in _STOPPABLE:
-            raise Conflict(f"run {run_id} is {run.state.word}: only a run that waits or runs can be stopped")
-        if run.shard == BROADCAST_PARENT:
-            return await self._stop_broadcast(run)
-        reached = await self._kill(run)
-        return StopReport(run_id, RunState.STOPPING, tuple(one.id for one in reached if one.id != run_id))
+        for _ in range(STOP_TRIES):
+            for _ in range(2):  # it may be claimed, or taken back, between a look and what follows
+                if await self._stop_before_sending(run):
+                    if run.root_id != run.id:
+                        await self._flow.completer.close_parent(run.job_id, run.slot_key)
+                    return StopReport(run_id, RunState.STOPPED)
+                run = await self._runs.get(run_id)
+            if run.state is RunState.STOPPING:
+                return StopReport(run_id, run.state)
+            if run.state in WAITING:
+                continue
+            if run.state not in _STOPPABLE:
+                raise Conflict(
+                    f"run {run_id} is {run.state.word}: only a run that waits or runs can be stopped"
+                )
+            if run.shard == BROADCAST_PARENT:
+                return await self._stop_broadcast(run)
+            if reached := await self._kill(run):
+                also = tuple(one.id for one in reached if one.id != run_id)
+                return StopReport(run_id, RunState.STOPPING, also)
+        raise Conflict(f"run {run_id} is claimed and taken back at this moment: try again")
 
     async def _stop_unsent(self, flight: Flight) -> None:
         self._context.flights.pop(flight.seed.id)
@@ -154,17 +162,22 @@ class FlowOperations:
         return unsent is not None
 
     async def _kill(self, run: Run) -> list[Run]:
-        """Mark what goes, then ask the executor. The mark comes first: the end may be reported before the answer."""
+        """Mark what goes, then ask the executor. The mark comes first: the end may be reported before the answer.
+
+        Nothing goes where the run was taken back meanwhile.
+        """
         going = [run, *await self._siblings(run)]
         before = {one.id: one.state for one in going}
-        await self._mark(going)
+        if run.id in await self._mark(going):
+            await self._unmark(going[1:], before, f"run {run.id} was not stopped after all")
+            return []
         app = self._context.registry.app(run.app_id)
         try:
             answer = await self._context.link.kill(
                 run.address, run.dialect, app.appname if app else "", run.job_id
             )
         except Unreachable:
-            await self._unmark(going, before)
+            await self._unmark(going, before, "the executor could not be reached to stop it")
             raise
         if not answer.ok:
             # Some clients answer 500 when nothing runs: the sweeper finds out.
@@ -193,7 +206,8 @@ class FlowOperations:
         flight = self._context.flights.get(run.id)
         return bool(run.sent_ms) or (flight is not None and bool(flight.order.sent_ms))
 
-    async def _mark(self, runs: Sequence[Run]) -> None:
+    async def _mark(self, runs: Sequence[Run]) -> frozenset[int]:
+        """Those that could not be marked: they have moved meanwhile."""
         moves: list[Move] = []
         for index, run in enumerate(runs):
             flight = self._context.flights.get(run.id)
@@ -205,20 +219,20 @@ class FlowOperations:
                 else f"stopped together with run {runs[0].id}: a kill takes the whole job"
             )
             moves.append(Move(run.id, RunState.STOPPING, _STOPPABLE, {"reason": reason}))
-        await self._context.writer.write(Work(moves=moves))
+        lost = (await self._context.writer.write(Work(moves=moves))).lost_moves
+        for run_id in lost:
+            flight = self._context.flights.get(run_id)
+            if flight is not None:
+                flight.stop_asked = False
+        return lost
 
-    async def _unmark(self, runs: Sequence[Run], before: dict[int, RunState]) -> None:
+    async def _unmark(self, runs: Sequence[Run], before: dict[int, RunState], why: str) -> None:
         for run in runs:
             flight = self._context.flights.get(run.id)
             if flight is not None:
                 flight.stop_asked = False
         moves = [
-            Move(
-                run.id,
-                RunState.RUNNING,
-                frozenset({RunState.STOPPING}),
-                {"reason": "the executor could not be reached to stop it"},
-            )
+            Move(run.id, RunState.RUNNING, frozenset({RunState.STOPPING}), {"reason": why})
             for run in runs
             if before[run.id] in _STOPPABLE
         ]

@@ -100,6 +100,7 @@ class Settler:
             try:
                 await self._settle(doubt)
             except LeaseLost:
+                self._context.flights.pop(doubt.seed.id)
                 return  # the new owner asks
             except Exception as error:
                 log.warning("settling_failed", run_id=doubt.seed.id, error=repr(error)[:200])

@@ -137,12 +137,7 @@ class Transaction:
         await self._request(merged.requests)
         if not (lost_fires or stale or taken):
             return NOTHING_LOST
-        return Written(
-            lost_fires=lost_fires,
-            stale_jobs=stale,
-            taken_names=taken,
-            lost_moves=frozenset(move.run_id for move in merged.moves if move.job_id in stale),
-        )
+        return _written(lost_fires, [move for move in merged.moves if move.job_id in stale], stale, taken)
 
     # -------------------------------------------------------- after a miss or an unknown commit
 
@@ -154,7 +149,7 @@ class Transaction:
         rows.extend(self._unnamed(merged, taken))
         await self._insert(rows, tolerant=True)
         present = await self._lock_runs(merged.moves)
-        lost: set[int] = set()
+        lost: list[Move] = []
         winners: list[Move] = []
         belated: list[Move] = []
         for move in merged.moves:
@@ -166,14 +161,14 @@ class Transaction:
             elif move.belated and move.claim == claim:
                 belated.append(move)
             elif not (applied_before and _is_applied(move, state, claim, finished)):
-                lost.add(move.run_id)
+                lost.append(move)
         for _, columns, group in (*_by_shape(winners), *_without_state(belated)):
             pairs = [(move.run_id, _values(move, columns)) for move in group]
             for sql, _ in update_by_id("run", "id", pairs, columns, "", self._quote):
                 await self._execute(sql)
         await self._insert([row for move in winners for row in move.then], tolerant=True)
         await self._request(merged.requests)
-        return Written(lost_fires=lost_fires, lost_moves=frozenset(lost), stale_jobs=stale, taken_names=taken)
+        return _written(lost_fires, lost, stale, taken)
 
     async def _lock_runs(self, moves: Sequence[Move]) -> dict[int, tuple[int, int, int]]:
         ids = {move.run_id for move in moves}
@@ -208,9 +203,10 @@ class Transaction:
 
     async def _fire(
         self, fires: Sequence[JobFire], *, applied_before: bool
-    ) -> tuple[frozenset[int], list[NewRun]]:
+    ) -> tuple[list[JobFire], list[NewRun]]:
+        """The fires that are lost, and the rows of the others."""
         if not fires:
-            return frozenset(), []
+            return [], []
         columns = "job_id,version,next_fire_at,enabled"
         ids = {fire.job_id for fire in fires}
         present = {
@@ -225,13 +221,13 @@ class Transaction:
                 rows.extend(fire.rows)
             else:
                 missed.append(fire)
-        lost = {fire.job_id for fire in missed}
         if missed and applied_before:
-            lost -= await self._fired(missed)
+            fired = await self._fired(missed)
+            missed = [fire for fire in missed if fire.job_id not in fired]
         pairs = [(fire.job_id, (_further(fire),)) for fire in won]
         for sql, _ in update_by_id("job_next_fire", "job_id", pairs, ("next_fire_at",), "", self._quote):
             await self._execute(sql)
-        return frozenset(lost), rows
+        return missed, rows
 
     async def _fired(self, fires: Sequence[JobFire]) -> set[int]:
         """The jobs whose fire a commit of unknown outcome has done: only it has inserted these rows."""
@@ -285,6 +281,21 @@ class Transaction:
         rows.sort(key=lambda row: row.id)
         for sql in insert_runs(rows, self._quote, self._tolerant if tolerant else ""):
             await self._execute(sql)
+
+
+def _written(
+    lost_fires: Collection[JobFire],
+    lost_moves: Collection[Move],
+    stale: frozenset[int],
+    taken: dict[str, int],
+) -> Written:
+    return Written(
+        lost_fires=frozenset(fire.job_id for fire in lost_fires),
+        lost_moves=frozenset(move.run_id for move in lost_moves),
+        stale_jobs=stale,
+        taken_names=taken,
+        losers=frozenset((*lost_fires, *lost_moves)),
+    )
 
 
 def _claim_after(move: Move, claim: int) -> int:

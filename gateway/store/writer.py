@@ -151,9 +151,9 @@ class GroupWriter:
                 return
             log.error("write_refused", error=str(error)[:300])
             result = StoreError(f"the database refuses this: {error}"[:500])
-        for _, on_written in works:
+        for work, on_written in works:
             try:
-                on_written(result)
+                on_written(result.of(work) if isinstance(result, Written) else result)
             except Exception:
                 log.exception("after_write_failed")
 

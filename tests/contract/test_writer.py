@@ -533,3 +533,38 @@ async def test_many_rows_with_values_of_their_own(writer, rows):
     found = {row["id"]: (row["finished_ms"], row["result_code"]) for row in await rows(run_table)}
     assert found == {n: (n, n % 7) for n in range(1, 2501)}
     assert sqltext.MAX_TEXT <= 400_000
+
+
+# ------------------------------------------------------------ works that speak of the same run
+
+
+async def test_two_moves_of_one_run_in_one_commit_are_told_apart(db, writer, rows):
+    """A claim and a second one, for the row was told of twice: the first has the run, and must know it."""
+    await add_job(db)
+    await writer.write(Work(inserts=(run(1),)))
+    first, second = await asyncio.gather(
+        *(writer.write(Work(moves=[claim(1, token=token)])) for token in (5, 6))
+    )
+    assert (first.lost_moves, second.lost_moves) == (frozenset(), {1})
+    (row,) = await rows(run_table)
+    assert (row["state"], row["claim_token"]) == (RunState.DISPATCHING, 5)
+
+
+async def test_a_work_hears_of_its_own_losses_only(db, writer, rows):
+    await add_job(db)
+    await writer.write(Work(inserts=(run(1), run(2, state=RunState.SUCCEEDED))))
+    good = writer.write(Work(moves=[claim(1)], fires=(fire(),)))
+    bad = writer.write(Work(moves=[claim(2)], fires=(fire(at=SLOT + 1),)))
+    ours, theirs = await asyncio.gather(good, bad)
+    assert (ours.lost_moves, ours.lost_fires) == (frozenset(), frozenset())
+    assert (theirs.lost_moves, theirs.lost_fires) == ({2}, {1})
+    assert (await states(rows))[101] is RunState.PLANNED
+
+
+async def test_a_result_that_is_told_twice_queues_its_next_attempt_once(writer, rows):
+    await writer.write(Work(inserts=(run(1, state=RunState.RUNNING),)))
+    retries = [run(n, slot_key=SLOT + 1, attempt=2, state=RunState.QUEUED) for n in (11, 12)]
+    ends = [end(1, RunState.RETRYING, at=SLOT + n, then=(retry,)) for n, retry in enumerate(retries)]
+    written = await asyncio.gather(*(writer.write(Work(moves=[one])) for one in ends))
+    assert [one.lost_moves for one in written] == [frozenset(), {1}]
+    assert set(await states(rows)) == {1, 11}

@@ -218,10 +218,15 @@ class Link:
             _reset(writer)
 
     async def run(self) -> None:
-        await asyncio.gather(
-            self._pump(TO_SERVER, self._client[0], self._server[1]),
-            self._pump(TO_CLIENT, self._server[0], self._client[1]),
-        )
+        pumps = [
+            asyncio.create_task(self._pump(TO_SERVER, self._client[0], self._server[1])),
+            asyncio.create_task(self._pump(TO_CLIENT, self._server[0], self._client[1])),
+        ]
+        try:
+            await asyncio.wait(pumps)
+        finally:
+            for pump in pumps:
+                pump.cancel()
 
     async def _pump(self, direction: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # Read ahead of what is delayed, so that a second chunk of one answer waits no second time.
@@ -231,13 +236,17 @@ class Link:
             while True:
                 try:
                     chunk = await reader.read(CHUNK)
-                except OSError:
-                    chunk = b""
+                except OSError:  # reset, so its sender has thrown away what had not arrived
+                    self.abort()
+                    pumping.cancel()
+                    return
                 delay = self._proxy.faults.delay_s.get(direction, 0.0)
                 await chunks.put((time.monotonic() + delay if delay else 0.0, chunk))
                 if not chunk:
                     return
 
+        pumping = asyncio.current_task()
+        assert pumping is not None
         reading = asyncio.create_task(read())
         try:
             while True:

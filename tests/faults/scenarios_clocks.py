@@ -104,8 +104,10 @@ class FakedServerWorld(World):
         super().start()
 
     def close(self) -> None:
-        super().close()
-        self.server.close()
+        try:
+            super().close()
+        finally:
+            self.server.close()
 
 
 def database_ahead(world: World, timing: Timing) -> None:

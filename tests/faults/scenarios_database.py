@@ -72,9 +72,11 @@ class FullDiskWorld(World):
         return node
 
     def close(self) -> None:
-        super().close()
-        if self.mounted is not None:
-            subprocess.run(["umount", "-l", str(self.mounted.data_dir)], check=False)
+        try:
+            super().close()
+        finally:
+            if self.mounted is not None:
+                subprocess.run(["umount", "-l", str(self.mounted.data_dir)], check=False)
 
 
 def cannot_mount() -> str | None:

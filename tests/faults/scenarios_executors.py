@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 from tests.e2e.peers import Peer
 from tests.faults.executors import OwnExecutor, events_of
 from tests.faults.oracle import Verdict
-from tests.faults.proxy import TO_CLIENT, TO_SERVER
-from tests.faults.stage import Scenario, Timing
+from tests.faults.proxy import TO_CLIENT, TO_SERVER, run_all
+from tests.faults.stage import Scenario, Timing, hold
 from tests.faults.world import Plan, World, now_ms
 
 OWN = Plan(executors=("own", "own", "own"), jobs_per_app=16)
 THROUGH_PROXIES = Plan(executors=("own", "own", "own"), jobs_per_app=16, proxied_executors=True)
+BOTH = frozenset({TO_SERVER, TO_CLIENT})
 RUNS = 4
 WORKS_MS = 20_000
 GRACE_MS = 1500  # for what was on its way, and for the word to reach all nodes
@@ -31,7 +33,24 @@ def _one_of_each(world: World) -> list[Peer]:
 
 
 def cut_from_executors(world: World, timing: Timing) -> None:
-    _between(world, timing, frozenset({TO_SERVER, TO_CLIENT}))
+    _between(world, timing, BOTH)
+
+
+def isolated(world: World, timing: Timing) -> None:
+    """One node reaches neither database nor executors; what it had sent arrives when the others have long settled it."""
+    victim = world.busiest()
+    world.note(f"node {victim.name} has {world.jobs_by_node().get(victim.name)} of {len(world.jobs)} jobs")
+    assert victim.database is not None
+    pids = {victim.process.pid}
+    run_all(
+        [
+            victim.database.cut,
+            *(partial(proxy.hold, BOTH, pids=pids) for proxy in world.executor_proxies.values()),
+        ]
+    )
+    hold(world, victim.name, timing.hold_s)
+    run_all([victim.database.heal, *(proxy.heal for proxy in world.executor_proxies.values())])
+    victim.wait_ready(40)
 
 
 def requests_lost(world: World, timing: Timing) -> None:
@@ -164,6 +183,9 @@ def nothing_unreported(world: World, found: Verdict) -> list[str]:
 
 FAILED = frozenset({"failed"})
 SCENARIOS = [
+    Scenario(
+        "node isolated", "from the database and the executors at once", isolated, THROUGH_PROXIES, settle_s=90
+    ),
     Scenario(
         "node cut off from the executors",
         "its sends are doubtful, not repeated blindly",

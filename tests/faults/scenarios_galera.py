@@ -71,9 +71,11 @@ class GaleraWorld(World):
         return self.servers[number // 2 % 2].port
 
     def close(self) -> None:
-        super().close()
-        for server in self.servers:
-            server.close()
+        try:
+            super().close()
+        finally:
+            for server in self.servers:
+                server.close()
 
 
 class FirstKilled(GaleraWorld):

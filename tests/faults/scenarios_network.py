@@ -81,6 +81,21 @@ class InsideNode(Node):
         return f"http://{INSIDE}:{self.port}/xxl-job-admin"
 
 
+def _remove(pid: int) -> None:
+    for argv in (("ip", "link", "del", f"fo{pid}"), ("ip", "netns", "del", f"faults-{pid}")):
+        with contextlib.suppress(subprocess.CalledProcessError):
+            _run(*argv)
+
+
+def _remove_left_over() -> None:
+    """Of runs that were killed: a second device with the same address would get the packets."""
+    for line in _run("ip", "netns", "list").stdout.splitlines():
+        name = line.split()[0]
+        pid = name.removeprefix("faults-")
+        if name != pid and pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            _remove(int(pid))
+
+
 class NamespaceWorld(World):
     """The last node is in the namespace; database and executors stand on this side of it."""
 
@@ -92,6 +107,7 @@ class NamespaceWorld(World):
 
     def start(self) -> None:
         ns = self.namespace
+        _remove_left_over()
         _run("ip", "netns", "add", ns)
         _run("ip", "link", "add", f"fo{os.getpid()}", "type", "veth", "peer", "name", f"fi{os.getpid()}")
         _run("ip", "link", "set", f"fi{os.getpid()}", "netns", ns)
@@ -133,10 +149,10 @@ class NamespaceWorld(World):
         _run("ip", "netns", "exec", self.namespace, "iptables", "-F")
 
     def close(self) -> None:
-        super().close()
-        for argv in (("ip", "link", "del", f"fo{os.getpid()}"), ("ip", "netns", "del", self.namespace)):
-            with contextlib.suppress(subprocess.CalledProcessError):
-                _run(*argv)
+        try:
+            super().close()
+        finally:
+            _remove(os.getpid())
 
 
 def _inside(world: World) -> tuple[NamespaceWorld, Node]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -103,7 +104,7 @@ class FakePeers:
         answer: asyncio.Task[T] | None = None
         if desk is not None and self._reached(member) is desk:
             answer = desk.process.spawn(ask(desk), name="asked by a peer")
-            answer.add_done_callback(_seen)
+            answer.add_done_callback(_seen, context=contextvars.Context())
             await asyncio.wait({answer}, timeout=timeout_s)
         else:
             await self._clock.sleep(timeout_s)

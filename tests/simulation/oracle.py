@@ -251,9 +251,13 @@ class Oracle:
             assert not any(strays.values()), strays
         if not self.simulation.is_calm:
             return
-        for run in self.runs:
-            if run.shard >= 0 and run.sent_ms and run.reason is None:
-                assert run.sent_ms - run.due_ms < LATE_MS, run
+        first: dict[int, int] = {}
+        for sent in self.simulation.sent:
+            first.setdefault(sent.run_id, sent.at_ms)
+        late = [
+            self.by_id[run_id] for run_id, at in first.items() if at - self.by_id[run_id].due_ms > LATE_MS
+        ]
+        assert not late, late
 
     # ------------------------------------------------------------ afterwards
 

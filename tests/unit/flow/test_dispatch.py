@@ -294,3 +294,26 @@ async def test_a_run_that_succeeds_while_it_is_stopped_is_stopped(world):
     await world.clock.advance(1)
     await stopping
     assert (await world.row(run_id)).state in (RunState.STOPPED, RunState.SUCCEEDED)
+
+
+async def test_a_stop_while_a_claim_is_taken_back_stops_the_run(world):
+    """It is neither claimed nor waiting at that moment: what was marked in vain is looked at again."""
+    executor = await world.executor()
+    job = await world.job(enabled=False)
+    slow = [1.2, 0.9]
+
+    def pause() -> float:
+        if not slow:
+            return 0.1
+        return slow.pop() if world.flow.admitter._claims else 0.0
+
+    world.now.faulty.pause_s = pause
+    run_id = await world.trigger(job)
+    await world.clock.advance_until(lambda: not slow and not world.flow.admitter._claims)
+    assert (await world.row(run_id)).state is RunState.DISPATCHING
+    assert world.flow.context.flights.get(run_id) is None
+    assert (await world.stop(run_id)).state is RunState.STOPPED
+    world.now.faulty.pause_s = lambda: 0.0
+    await world.clock.advance(60)
+    assert (await world.row(run_id)).state is RunState.STOPPED
+    assert executor.executed == []

@@ -47,7 +47,7 @@ async def test_a_lost_run_is_tried_again(world):
     executor, job, _ = await silent_run(world, max_attempts=2)
     executor.restart()
     executor.usual = Behaviour()
-    await keep_beating(world, 150)
+    await keep_beating(world, 190)
     assert [run.state for run in await world.rows(job_id=job.id)] == [RunState.RETRYING, RunState.SUCCEEDED]
 
 
@@ -74,7 +74,7 @@ async def test_a_stop_without_an_end_becomes_stopped(world):
     executor, _, run_id = await silent_run(world)
     executor.kill = lambda _job: executor.restart()  # it dies of it
     await world.stop(run_id)
-    await keep_beating(world, 150)
+    await keep_beating(world, 190)
     assert (await world.row(run_id)).state is RunState.STOPPED
 
 
@@ -92,5 +92,5 @@ async def test_runs_of_an_earlier_life_are_swept_too(world):
     await world.crash()
     executor.restart()
     await world.start()
-    await keep_beating(world, 150)
+    await keep_beating(world, 190)
     assert (await world.row(run_id)).state is RunState.LOST
