@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass, field
 
 from gateway.core.clock import Clock
@@ -62,3 +63,4 @@ class Context:
     flights: InFlight = field(default_factory=InFlight)
     counters: Counters = field(default_factory=Counters)
     held: Holding = field(default_factory=Holding)
+    chance: random.Random = field(default_factory=random.Random)

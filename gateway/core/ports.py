@@ -193,6 +193,10 @@ class RunReader(Protocol):
         """All rows of one slot: the parent, its shards and their attempts."""
         ...
 
+    async def slots_with_rows(self, spans: Sequence[tuple[int, int, int]]) -> dict[int, set[int]]:
+        """Of spans (job, first slot, last slot), the slots that have a row, by job; jobs without any are left out."""
+        ...
+
 
 class JobReader(Protocol):
     async def due(self, before_ms: int, limit: int, parts: Collection[int]) -> list[DueJob]:

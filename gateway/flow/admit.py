@@ -8,7 +8,6 @@ deadline by which their bytes must have left; or rows that end here (`skipped`, 
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 import structlog
@@ -66,7 +65,7 @@ class Admitter:
         self._on_claimed = on_claimed
         self._on_unroutable = on_unroutable
         self._agenda = Agenda()
-        self._router = Router()
+        self._router = Router(context.chance)
         self._early: list[NewRun] = []
         self._claims: set[asyncio.Future[None]] = set()
         self.wake = asyncio.Event()
@@ -173,7 +172,7 @@ class Admitter:
         budget_ms = context.tuning.lease_ms - context.tuning.lease_margin_ms
         send_before = context.clock.monotonic() + budget_ms / 1000
         wall_before_ms = context.clock.wall_ms() + budget_ms
-        token = random.getrandbits(62)
+        token = context.chance.getrandbits(62)
         moves: list[Move] = []
         flights: dict[int, Flight] = {}
         expanded: dict[int, tuple[NewRun, ...]] = {}

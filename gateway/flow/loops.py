@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
 import structlog
@@ -237,7 +236,7 @@ class Flow:
     async def _sweep_loop(self) -> None:
         while True:
             # Never in step with a schedule: short runs of a job would look as if it were always busy.
-            stretch = random.uniform(0.75, 1.25)  # noqa: S311 – jitter
+            stretch = self.context.chance.uniform(0.75, 1.25)
             await self.context.clock.sleep(self.context.tuning.sweep_every_s * stretch)
             await self.sweeper.run_once()
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
 from gateway.core.context import Context
 from gateway.core.errors import LeaseLost, StoreError
 from gateway.core.model import BROADCAST_PARENT, Job, NewRun, Route, TriggerKind
-from gateway.core.policy import SlotPlan, misfire_reason, plan_slots
+from gateway.core.parts import part_of
+from gateway.core.policy import SlotPlan, is_misfire, misfire_reason, plan_slots
 from gateway.core.ports import DueJob, Writer
 from gateway.core.specs import Spec
 from gateway.core.states import RunState
@@ -96,12 +97,13 @@ class Planner:
             spec = self._context.specs.get(one.job_id)
             if spec is None or spec.job.version != one.version or not spec.readable:
                 continue  # edited or deleted since it was read; the next look sees the new state
-            outlook = _outlook(one, spec, now_ms, far_ms)
+            outlook = _Outlook.of(spec, one.next_fire_at, now_ms, far_ms)
             outlooks.append(outlook)
             if len(outlook.plan.skipped) + len(outlook.plan.runs) > SLOTS_AT_ONCE:
                 await self._context.clock.sleep(
                     0
                 )  # after an outage this takes long, and results must be answered
+        outlooks = await self._without_rows(outlooks, now_ms)
         moved = 0
         for some in _portions(outlooks):
             ids = iter(await self._context.run_ids.draw(sum(outlook.rows for outlook in some)))
@@ -110,11 +112,24 @@ class Planner:
             moved += await self._write(fires, on_planned)
         return moved
 
+    async def _without_rows(self, outlooks: list[_Outlook], now_ms: int) -> list[_Outlook]:
+        """Without late slots that have a row: one stands for all that are skipped, and must not be another's.
+
+        A slot that had been claimed, or stopped, when its job was changed has kept its row.
+        """
+        late = [outlook for outlook in outlooks if outlook.plan.skipped]
+        spans = [(outlook.job.id, outlook.slots[0], outlook.slots[-1]) for outlook in late]
+        present = await self._context.runs.slots_with_rows(spans) if spans else {}
+        return [
+            outlook.without(present[outlook.job.id], now_ms) if outlook.job.id in present else outlook
+            for outlook in outlooks
+        ]
+
     async def _write(self, fires: list[JobFire], on_planned: OnPlanned) -> int:
         """Commit these fires; how many of them moved their job."""
         if not fires:
             return 0
-        parts = frozenset(fire.rows[0].part for fire in fires)
+        parts = frozenset(part_of(fire.job_id) for fire in fires)
         work = Work(fires=fires, lease=self._context.lease, parts=parts)
         writing = asyncio.ensure_future(self._writer.write(work))
         self._writes.add(writing)
@@ -159,16 +174,34 @@ class Planner:
 
 @dataclass(slots=True, eq=False)
 class _Outlook:
-    """What is ahead of one job: its slots divided by policy, and the next fire after them."""
+    """What is ahead of one job: its slots, divided by policy, and the next fire after them."""
 
     job: Job
-    due_ms: int
+    slots: Sequence[int]
     plan: SlotPlan
     following: int | None
+
+    @classmethod
+    def of(cls, spec: Spec, due_ms: int, now_ms: int, far_ms: int) -> _Outlook:
+        slots, following = _slots(spec, due_ms, far_ms)
+        return cls(spec.job, slots, _divided(spec.job, slots, following, now_ms), following)
+
+    def without(self, present: Collection[int], now_ms: int) -> _Outlook:
+        rest = [slot for slot in self.slots if slot not in present]
+        return replace(self, plan=_divided(self.job, rest, self.following, now_ms))
+
+    @property
+    def due_ms(self) -> int:
+        return self.slots[0]
 
     @property
     def rows(self) -> int:
         return len(self.plan.runs) + bool(self.plan.skipped)
+
+
+def _divided(job: Job, slots: Sequence[int], following: int | None, now_ms: int) -> SlotPlan:
+    more_missed = following is not None and is_misfire(following, now_ms, job)
+    return plan_slots(slots, now_ms, job, more_missed=more_missed)
 
 
 def _portions(outlooks: Sequence[_Outlook]) -> Iterator[Sequence[_Outlook]]:
@@ -179,15 +212,8 @@ def _portions(outlooks: Sequence[_Outlook]) -> Iterator[Sequence[_Outlook]]:
             yield outlooks[start:index]
             start, rows = index, 0
         rows += outlook.rows
-    if rows:
+    if start < len(outlooks):
         yield outlooks[start:]
-
-
-def _outlook(due: DueJob, spec: Spec, now_ms: int, far_ms: int) -> _Outlook:
-    slots, following = _slots(spec, due.next_fire_at, far_ms)
-    more_missed = following is not None and following < now_ms - spec.job.misfire_after_s * 1000
-    plan = plan_slots(slots, now_ms, spec.job, more_missed=more_missed)
-    return _Outlook(spec.job, due.next_fire_at, plan, following)
 
 
 def _slots(spec: Spec, first_ms: int, far_ms: int) -> tuple[list[int], int | None]:

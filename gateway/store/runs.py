@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, bindparam, delete, func, or_, select
@@ -23,6 +23,7 @@ from gateway.store.transaction import open_cursor
 
 EXAMINED = 50_000
 _CHUNK = 500
+_SPANS = 100
 _NEWEST = 1 << 62
 _ALL_PARTS = run.c.open_part.in_(bindparam("parts", range(PARTS), expanding=True, literal_execute=True))
 # MySQL would rather walk the primary key when a query is ordered by it; `+ 0` says the same to SQLite.
@@ -158,6 +159,19 @@ class RunStore:
         async with reading(self._db) as conn:
             rows = await conn.execute(query.order_by(run.c.shard, run.c.attempt))
             return [run_of(row) for row in rows.mappings()]
+
+    async def slots_with_rows(self, spans: Sequence[tuple[int, int, int]]) -> dict[int, set[int]]:
+        found: dict[int, set[int]] = {}
+        async with reading(self._db) as conn:
+            cursor = await open_cursor(conn)
+            for start in range(0, len(spans), _SPANS):
+                within = " OR ".join(
+                    f"job_id={job_id:d} AND slot_key BETWEEN {first:d} AND {last:d}"
+                    for job_id, first, last in spans[start : start + _SPANS]
+                )
+                for job_id, slot in await cursor.rows(f"SELECT job_id,slot_key FROM run WHERE {within}"):
+                    found.setdefault(job_id, set()).add(slot)
+        return found
 
 
 def _newest(wanted: RunFilter) -> Select[Any]:

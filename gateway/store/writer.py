@@ -44,7 +44,15 @@ class GroupWriter:
     monotonic instant of the last renewal that was committed.
     """
 
-    def __init__(self, db: Database, clock: Clock, counters: Counters, *, renews: bool = True) -> None:
+    def __init__(
+        self,
+        db: Database,
+        clock: Clock,
+        counters: Counters,
+        *,
+        renews: bool = True,
+        chance: random.Random | None = None,
+    ) -> None:
         self._db = db
         self._renews = renews
         self._clock = clock
@@ -55,6 +63,7 @@ class GroupWriter:
         self._idle = asyncio.Event()
         self._idle.set()
         self._rows = 0
+        self._chance = chance or random.Random()  # noqa: S311 – jitter
         self.healthy = True
         self.renewed_at = float("-inf")
 
@@ -209,7 +218,7 @@ class GroupWriter:
                     if repeats > _ATTEMPTS:
                         self.healthy = False
                         log.warning("transaction_keeps_failing", error=str(error)[:200])
-                    await self._clock.sleep(random.uniform(0.005, 0.03) * repeats)  # noqa: S311 – jitter
+                    await self._clock.sleep(self._chance.uniform(0.005, 0.03) * repeats)
                     continue
                 if not is_gone(error):
                     log.error("write_failed", error=repr(error)[:300])

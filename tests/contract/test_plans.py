@@ -172,6 +172,7 @@ async def live(db: Database, count: int) -> None:
     await runs.open_runs(None, 500, {RunState.RUNNING, RunState.STOPPING}, range(PARTS))
     await runs.open_runs_of_job(made[0].id, 0, 500)
     await runs.family(made[0].id, SLOT + FIRST)
+    assert len(await runs.slots_with_rows([(one.job_id, SLOT, 2 * SLOT) for one in due])) == count
     ends = [
         Move(n, RunState.FAILED, IN_FLIGHT, {"finished_ms": SLOT, "message": f"{n}"}) for n in everyone[1:]
     ]

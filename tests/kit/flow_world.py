@@ -54,7 +54,7 @@ class World:
         self.nodes: dict[str, Life] = {}
         self.desks: dict[str, Life] = {}
         self.app: App | None = None
-        self.rng = random.Random(0)  # of routes that are chosen by chance
+        self.rng = random.Random(0)  # of all that the gateway leaves to chance
         # For the test to set: which node a call from outside reaches, what is told of sends, faults of databases.
         self.pick: Callable[[Sequence[Life]], Life] = lambda lives: lives[0]
         self.on_send: Callable[[Life, RunOrder], None] = lambda _life, _order: None

@@ -12,7 +12,6 @@ from gateway.core.errors import StoreError
 from gateway.core.model import Beat, Counters, ExecutorResult
 from gateway.core.ports import RunOrder, StopReport
 from gateway.core.registry import Registry
-from gateway.core.routing import Router
 from gateway.core.specs import Specs
 from gateway.flow.loops import Flow
 from gateway.flow.operations import FlowOperations
@@ -90,7 +89,7 @@ class Life:
         self.runs = RunStore(self.db, clock)
         self.apps = AppStore(self.db, clock, app_ids(self.db, clock))
         self.nodes = Nodes(self.db, clock, world.tuning.lease_ms)
-        self.writer = GroupWriter(self.faulty, clock, self.counters)
+        self.writer = GroupWriter(self.faulty, clock, self.counters, chance=world.rng)
         self.writers = [self.writer]
         self.spool = world.spools.setdefault(name, MemorySpool())
 
@@ -106,7 +105,9 @@ class Life:
 
     def _writer(self, *, renews: bool = True) -> GroupWriter:
         """One more, on a connection of its own."""
-        writer = GroupWriter(self._database(), self.clock, self.counters, renews=renews)
+        writer = GroupWriter(
+            self._database(), self.clock, self.counters, renews=renews, chance=self.world.rng
+        )
         self.writers.append(writer)
         return writer
 
@@ -129,6 +130,7 @@ class Life:
             tuning=world.tuning,
             signals=self.signals,
             counters=self.counters,
+            chance=world.rng,
         )
         plan_writer = self._writer(renews=False) if several else self.writer
         result_writer = Lanes([self._writer()]) if several else self.writer
@@ -147,7 +149,6 @@ class Life:
             result_writer=result_writer,
         )
         self.operations = FlowOperations(self.flow, self.runs, self.apps, _Keeper())
-        self.flow.admitter._router = Router(world.rng)
         world.desks[self.address] = self
 
     async def start(self) -> None:

@@ -95,6 +95,7 @@ class Simulation:
         self.points: dict[str, int] = {}
         self._starting: dict[str, asyncio.Task[None]] = {}
         self._stopping: dict[str, asyncio.Task[None]] = {}
+        self._draining: set[asyncio.Task[None]] = set()
         world.rng = rng
         world.pick = rng.choice
         world.on_send = self._note_send
@@ -176,7 +177,7 @@ class Simulation:
                 await life.nodes.drain(name, draining=draining)
                 self.note(f"{name} {'is drained' if draining else 'is drained no more'}")
 
-        life.process.spawn(drain(), name="people")
+        self._draining.add(life.process.spawn(drain(), name="people"))
 
     def _launch(self, name: str) -> None:
         self.note(f"{name} starts")
@@ -357,6 +358,7 @@ class Simulation:
                     await world.clock.advance(0.1)
                     await self._bury()
         assert world.nodes, "a node could not start in peace"
+        await world.clock.advance_until(lambda: all(task.done() for task in self._draining))
         for name in world.nodes:
             self._drain(world.now, name, draining=False)
         self._beat()

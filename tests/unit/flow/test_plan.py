@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import select, update
@@ -12,6 +13,7 @@ from gateway.core.states import RunState
 from gateway.flow import plan
 from gateway.store import tables
 from gateway.store.writer import GroupWriter
+from tests.kit.fake_link import SILENT
 from tests.kit.flow_world import World
 
 EVERY_SECOND = {"kind": "fixed_rate", "expression": "1s"}
@@ -122,6 +124,36 @@ async def test_a_changed_schedule_takes_back_what_was_planned_ahead(world):
         12_000,
         16_000,
         20_000,
+    ]
+
+
+async def test_late_slots_are_counted_apart_from_one_that_kept_its_row(world):
+    """A slot that was claimed when its job was changed has a row; another that stands for many must not be lost to it."""
+    await world.executor(usual=SILENT)
+    job = await world.job(schedule=EVERY_SECOND, misfire=Misfire.SKIP, misfire_after_s=5)
+    await world.clock.advance(0.9)
+    (claimed,) = [run for run in await world.rows(job_id=job.id) if run.state is RunState.DISPATCHING]
+    assert claimed.slot_key == job.anchor_ms + 1000
+    await world.now.jobs.update(replace(await world.now.jobs.get(job.id), description="changed"))
+    await outage(world, 30)
+    slots = covered(await world.rows(job_id=job.id), 1000)
+    assert set(slots) >= {job.anchor_ms + n * 1000 for n in range(1, 31)}
+    assert set(slots.values()) == {1}
+
+
+async def test_a_job_whose_late_slots_all_have_rows_goes_on(world):
+    await world.executor()
+    job = await world.job(schedule={"kind": "fixed_rate", "expression": "20s"}, misfire_after_s=5)
+    await world.clock.advance(18)
+    (planned,) = await world.rows(job_id=job.id)
+    await world.stop(planned.id)
+    await world.now.jobs.update(replace(await world.now.jobs.get(job.id), description="changed"))
+    await outage(world, 15)
+    await world.clock.advance(10)
+    runs = await world.rows(job_id=job.id)
+    assert [(run.slot_key - job.anchor_ms, run.state) for run in runs] == [
+        (20_000, RunState.STOPPED),
+        (40_000, RunState.SUCCEEDED),
     ]
 
 

@@ -36,7 +36,7 @@ async def test_an_executor_that_was_restarted_has_lost_its_run(world):
     executor.restart()
     await keep_beating(world, 60)
     assert (await world.row(run_id)).state is RunState.RUNNING  # asked once
-    await keep_beating(world, 90)
+    await keep_beating(world, 120)
     run = await world.row(run_id)
     assert run.state is RunState.LOST
     assert "nothing of this job" in run.reason
