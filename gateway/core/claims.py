@@ -43,10 +43,35 @@ def is_late(run: NewRun, job: Job, now_ms: int) -> bool:
     return run.trigger_kind is TriggerKind.SCHEDULE and is_misfire(run.due_ms, now_ms, job)
 
 
-def late_reason(run: NewRun, job: Job, now_ms: int, last_late: dict[int, int]) -> str | None:
-    if job.misfire is Misfire.FIRE_ONCE and last_late.get(run.job_id) == run.id:
+def late_reason(
+    run: NewRun, job: Job, now_ms: int, last_late: dict[int, int], catch_ups: CatchUps
+) -> str | None:
+    """Why a late run is skipped, or None for the one fire that makes up for all that were missed with it."""
+    is_last = last_late.get(run.job_id) == run.id and not catch_ups.covers(run)
+    if job.misfire is Misfire.FIRE_ONCE and is_last:
         return None
     return misfire_reason(run.due_ms, now_ms, job)
+
+
+class CatchUps:
+    """The last slot of each job that was fired late to make up for all before it.
+
+    Slots of one outage do not always come back together: what had been claimed as it began returns when the
+    claim has proved too old, which may be after the catch-up fire.
+    """
+
+    MOST = 100_000
+
+    def __init__(self) -> None:
+        self._last: dict[int, int] = {}
+
+    def note(self, run: NewRun) -> None:
+        if len(self._last) >= self.MOST:
+            self._last.clear()  # at worst a job fires once more after an outage
+        self._last[run.job_id] = max(run.due_ms, self._last.get(run.job_id, 0))
+
+    def covers(self, run: NewRun) -> bool:
+        return run.due_ms < self._last.get(run.job_id, 0)
 
 
 def skip_move(

@@ -15,6 +15,7 @@ import structlog
 from gateway.core.agenda import Agenda
 from gateway.core.claims import (
     OF_SCHEDULE,
+    CatchUps,
     claim_move,
     expand_move,
     is_late,
@@ -66,6 +67,7 @@ class Admitter:
         self._on_unroutable = on_unroutable
         self._agenda = Agenda()
         self._router = Router(context.chance)
+        self._catch_ups = CatchUps()
         self._early: list[NewRun] = []
         self._claims: set[asyncio.Future[None]] = set()
         self.wake = asyncio.Event()
@@ -184,7 +186,11 @@ class Admitter:
             if reason is None and job is not None and is_late(run, job, now_ms):
                 if last_late is None and job.misfire is Misfire.FIRE_ONCE:
                     last_late = self._last_late(runs, now_ms)
-                reason = late_reason(run, job, now_ms, last_late or {})
+                reason = late_reason(run, job, now_ms, last_late or {}, self._catch_ups)
+                if reason is None:
+                    self._catch_ups.note(run)
+            elif run.trigger_kind is TriggerKind.MISFIRE:
+                self._catch_ups.note(run)
             if reason is not None or job is None:
                 moves.append(skip_move(run, reason or "", now_ms))
                 context.counters.add("skipped")

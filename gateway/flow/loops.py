@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
 import structlog
@@ -10,7 +11,7 @@ import structlog
 from gateway.core.cluster import Identity
 from gateway.core.context import Context
 from gateway.core.ending import End
-from gateway.core.errors import LeaseLost
+from gateway.core.errors import LeaseLost, StoreError
 from gateway.core.inflight import Flight
 from gateway.core.model import Beat, ExecutorResult, NewRun
 from gateway.core.parts import part_of
@@ -231,6 +232,9 @@ class Flow:
         while True:
             if self.context.writer.healthy:
                 await self.reporter.replay()
+            else:
+                with contextlib.suppress(StoreError):  # the writer has said it already
+                    await self.reporter.replay()
             await self.context.clock.sleep(1)
 
     async def _sweep_loop(self) -> None:

@@ -1,8 +1,8 @@
 """Report: results of executors become durable before they are acknowledged.
 
 In: callbacks. Out: endings for `complete`. A result is acknowledged once its transaction has committed; when
-that takes longer than half a second, once it is in the node's spool, which is replayed until the database has
-taken it. Repeated, late or foreign results are acknowledged as well: a client would repeat them for ever.
+that takes longer than half a second, once it is in the node's spool, which is replayed, here or by another node,
+until the database has taken it. Repeated, late or foreign results are acknowledged as well: a client would repeat them for ever.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ Elsewhere = Callable[[Sequence[ExecutorResult], str], Awaitable[bool]]
 STOPPED = "stopped on request"
 LATE = "the result came after the run had been given up"
 SPOOL_CHECK_S = 0.05
+REPLAY_AT_ONCE = 50  # another node has little time to take them
 
 
 @dataclass(slots=True, eq=False)
@@ -262,17 +263,32 @@ class Reporter:
         return True
 
     async def replay(self) -> None:
-        """Write what the spool holds. Raises if the database does not take it; nothing is lost then."""
-        while (batch := await self._spool.oldest()) is not None:
+        """Empty the spool into the database, by another node while this one is cut off from it.
+
+        Raises `StoreError` if neither takes it; nothing is lost then.
+        """
+        while self._can_write and (batch := await self._spool.oldest()) is not None:
             name, entries = batch
             by_client: dict[str, list[ExecutorResult]] = {}
             for result, client in entries:
                 by_client.setdefault(client, []).append(result)
             for client, results in by_client.items():
-                for start in range(0, len(results), 500):
-                    await self.store(results[start : start + 500], client)
+                for start in range(0, len(results), REPLAY_AT_ONCE):
+                    await self._store_anywhere(results[start : start + REPLAY_AT_ONCE], client)
             await self._spool.forget(name)
             log.info("spool_replayed", results=len(entries))
+
+    @property
+    def _can_write(self) -> bool:
+        return self._context.writer.healthy or self._elsewhere is not None
+
+    async def _store_anywhere(self, results: Sequence[ExecutorResult], client: str) -> None:
+        if self._context.writer.healthy:
+            await self.store(results, client)
+        elif self._elsewhere is not None and await self._elsewhere(results, client):
+            self._context.counters.add("results_passed_on", len(results))
+        else:
+            raise StoreError("no node that reaches the database takes the spool's results")
 
 
 def _settle(durable: asyncio.Future[bool], lost: frozenset[int] | Exception) -> None:

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 _ATTEMPTS = 4
 # A server that is cut off without a word answers nothing for as long as TCP has patience, which is a quarter of an hour.
-READ_S = 45.0
+READ_S = 20.0
 WRITE_S = 45.0
 
 

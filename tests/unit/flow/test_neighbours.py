@@ -117,6 +117,25 @@ async def test_a_result_before_the_answer_leaves_the_times_to_the_sender(pair):
     assert len(a.context.flights) == 0
 
 
+async def test_what_a_cut_off_node_has_spooled_is_written_by_another(pair):
+    world, a, _ = pair
+    await world.executor(usual=Behaviour(runs_s=3.0))
+    job = await owned_job(world, "a")
+    run_id = await world.trigger(job, by=a)
+    world.pick = lambda _lives: a
+    await world.clock.advance(2)
+    for database in a.databases:
+        database.refuses = True
+    a.cut = True
+    await world.clock.advance(2)
+    assert world.has_spooled("a")
+    assert (await world.row(run_id)).state is RunState.RUNNING
+    a.cut = False
+    await world.clock.advance(2)
+    assert not world.has_spooled("a")
+    assert (await world.row(run_id)).state is RunState.SUCCEEDED
+
+
 @pytest.mark.parametrize("behaviour", [Behaviour(), Behaviour(answered=False, runs_s=0.2)])
 async def test_what_the_owner_is_not_told_it_finds_out(pair, behaviour):
     """Nothing stays in its memory for ever, whether it was answered or still asks what became of the send."""

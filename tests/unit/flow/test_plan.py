@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select, update
 
-from gateway.core.model import Misfire, Run, TriggerKind
+from gateway.core.model import Misfire, NewRun, Run, TriggerKind
 from gateway.core.states import RunState
+from gateway.core.work import Work
 from gateway.flow import plan
 from gateway.store import tables
 from gateway.store.writer import GroupWriter
@@ -97,6 +98,33 @@ async def test_a_database_that_stands_still_makes_slots_late_by_the_same_policy(
     assert max(executor.executions.values()) == 1
     old = [run for run in runs if run.due_ms < job.anchor_ms + 27_000 and run.state is RunState.SUCCEEDED]
     assert len([run for run in old if run.due_ms > job.anchor_ms + 4000]) <= 2
+
+
+async def test_a_slot_that_comes_back_after_the_catch_up_fire_is_no_second_one(world):
+    """As a claim that was on its way to the database when that stood still, and proved too old to send."""
+    await world.executor()
+    job = await world.job(misfire=Misfire.FIRE_ONCE, misfire_after_s=5)
+    await outage(world, 37)
+    await world.clock.advance(1)
+    back = NewRun(
+        id=world.now.ids.take(1)[0],
+        namespace_id=1,
+        job_id=job.id,
+        app_id=job.app_id,
+        part=job.part,
+        slot_key=job.anchor_ms + 20_000,
+        due_ms=job.anchor_ms + 20_000,
+        created_ms=job.anchor_ms,
+        trigger_kind=TriggerKind.SCHEDULE,
+        state=RunState.QUEUED,
+        root_id=1,
+    )
+    await world.do(world.now.writer.write(Work(inserts=(back,))))
+    world.flow.queued([back])
+    await world.clock.advance(1)
+    runs = await world.rows(job_id=job.id)
+    assert [run.slot_key - job.anchor_ms for run in runs if run.state is RunState.SUCCEEDED] == [30_000]
+    assert "misfire" in (await world.row(back.id)).reason
 
 
 async def test_the_late_one_says_so(world):
