@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 import re
+from collections.abc import Callable
 from typing import NamedTuple, cast
 
 from compat import dialects, wire
@@ -40,12 +41,25 @@ class _Body(NamedTuple):
 
 
 class _RunCall(Call):
-    """A `/run`, made when its run is claimed: at the due instant every step counts."""
+    """A `/run`, made when its run is claimed: at the due instant every step counts.
 
-    __slots__ = ("on_outcome", "origin")
+    Its time has passed by either clock: after a pause of a virtual machine only the wall clock knows of it.
+    """
+
+    __slots__ = ("_send_before", "on_outcome", "origin", "wall_before_ms", "wall_ms")
 
     origin: Origin
     on_outcome: OnOutcome
+    wall_ms: Callable[[], int]
+    wall_before_ms: int
+
+    @property
+    def send_before(self) -> float:
+        return self._send_before if self.wall_ms() < self.wall_before_ms else -math.inf
+
+    @send_before.setter
+    def send_before(self, instant: float) -> None:
+        self._send_before = instant
 
 
 class RestLink:
@@ -107,6 +121,7 @@ class RestLink:
         order.request = self._request(order, head)
         call = _RunCall(order.request, order.send_before, self._run_done, order)
         call.origin = head.origin
+        call.wall_ms, call.wall_before_ms = self._clock.wall_ms, order.wall_before_ms
         return call
 
     def recall(self, order: RunOrder) -> bool:

@@ -22,12 +22,14 @@ class Shared:
         monotonic: Callable[[], float],
         *,
         connect_timeout_s: float,
+        answer_timeout_s: float,
         max_connections_per_address: int,
         max_answer_bytes: int,
         verify_tls: bool,
     ) -> None:
         self.monotonic = monotonic
         self.connect_timeout_s = connect_timeout_s
+        self.unacknowledged_ms = round(answer_timeout_s * 1000)
         self.max_connections = max_connections_per_address
         self.max_answer_bytes = max_answer_bytes
         self.loop = asyncio.get_running_loop()
@@ -79,6 +81,7 @@ class Address:
         "plain_heads",
         "read_buffer",
         "shared",
+        "unacknowledged_ms",
         "waiting",
     )
 
@@ -87,6 +90,7 @@ class Address:
         self.shared = shared
         self.monotonic = shared.monotonic
         self.max_answer_bytes = shared.max_answer_bytes
+        self.unacknowledged_ms = shared.unacknowledged_ms
         self.plain_heads = shared.plain_heads
         self.read_buffer = shared.read_buffer
         self.idle: deque[Connection] = deque()  # the last one used is taken first, so that others can go

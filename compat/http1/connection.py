@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import select
+import socket
+import struct
 from collections.abc import Callable
 from enum import Enum, IntEnum, auto
 from typing import Protocol, cast
@@ -55,6 +58,7 @@ class Owner(Protocol):
 
     monotonic: Callable[[], float]
     max_answer_bytes: int
+    unacknowledged_ms: int
     plain_heads: dict[bytes, Head]
     read_buffer: memoryview
 
@@ -108,6 +112,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        _keep_no_longer(transport, self._owner.unacknowledged_ms)
         if transport.get_extra_info("ssl_object") is None:  # with TLS, bytes between answers are normal
             self._poll = select.poll()
             self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
@@ -200,5 +205,29 @@ class Connection(asyncio.BufferedProtocol):
         if self.alive:
             self.alive = False
             self._rest = None
+            if self.call is not None:
+                _throw_away(self._transport)
             self._transport.abort()
             self._owner.gone(self, reason)
+
+
+# A socket that is closed, by its program or by the end of it, goes on sending what its peer has not acknowledged, for
+# minutes if packets are lost meanwhile. A request that was given up must not arrive after all.
+
+
+def _keep_no_longer(transport: asyncio.BaseTransport, unacknowledged_ms: int) -> None:
+    """Have the kernel give up what is not acknowledged after that time, whether this program lives or not."""
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        _set(transport, socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, unacknowledged_ms)
+
+
+def _throw_away(transport: asyncio.BaseTransport) -> None:
+    """Close with a reset, so that the kernel throws away what it has not sent."""
+    _set(transport, socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def _set(transport: asyncio.BaseTransport, level: int, option: int, value: int | bytes) -> None:
+    with contextlib.suppress(
+        OSError, ValueError
+    ):  # the socket is closed already; the latter is uvloop's word for it
+        transport.get_extra_info("socket").setsockopt(level, option, value)

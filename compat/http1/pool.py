@@ -34,7 +34,7 @@ class ConnectionPool:
     A request is written once at most. A call that waits ends as NOT_SENT when its `send_before` has
     passed, when no connection to its address can be opened, or when the pool closes; a call that
     was sent ends as NO_ANSWER `answer_timeout_s` after `sent_at` (two sweeps later at most) or with its
-    connection. An address without connections and calls is forgotten.
+    connection, and no byte of it leaves any more. An address without connections and calls is forgotten.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class ConnectionPool:
         self._shared = Shared(
             monotonic,
             connect_timeout_s=connect_timeout_s,
+            answer_timeout_s=answer_timeout_s,
             max_connections_per_address=max_connections_per_address,
             max_answer_bytes=max_answer_bytes,
             verify_tls=verify_tls,

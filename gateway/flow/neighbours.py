@@ -134,12 +134,14 @@ class Neighbours:
         told = await asyncio.gather(
             *(self._peers.jobs_changed(member, job_ids) for member in others), return_exceptions=True
         )
-        names = [
-            one.name for one, answer in zip(others, told, strict=True) if isinstance(answer, BaseException)
-        ]
-        if is_sure and not names:
+        failed = {
+            one.name: str(answer)
+            for one, answer in zip(others, told, strict=True)
+            if isinstance(answer, BaseException)
+        }
+        if is_sure and not failed:
             return
-        log.warning("change_not_told", nodes=names, jobs=len(job_ids))
+        log.warning("change_not_told", nodes=failed, jobs=len(job_ids))
         await self._nodes.touch("job")
         claims_end = begun + (tuning.lease_ms - tuning.lease_margin_ms) / 1000
         await clock.sleep(max(claims_end - clock.monotonic(), 0))

@@ -8,6 +8,7 @@ import errno
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import structlog
@@ -140,4 +141,11 @@ class PeerCaller:
                     raise Unreachable(member.name, found["message"])
                 raise Unreachable(member.name, f"it answered {answer.status}")
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError, TypeError) as error:
-            raise Unreachable(member.name, repr(error)[:120]) from None
+            raise Unreachable(member.name, repr(error)[:120] + _hint(member.address)) from None
+
+
+def _hint(address: str) -> str:
+    host = urlsplit(address).hostname or ""
+    if host != "localhost" and not host.startswith("127.") and host != "::1":
+        return ""
+    return f"; {host} is every machine's own: set control_host there to an address that the other nodes reach"

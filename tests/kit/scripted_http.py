@@ -47,7 +47,7 @@ class Server:
     async def read_request(self, reader: asyncio.StreamReader) -> bytes:
         try:
             head = await reader.readuntil(b"\r\n\r\n")
-        except asyncio.IncompleteReadError:
+        except (asyncio.IncompleteReadError, ConnectionError):
             self.closed_by_client.set()
             raise
         length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])

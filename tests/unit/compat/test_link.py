@@ -141,6 +141,8 @@ class TestRun:
             assert what.sent_ms == 0
         async with peer() as executor, linked() as link:
             assert (await run(link, order(executor.address, send_before=0.0)))[0] is Outcome.NOT_SENT
+            too_late = order(executor.address, wall_before_ms=CLOCK.wall_ms())
+            assert (await run(link, too_late))[0] is Outcome.NOT_SENT
             assert executor.bodies == []
 
     @pytest.mark.parametrize("address", ["ftp://h/", "10.0.0.1:9999", "http://h/?x", "http://h:99999/", ""])

@@ -207,7 +207,7 @@ async def test_a_node_that_cannot_follow_is_unreachable(desk, calls, b, error, c
 
 
 async def test_a_closed_port_is_unreachable(calls, nobody):
-    with pytest.raises(Unreachable):
+    with pytest.raises(Unreachable, match=r"127\.0\.0\.1 is every machine's own: set control_host"):
         await calls.jobs_changed(nobody, [1])
     with pytest.raises(Unreachable, match="no control listener"):
         await calls.jobs_changed(Member("old", 1, 1), [1])
