@@ -6,14 +6,15 @@
 Wants py-spy (`pip install py-spy`), which looks at the running gateway from outside, and the right to do that (root, or
 kernel.yama.ptrace_scope 0). The rate is the suite's `steady`; nothing is judged, and the profiler stops the gateway for a
 moment each time, so that rates which are just held without it are not held here. The samples tell the shares; what
-they are shares of is the CPU time that the kernel has counted. A part is the module of the gateway whose function is innermost; what the
-event loop, the driver or the HTTP server do on nobody's behalf is a part by itself.
+they are shares of is the CPU time that the kernel has counted. A part is the module of ours whose function is
+innermost; what the event loop, the driver or the HTTP server do on nobody's behalf is a part by itself.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -26,8 +27,10 @@ from pathlib import Path
 from scenarios_fires import WARM_S
 from stage import Bench, Stage, sleep_until_ms
 
+from tests.e2e.gateway_process import REPOSITORY
+
 SAMPLES_A_SECOND = 200
-OURS = "gateway/"
+OURS = re.compile(r"/((?:gateway|compat)/[^:]*)\.py")
 PY_SPY = shutil.which("py-spy", path=os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])))
 
 
@@ -118,9 +121,9 @@ def report(stacks: list[str], micros: float) -> Iterator[str]:
 def part_of(frames: list[str]) -> str:
     """The module of the gateway that is innermost, or else the library that is."""
     for frame in reversed(frames):
-        _, _, place = frame.partition("(")
-        if OURS in place and "site-packages" not in place:
-            return place.rpartition(OURS)[2].partition(":")[0].removesuffix(".py").rstrip(")")
+        mine = OURS.search(frame)
+        if mine is not None and "site-packages" not in frame:
+            return mine[1]
     for frame in reversed(frames):
         if "site-packages/" in frame:
             return frame.partition("site-packages/")[2].partition("/")[0] + " for nobody"
@@ -129,10 +132,8 @@ def part_of(frames: list[str]) -> str:
 
 def _short(frame: str) -> str:
     name, _, place = frame.partition(" (")
-    for root in (OURS, "site-packages/", "python3."):
-        if root in place:
-            place = place.rpartition(root)[2]
-            break
+    for root in ("site-packages/", f"python{sys.version_info[0]}.{sys.version_info[1]}/", f"{REPOSITORY}/"):
+        place = place.rpartition(root)[2]
     return f"`{name}` {place.rstrip(')')}"
 
 
