@@ -45,6 +45,7 @@ from gateway.core.work import Move, TaskName, Value, Work, Written
 
 log = structlog.get_logger(__name__)
 
+LOOK_S = 1  # the longest time between two looks at what is due
 RUNS_PER_CLAIM = 1000
 CLAIMS_AT_ONCE = 3
 DEFAULT_DIALECT = "rest"
@@ -83,13 +84,15 @@ class Admitter:
         """Take committed rows that wait for their instant; returns those whose part another node owns."""
         held = self._context.held
         others: list[NewRun] = []
+        runs = list(runs)
         if not held.is_all:
-            runs = list(runs)
             others = [run for run in runs if run.part not in held]
             if others:
                 runs = [run for run in runs if run.part in held]
         self._agenda.add(runs)
-        self.wake.set()
+        soon_ms = self._context.clock.now_ms() + self._context.tuning.claim_lead_ms + 1000 * LOOK_S
+        if any(run.due_ms <= soon_ms for run in runs):
+            self.wake.set()  # of what is planned ahead the next look is early enough, and claims more at once
         return others
 
     def drop(self, parts: Collection[int]) -> list[NewRun]:

@@ -27,7 +27,7 @@ from gateway.core.ports import (
     Writer,
 )
 from gateway.core.states import WAITING, RunState
-from gateway.flow.admit import Admitter
+from gateway.flow.admit import LOOK_S, Admitter
 from gateway.flow.complete import Completer
 from gateway.flow.dispatch import Dispatcher
 from gateway.flow.estate import Estate
@@ -212,12 +212,12 @@ class Flow:
         tick_s = context.tuning.tick_ms / 1000
         while not self._stopping:
             next_due = self.admitter.next_due_ms()
-            wait_s = tick_s
+            wait_s: float = tick_s
             if next_due is None:
-                wait_s = 1.0
+                wait_s = LOOK_S
             elif next_due > context.clock.now_ms() + context.tuning.claim_lead_ms:
                 ahead_ms = next_due - context.clock.now_ms() - context.tuning.claim_lead_ms
-                wait_s = min(max(ahead_ms / 1000, tick_s), 1.0)
+                wait_s = min(max(ahead_ms / 1000, tick_s), LOOK_S)
             self.admitter.wake.clear()
             if self._caught_up():
                 await self.admitter.run_once(CLAIMED_AT_ONCE - self.dispatcher.held)

@@ -72,20 +72,24 @@ class Planner:
         self, mine: Collection[int], on_planned: OnPlanned, planned_until: Callable[[int], None]
     ) -> None:
         context = self._context
+        near_ms = context.clock.now_ms() + context.tuning.plan_near_ms
         while True:
-            now_ms = context.clock.now_ms()
-            near_ms = now_ms + context.tuning.plan_near_ms
             due = await context.jobs.due(near_ms, JOBS_PER_LOOK, tuple(mine)) if mine else []
             await context.specs.ensure([(job.job_id, job.version) for job in due])
             chunks = [due[start : start + JOBS_PER_WORK] for start in range(0, len(due), JOBS_PER_WORK)]
             # The database may have kept us waiting: what is late is so by now.
             now_ms = context.clock.now_ms()
             moved = await asyncio.gather(*(self._plan(chunk, now_ms, mine, on_planned) for chunk in chunks))
-            if not any(moved):
-                planned_until(near_ms)
+            if any(moved):
+                # Earliest first: what is due before the last of them has its rows.
+                planned_until(min(near_ms, due[-1].next_fire_at) - 1)
+                continue
+            planned_until(near_ms)
+            # The end stood still meanwhile, else a few jobs that have just come near would be a look of their own.
+            behind_ms = context.clock.now_ms() + context.tuning.plan_near_ms - near_ms
+            if behind_ms < context.tuning.plan_every_ms:
                 return
-            # Earliest first: what is due before the last of them has its rows.
-            planned_until(min(near_ms, due[-1].next_fire_at) - 1)
+            near_ms += behind_ms
 
     async def _plan(
         self, due: Sequence[DueJob], now_ms: int, mine: Collection[int], on_planned: OnPlanned

@@ -64,6 +64,7 @@ def limits(directory: Path, *, mariadb: bool) -> dict[str, Any]:
         ),
         "database": _mariadb_version() if mariadb else _sqlite_version(),
         "load_average_before": round(load_average(), 2),
+        "python_ms": python_ms(),
         "fsync_ms": fsync_ms(directory),
         "loopback_us": loopback_us(),
     }
@@ -82,6 +83,18 @@ def warnings(found: dict[str, Any]) -> list[str]:
     if "uvloop –" in found["packages"]:
         said.append("uvloop is not installed: the gateway runs on asyncio's own loop")
     return said
+
+
+def python_ms(rounds: int = 20) -> dict[str, float | None]:
+    """Counting to a million: what the processor gives one thread of Python today. Virtual ones differ by the hour."""
+    taken = []
+    for _ in range(rounds):
+        started = time.perf_counter()
+        number = 0
+        while number < 1_000_000:
+            number += 1
+        taken.append((time.perf_counter() - started) * 1000)
+    return distribution(taken, 1)
 
 
 def fsync_ms(directory: Path, rounds: int = 300) -> dict[str, float | None]:
