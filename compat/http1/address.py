@@ -12,6 +12,9 @@ from compat.http1.connection import Call, Connection, Outcome, Start
 from compat.http1.request import Origin
 
 READ_BYTES = 64 * 1024
+UNACKNOWLEDGED_S = (
+    3.0  # less than it takes another node to ask twice and send again, whatever the time-out for answers
+)
 
 
 class Shared:
@@ -29,7 +32,7 @@ class Shared:
     ) -> None:
         self.monotonic = monotonic
         self.connect_timeout_s = connect_timeout_s
-        self.unacknowledged_ms = round(answer_timeout_s * 1000)
+        self.unacknowledged_ms = round(min(answer_timeout_s, UNACKNOWLEDGED_S) * 1000)
         self.max_connections = max_connections_per_address
         self.max_answer_bytes = max_answer_bytes
         self.loop = asyncio.get_running_loop()
@@ -121,9 +124,13 @@ class Address:
     def sweep(self, now: float, idle_before: float) -> bool:
         """Fail what waits too long, close what idles too long; False: nothing is left of this address."""
         if self.waiting:
-            for call in [call for call in self.waiting if now >= call.send_before]:
-                self.shared.fail(call, Outcome.NOT_SENT, "the time to send had passed")
-            self.waiting = deque(call for call in self.waiting if now < call.send_before)
+            kept: deque[Call] = deque()
+            for call in self.waiting:  # each is asked once: its time may pass between two questions
+                if now < call.send_before:
+                    kept.append(call)
+                else:
+                    self.shared.fail(call, Outcome.NOT_SENT, "the time to send had passed")
+            self.waiting = kept
         while self.idle and self.idle[0].idle_since <= idle_before:
             self.idle[0].drop("idle for long enough")
         return bool(self.open or self.connecting or self.waiting)

@@ -211,7 +211,7 @@ class Connection(asyncio.BufferedProtocol):
             self._owner.gone(self, reason)
 
 
-# A socket that is closed, by its program or by the end of it, goes on sending what its peer has not acknowledged, for
+# A socket that is closed, by its program or because that has ended, goes on sending what its peer has not acknowledged, for
 # minutes if packets are lost meanwhile. A request that was given up must not arrive after all.
 
 

@@ -34,7 +34,7 @@ class ConnectionPool:
     A request is written once at most. A call that waits ends as NOT_SENT when its `send_before` has
     passed, when no connection to its address can be opened, or when the pool closes; a call that
     was sent ends as NO_ANSWER `answer_timeout_s` after `sent_at` (two sweeps later at most) or with its
-    connection, and no byte of it leaves any more. An address without connections and calls is forgotten.
+    connection; what the kernel had not sent by then is thrown away. An address without connections and calls is forgotten.
     """
 
     def __init__(

@@ -40,7 +40,7 @@ def why_not_any_more(run: NewRun, spec: Spec) -> str | None:
 
 
 def is_late(run: NewRun, job: Job, now_ms: int) -> bool:
-    return run.trigger_kind is TriggerKind.SCHEDULE and is_misfire(run.due_ms, now_ms, job)
+    return run.trigger_kind in OF_SCHEDULE and is_misfire(run.due_ms, now_ms, job)
 
 
 def late_reason(

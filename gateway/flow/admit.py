@@ -192,8 +192,6 @@ class Admitter:
                 reason = late_reason(run, job, now_ms, last_late or {}, self._catch_ups)
                 if reason is None:
                     self._catch_ups.note(run)
-            elif run.trigger_kind is TriggerKind.MISFIRE:
-                self._catch_ups.note(run)
             if reason is not None or job is None:
                 moves.append(skip_move(run, reason or "", now_ms))
                 context.counters.add("skipped")

@@ -210,7 +210,7 @@ class Dispatcher:
                 flight.answered_ms = self._context.clock.now_ms()
                 self._verdicts.refused(flight, message)
             case Outcome.NOT_SENT:
-                if self._context.clock.monotonic() >= order.send_before:
+                if self._is_too_old(order):
                     self._verdicts.unsent([flight], message)
                 else:
                     self._verdicts.unreachable(flight, message)

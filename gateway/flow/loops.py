@@ -81,7 +81,7 @@ class Flow:
         self.dispatcher = Dispatcher(context, verdicts)
         self.settler = Settler(context, verdicts)
         self.completer = Completer(context, self.queued, self.neighbours.ended_for_others, result_writer)
-        self.reporter = Reporter(context, self.completer, foreign, spool, self.neighbours.pass_results)
+        self.reporter = Reporter(context, self.completer, foreign, spool, self.neighbours)
         self.sweeper = Sweeper(context, self.completer)
         self.presence = Presence(
             context, executors, create_app, self.neighbours.nudge_all, self.neighbours.pass_beat
@@ -202,10 +202,12 @@ class Flow:
         context = self.context
         while not self._stopping:
             self._replan.clear()
+            begun = context.clock.monotonic()
             await context.run_ids.refill()
             await self.planner.run_once()
             self._planned_at = context.clock.monotonic()
-            await context.clock.wait(self._replan, context.tuning.plan_every_ms / 1000)
+            next_look = begun + context.tuning.plan_every_ms / 1000
+            await context.clock.wait(self._replan, max(next_look - self._planned_at, 0))
 
     async def _admit_loop(self) -> None:
         context = self.context

@@ -39,6 +39,7 @@ class Neighbours:
         self._peers = peers
         self._ownership = ownership
         self._spawn = spawn
+        self._helper = ""
 
     async def stop(self, owner: Member, run_id: int) -> StopReport:
         """Raises `Unreachable`, and what stopping a run raises."""
@@ -68,13 +69,18 @@ class Neighbours:
             for member in self._ownership().others():
                 self._peers.pass_beat(member, beat)
 
+    @property
+    def are_there(self) -> bool:
+        return self._peers is not None and bool(self._ownership().others())
+
     async def pass_results(self, results: Sequence[ExecutorResult], client: str) -> bool:
-        """True once another node has made them durable."""
+        """True once another node has made them durable. The one that took the last is asked first."""
         if self._peers is None:
             return False
-        for member in self._ownership().others():
+        for member in sorted(self._ownership().others(), key=lambda one: one.name != self._helper):
             with contextlib.suppress(Unreachable):
                 if await self._peers.pass_results(member, results, client):
+                    self._helper = member.name
                     return True
         return False
 

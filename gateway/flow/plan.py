@@ -72,6 +72,7 @@ class Planner:
         self, mine: Collection[int], on_planned: OnPlanned, planned_until: Callable[[int], None]
     ) -> None:
         context = self._context
+        # It stands still, else the few jobs that have just come near would always be one more look.
         near_ms = context.clock.now_ms() + context.tuning.plan_near_ms
         while True:
             due = await context.jobs.due(near_ms, JOBS_PER_LOOK, tuple(mine)) if mine else []
@@ -85,11 +86,7 @@ class Planner:
                 planned_until(min(near_ms, due[-1].next_fire_at) - 1)
                 continue
             planned_until(near_ms)
-            # The end stood still meanwhile, else a few jobs that have just come near would be a look of their own.
-            behind_ms = context.clock.now_ms() + context.tuning.plan_near_ms - near_ms
-            if behind_ms < context.tuning.plan_every_ms:
-                return
-            near_ms += behind_ms
+            return
 
     async def _plan(
         self, due: Sequence[DueJob], now_ms: int, mine: Collection[int], on_planned: OnPlanned
@@ -121,7 +118,7 @@ class Planner:
 
         A slot that had been claimed, or stopped, when its job was changed has kept its row.
         """
-        late = [outlook for outlook in outlooks if outlook.plan.skipped]
+        late = [one for one in outlooks if is_misfire(one.due_ms, now_ms, one.job)]
         spans = [(outlook.job.id, outlook.slots[0], outlook.slots[-1]) for outlook in late]
         present = await self._context.runs.slots_with_rows(spans) if spans else {}
         return [

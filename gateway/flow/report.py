@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import structlog
 
@@ -26,12 +27,22 @@ from gateway.flow.ports import Finisher
 
 log = structlog.get_logger(__name__)
 
-Elsewhere = Callable[[Sequence[ExecutorResult], str], Awaitable[bool]]
-
 STOPPED = "stopped on request"
 LATE = "the result came after the run had been given up"
 SPOOL_CHECK_S = 0.05
 REPLAY_AT_ONCE = 50  # another node has little time to take them
+STORE_LIMIT_S = 15.0
+
+
+class Elsewhere(Protocol):
+    """Nodes that reach the database while this one does not."""
+
+    @property
+    def are_there(self) -> bool: ...
+
+    async def pass_results(self, results: Sequence[ExecutorResult], client: str) -> bool:
+        """True once one of them has made these durable."""
+        ...
 
 
 @dataclass(slots=True, eq=False)
@@ -51,9 +62,8 @@ class Reporter:
         finisher: Finisher,
         foreign: ForeignResults,
         spool: Spool,
-        elsewhere: Elsewhere | None = None,
+        elsewhere: Elsewhere,
     ) -> None:
-        """`elsewhere` hands results to a node that reaches the database while this one does not."""
         self._context = context
         self._elsewhere = elsewhere
         self._finisher = finisher
@@ -64,11 +74,11 @@ class Reporter:
         self._tasks: set[asyncio.Task[None]] = set()
         self._wanted: list[tuple[set[int], asyncio.Future[Mapping[int, Run]]]] = []
         self._is_finding = False
+        self._replayed = ("", 0)  # of the spool's oldest file, how many are written
 
     async def report(self, results: Sequence[ExecutorResult], client: str) -> bool:
         """True once all results are durable, False if neither database nor spool took them."""
-        if not self._context.writer.healthy and self._elsewhere and await self._elsewhere(results, client):
-            self._context.counters.add("results_passed_on", len(results))
+        if not self._context.writer.healthy and await self._pass_on(results, client):
             return True
         return await self._report_here(results, client)
 
@@ -269,26 +279,38 @@ class Reporter:
         """
         while self._can_write and (batch := await self._spool.oldest()) is not None:
             name, entries = batch
-            by_client: dict[str, list[ExecutorResult]] = {}
-            for result, client in entries:
-                by_client.setdefault(client, []).append(result)
-            for client, results in by_client.items():
-                for start in range(0, len(results), REPLAY_AT_ONCE):
-                    await self._store_anywhere(results[start : start + REPLAY_AT_ONCE], client)
+            if self._replayed[0] != name:
+                self._replayed = name, 0
+            while piece := entries[self._replayed[1] :][:REPLAY_AT_ONCE]:
+                by_client: dict[str, list[ExecutorResult]] = {}
+                for result, client in piece:
+                    by_client.setdefault(client, []).append(result)
+                for client, results in by_client.items():
+                    await self._store_anywhere(results, client)
+                self._replayed = name, self._replayed[1] + len(piece)
             await self._spool.forget(name)
             log.info("spool_replayed", results=len(entries))
 
     @property
     def _can_write(self) -> bool:
-        return self._context.writer.healthy or self._elsewhere is not None
+        return self._context.writer.healthy or self._elsewhere.are_there
 
     async def _store_anywhere(self, results: Sequence[ExecutorResult], client: str) -> None:
-        if self._context.writer.healthy:
-            await self.store(results, client)
-        elif self._elsewhere is not None and await self._elsewhere(results, client):
-            self._context.counters.add("results_passed_on", len(results))
-        else:
-            raise StoreError("no node that reaches the database takes the spool's results")
+        if not self._context.writer.healthy:
+            if not await self._pass_on(results, client):
+                raise StoreError("no node that reaches the database takes the spool's results")
+            return
+        try:
+            async with asyncio.timeout(STORE_LIMIT_S):
+                await self.store(results, client)
+        except TimeoutError:  # the writer tries for as long as it takes; another node may be able to
+            raise StoreError("the database does not take the spool's results") from None
+
+    async def _pass_on(self, results: Sequence[ExecutorResult], client: str) -> bool:
+        if not await self._elsewhere.pass_results(results, client):
+            return False
+        self._context.counters.add("results_passed_on", len(results))
+        return True
 
 
 def _settle(durable: asyncio.Future[bool], lost: frozenset[int] | Exception) -> None:

@@ -148,4 +148,4 @@ def _hint(address: str) -> str:
     host = urlsplit(address).hostname or ""
     if host != "localhost" and not host.startswith("127.") and host != "::1":
         return ""
-    return f"; {host} is every machine's own: set control_host there to an address that the other nodes reach"
+    return f"; {host} is every machine's own: if it runs on another one, set control_host there to an address of it"

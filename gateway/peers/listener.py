@@ -5,6 +5,7 @@ Nothing that arrives here is needed for safety, and none of it is believed: a no
 
 from __future__ import annotations
 
+import dataclasses
 import hmac
 import json
 from collections.abc import Awaitable, Callable
@@ -20,7 +21,7 @@ from gateway.core.ports import StopReport
 log = structlog.get_logger(__name__)
 
 MAX_BODY = 64 << 20
-T = TypeVar("T")
+T = TypeVar("T", Beat, ExecutorResult)
 FOR_NODE = "X-Gateway-Node"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -105,11 +106,12 @@ async def _body(request: web.Request) -> dict[str, Any]:
     return body
 
 
-def _value(kind: type[T], fields: object) -> T:
-    """What a node of another version says may have more or fewer fields."""
+def _value(kind: type[T], fields: Any) -> T:
+    """What a node of another version says may have more fields; fewer, where there are defaults."""
     try:
-        return kind(**fields)  # type: ignore[arg-type]
-    except TypeError as error:
+        known = {field.name for field in dataclasses.fields(kind)}
+        return kind(**{name: value for name, value in fields.items() if name in known})
+    except (TypeError, AttributeError) as error:
         raise web.HTTPBadRequest(text=f"{kind.__name__}: {error}\n") from None
 
 

@@ -83,7 +83,7 @@ class Sent:
 class Simulation:
     def __init__(self, seed: int, directory: Path) -> None:
         self.rng = rng = random.Random(seed)
-        random.seed(seed)  # the jitter and the claim tokens of the product
+        random.seed(seed)  # for libraries that wait a random time
         self.names = "abc"[: rng.choice((1, 2, 2, 3, 3))]
         self.is_calm = rng.random() < 0.12
         self.kinds = {kind for kind in KINDS if rng.random() < 0.5 and (not self.is_calm or kind in CALM)}

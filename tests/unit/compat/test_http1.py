@@ -175,7 +175,8 @@ async def _received_before_a_reset(peer):
     raise AssertionError("it was closed as if all had been said")
 
 
-async def test_the_kernel_gives_up_what_is_not_acknowledged_in_time(kit, monkeypatch):
+@pytest.mark.parametrize(("timeout_s", "kept_ms"), [(2.5, 2500), (60, 3000)])
+async def test_the_kernel_gives_up_what_is_not_acknowledged_in_time(kit, monkeypatch, timeout_s, kept_ms):
     """Also when the program has ended: a dead node's requests must not arrive after its heirs have asked."""
     seen = []
     made = Connection.connection_made
@@ -187,9 +188,9 @@ async def test_the_kernel_gives_up_what_is_not_acknowledged_in_time(kit, monkeyp
 
     monkeypatch.setattr(Connection, "connection_made", connection_made)
     server = await kit.server(answering(OK))
-    kit.pool(answer_timeout_s=2.5).send(server.origin, kit.call(server.origin))
+    kit.pool(answer_timeout_s=timeout_s).send(server.origin, kit.call(server.origin))
     assert await kit.results.outcomes(1) == [Outcome.ANSWERED]
-    assert seen == [2500]
+    assert seen == [kept_ms]
 
 
 async def test_refused(kit):
@@ -280,6 +281,33 @@ async def test_a_call_whose_time_passes_while_it_waits_is_not_sent(kit):
     assert (await kit.results.next())[:2] == (third, Outcome.NOT_SENT)  # by the sweep, past the one before it
     gate.set()
     assert {(await kit.results.next())[0] for _ in range(2)} == {first, second}
+
+
+async def test_a_call_whose_time_passes_while_it_is_looked_at_is_not_lost(kit):
+    """A deadline may depend on a clock that goes on between two questions."""
+
+    class Passing(Call):
+        __slots__ = ("asked",)
+
+        @property
+        def send_before(self):
+            self.asked += 1
+            return kit.time.now + 1 if self.asked % 2 else 0.0
+
+        @send_before.setter
+        def send_before(self, _instant):
+            self.asked = 0
+
+    gate = asyncio.Event()
+    server = await kit.server(holding(gate))
+    pool = kit.pool(max_connections_per_address=1)
+    pool.send(server.origin, kit.call(server.origin))
+    await server.requests.get()
+    call = Passing(request_bytes(server.origin, "/", {}, b""), 0.0, kit.results)
+    pool.send(server.origin, call)
+    assert (await kit.results.next())[:2] == (call, Outcome.NOT_SENT)
+    assert pool.stats().waiting == 0
+    gate.set()
 
 
 async def test_a_connection_closed_by_the_server_while_idle_costs_no_call(kit):

@@ -50,6 +50,24 @@ async def test_refused_and_unreachable_runs_fail_with_the_reason(world):
     assert "connection refused" in unreachable.reason
 
 
+async def test_a_claim_that_only_the_wall_clock_calls_too_old_is_made_again(world):
+    """As after a pause of a virtual machine: nothing is wrong with the executor."""
+    executor = await world.executor()
+    job = await world.job(enabled=False)
+    executor.plan.append(NOT_SENT)
+    prepare = world.now.link.prepare
+
+    def pause(order):
+        prepare(order)
+        order.wall_before_ms = world.clock.wall_ms() + 1
+        world.now.link.prepare = prepare
+
+    world.now.link.prepare = pause
+    run = await world.until_final(await world.trigger(job))
+    assert run.state is RunState.SUCCEEDED
+    assert "claimed again" in run.reason
+
+
 @pytest.mark.parametrize("first", [REFUSED, NOT_SENT, FAILING])
 async def test_a_failed_attempt_is_tried_again(world, first):
     executor = await world.executor()

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select, update
 
-from gateway.core.model import Misfire, NewRun, Run, TriggerKind
+from gateway.core.model import Job, Misfire, NewRun, Run, TriggerKind
 from gateway.core.states import RunState
 from gateway.core.work import Work
 from gateway.flow import plan
@@ -27,6 +27,24 @@ def covered(runs: list[Run], every_ms: int) -> Counter[int]:
         if run.attempt == 1 and run.slot_key > 0 and run.shard <= 0:
             slots.update(range(run.slot_key, (run.last_slot_ms or run.slot_key) + 1, every_ms))
     return slots
+
+
+def waiting_row(world: World, job: Job, at_ms: int, kind: TriggerKind) -> NewRun:
+    """A row of a slot so long after the job's anchor, for the test to insert."""
+    (run_id,) = world.now.ids.take(1)
+    return NewRun(
+        id=run_id,
+        namespace_id=1,
+        job_id=job.id,
+        app_id=job.app_id,
+        part=job.part,
+        slot_key=job.anchor_ms + at_ms,
+        due_ms=job.anchor_ms + at_ms,
+        created_ms=job.anchor_ms,
+        trigger_kind=kind,
+        state=RunState.QUEUED,
+        root_id=run_id,
+    )
 
 
 async def outage(world: World, seconds: float) -> None:
@@ -106,25 +124,30 @@ async def test_a_slot_that_comes_back_after_the_catch_up_fire_is_no_second_one(w
     job = await world.job(misfire=Misfire.FIRE_ONCE, misfire_after_s=5)
     await outage(world, 37)
     await world.clock.advance(1)
-    back = NewRun(
-        id=world.now.ids.take(1)[0],
-        namespace_id=1,
-        job_id=job.id,
-        app_id=job.app_id,
-        part=job.part,
-        slot_key=job.anchor_ms + 20_000,
-        due_ms=job.anchor_ms + 20_000,
-        created_ms=job.anchor_ms,
-        trigger_kind=TriggerKind.SCHEDULE,
-        state=RunState.QUEUED,
-        root_id=1,
-    )
+    back = waiting_row(world, job, 20_000, TriggerKind.SCHEDULE)
     await world.do(world.now.writer.write(Work(inserts=(back,))))
     world.flow.queued([back])
     await world.clock.advance(1)
     runs = await world.rows(job_id=job.id)
     assert [run.slot_key - job.anchor_ms for run in runs if run.state is RunState.SUCCEEDED] == [30_000]
     assert "misfire" in (await world.row(back.id)).reason
+
+
+async def test_a_catch_up_fire_that_later_slots_have_overtaken_gives_way_to_the_last(world):
+    """The database stood still after slots had been judged: by the claim more of them are late."""
+    executor = await world.executor()
+    job = await world.job(misfire=Misfire.FIRE_ONCE, misfire_after_s=5, enabled=False)
+    await world.now.jobs.set_enabled(job.id, enabled=True)
+    await world.clock.advance(7)
+    waiting = [
+        waiting_row(world, job, -20_000, TriggerKind.MISFIRE),
+        *(waiting_row(world, job, at_ms, TriggerKind.SCHEDULE) for at_ms in (-15_000, -10_000)),
+    ]
+    await world.do(world.now.writer.write(Work(inserts=tuple(waiting))))
+    world.flow.queued(waiting)
+    await world.clock.advance(1)
+    assert [request.run_id for request in executor.executed] == [waiting[-1].id]
+    assert {(await world.row(run.id)).state for run in waiting[:-1]} == {RunState.SKIPPED}
 
 
 async def test_the_late_one_says_so(world):

@@ -13,6 +13,7 @@ from aiohttp.test_utils import TestServer, unused_port
 
 from gateway.core.cluster import Member
 from gateway.core.errors import Conflict, LeaseLost, NotFound, StoreError, Unreachable
+from gateway.core.model import Beat
 from gateway.core.ports import StopReport
 from gateway.core.states import RunState
 from gateway.peers import caller as caller_module
@@ -45,6 +46,9 @@ class FakeDesk:
         await self.free.wait()
         if self.fails is not None:
             raise self.fails
+
+    def beat(self, beat: Beat) -> None:
+        self._note("beat", beat)
 
     async def stop(self, run_id: int) -> StopReport:
         self._note("stop", run_id)
@@ -142,6 +146,20 @@ async def test_a_body_that_makes_no_sense_is_refused(desk, server, raw):
     assert desk.arrived == []
 
 
+async def test_what_a_newer_node_says_beyond_is_passed_over(desk, server):
+    headers = {"Authorization": f"Bearer {SECRET}", FOR_NODE: "b"}
+    beat = {"appname": "shop", "address": "http://h:1/", "dialect": "rest", "client": "java"}
+    beat |= {"received_ms": 1}
+    async with (
+        ClientSession() as session,
+        session.post(
+            server.make_url("/control/beat"), json=beat | {"mood": "good"}, headers=headers
+        ) as answer,
+    ):
+        assert answer.status == 204
+    assert desk.arrived == [("beat", Beat("shop", "http://h:1/", "rest", "java", 1))]
+
+
 # ------------------------------------------------------------ what nobody waits for
 
 
@@ -207,7 +225,9 @@ async def test_a_node_that_cannot_follow_is_unreachable(desk, calls, b, error, c
 
 
 async def test_a_closed_port_is_unreachable(calls, nobody):
-    with pytest.raises(Unreachable, match=r"127\.0\.0\.1 is every machine's own: set control_host"):
+    with pytest.raises(
+        Unreachable, match=r"127\.0\.0\.1 is every machine's own: if it runs on another one, set control_host"
+    ):
         await calls.jobs_changed(nobody, [1])
     with pytest.raises(Unreachable, match="no control listener"):
         await calls.jobs_changed(Member("old", 1, 1), [1])
