@@ -29,7 +29,10 @@ pytestmark = [pytest.mark.e2e, pytest.mark.mariadb, pytest.mark.timeout(180)]
 PEER = "java-3.3.2"
 APP = "several-nodes"
 PARTS = 128
-EARLIER = "2d07096cf2587906483f76ca3d7d99bea5e0faff"  # the last commit whose version runs one node a database
+ONE_NODE = (
+    "2d07096cf2587906483f76ca3d7d99bea5e0faff"  # the last commit whose version runs one node a database
+)
+SEVERAL = "f0faba2584a391fade17a9f962916c16e8e587b5"  # a version that shares parts with other nodes
 
 NodeMaker = Callable[..., GatewayProcess]
 
@@ -353,32 +356,35 @@ def test_a_worker_dies_and_the_others_go_on_at_once(make_node: NodeMaker, extra_
 # ---------------------------------------------------------------- upgrade
 
 
-@pytest.fixture(scope="module")
-def earlier_sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sources of the version before, from this repository's history."""
-    place = tmp_path_factory.mktemp("earlier")
+def sources_of(commit: str, place: Path) -> Path:
+    """The sources of an earlier version, from this repository's history."""
+    place.mkdir()
     archive = subprocess.run(
-        ["git", "-C", str(REPOSITORY), "archive", EARLIER, "gateway", "compat", "importer"],
+        ["git", "-C", str(REPOSITORY), "archive", commit, "gateway", "compat", "importer"],
         capture_output=True,
     )
     if archive.returncode:
-        skip_for_lack(f"no commit {EARLIER[:7]} in this copy: an earlier version runs beside this one")
+        skip_for_lack(f"no commit {commit[:7]} in this copy: an earlier version runs beside this one")
     subprocess.run(["tar", "-x", "-C", str(place)], input=archive.stdout, check=True)
     return place
+
+
+def made_of(node: GatewayProcess, sources: Path) -> GatewayProcess:
+    node.process.cwd = sources
+    node.process.env["PYTHONPATH"] = str(sources)
+    return node
 
 
 def test_upgrade_with_the_version_before_still_running(
     make_node: NodeMaker,
     extra_peer: PeerMaker,
-    earlier_sources: Path,
     mariadb_server: MariadbServer,
     mariadb_url: str,
     tmp_path: Path,
 ) -> None:
     """The schema first, then a node beside the old one, which then stops: each second once, none missing."""
-    old = GatewayProcess(tmp_path / "old", options=("--database-url", mariadb_url))
-    old.process.cwd = earlier_sources
-    old.process.env["PYTHONPATH"] = str(earlier_sources)
+    earlier_sources = sources_of(ONE_NODE, tmp_path / "earlier")
+    old = made_of(GatewayProcess(tmp_path / "old", options=("--database-url", mariadb_url)), earlier_sources)
     migrated = subprocess.run(
         [sys.executable, "-m", "gateway", "migrate", "--database-url", mariadb_url],
         cwd=earlier_sources,
@@ -409,6 +415,30 @@ def test_upgrade_with_the_version_before_still_running(
     finally:
         old.kill()
         new.kill()
+
+
+def test_upgrade_node_by_node_from_a_version_that_shares(
+    make_node: NodeMaker, extra_peer: PeerMaker, tmp_path: Path
+) -> None:
+    """Two versions share the parts and call each other; then one takes all over from the other."""
+    old = made_of(make_node("old"), sources_of(SEVERAL, tmp_path / "earlier"))
+    new = make_node("new")
+    old.start()
+    new.start()
+    wait_parts(new, {"new": 64, "old": 64})
+    peer = with_peer((old, new), extra_peer)
+    by_hand = every_second(new, "by hand", enabled=False)
+    until_fraction(0.2)
+    jobs = {f"upgrade {number}": every_second(old, f"upgrade {number}") for number in range(6)}
+    first = int(time.time()) + 1
+    time.sleep(2)
+    for node, other in ((old, new), (new, old)):
+        run_id = node.api.trigger(by_hand)
+        assert other.api.wait_run(run_id, {"succeeded"}, timeout_s=10)["id"] == run_id
+    assert old.stop() == 0
+    wait_parts(new, {"new": PARTS}, timeout_s=5)
+    time.sleep(2)
+    assert_each_once(new, peer, jobs, first)
 
 
 def test_a_process_of_its_own_group_is_left_by_no_worker(make_node: NodeMaker) -> None:
