@@ -12,9 +12,8 @@ from compat.http1.connection import Call, Connection, Outcome, Start
 from compat.http1.request import Origin
 
 READ_BYTES = 64 * 1024
-UNACKNOWLEDGED_S = (
-    3.0  # less than it takes another node to ask twice and send again, whatever the time-out for answers
-)
+# Less than it takes another node to ask twice and send again, however long an answer may take.
+UNACKNOWLEDGED_S = 3.0
 
 
 class Shared:

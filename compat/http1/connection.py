@@ -227,7 +227,6 @@ def _throw_away(transport: asyncio.BaseTransport) -> None:
 
 
 def _set(transport: asyncio.BaseTransport, level: int, option: int, value: int | bytes) -> None:
-    with contextlib.suppress(
-        OSError, ValueError
-    ):  # the socket is closed already; the latter is uvloop's word for it
+    # The socket may be closed already, for which uvloop's word is ValueError.
+    with contextlib.suppress(OSError, ValueError):
         transport.get_extra_info("socket").setsockopt(level, option, value)

@@ -281,7 +281,7 @@ class Reporter:
             name, entries = batch
             if self._replayed[0] != name:
                 self._replayed = name, 0
-            while piece := entries[self._replayed[1] :][:REPLAY_AT_ONCE]:
+            while piece := entries[self._replayed[1] : self._replayed[1] + REPLAY_AT_ONCE]:
                 by_client: dict[str, list[ExecutorResult]] = {}
                 for result, client in piece:
                     by_client.setdefault(client, []).append(result)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
@@ -15,16 +16,12 @@ COUNTED = ("Questions", "Com_begin", "Com_commit", "Com_rollback", "Innodb_data_
 Run = Callable[[str], Sequence[Any]]
 
 
-class MariadbSql:
-    """One database of a private server. Every call is a connection of its own, as root."""
+class _Statements(ABC):
+    """What both databases answer alike, given a session."""
 
-    is_mariadb = True
-
-    def __init__(self, server: MariadbServer, name: str) -> None:
-        self._server = server
-        self._name = name
-        once, twice = self._status(), self._status()
-        self._asking = {name: twice[name] - once[name] for name in COUNTED}
+    @abstractmethod
+    def session(self) -> AbstractContextManager[Run]:
+        """Statement after statement over one connection."""
 
     def query(self, sql: str) -> Sequence[Any]:
         with self.session() as run:
@@ -38,9 +35,20 @@ class MariadbSql:
                 run(sql)
             run("COMMIT")
 
+
+class MariadbSql(_Statements):
+    """One database of a private server. Every call is a connection of its own, as root."""
+
+    is_mariadb = True
+
+    def __init__(self, server: MariadbServer, name: str) -> None:
+        self._server = server
+        self._name = name
+        once, twice = self._status(), self._status()
+        self._asking = {name: twice[name] - once[name] for name in COUNTED}
+
     @contextmanager
     def session(self) -> Iterator[Run]:
-        """Statement after statement over one connection."""
         with self._server.connect() as connection, connection.cursor() as cursor:
             connection.select_db(self._name)
 
@@ -63,7 +71,7 @@ class MariadbSql:
         return {name: int(str(found[name])) for name in COUNTED}
 
 
-class SqliteSql:
+class SqliteSql(_Statements):
     """A file that the gateway has open as well. It counts nothing."""
 
     is_mariadb = False
@@ -71,27 +79,16 @@ class SqliteSql:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def query(self, sql: str) -> Sequence[Any]:
-        with closing(self._connect()) as connection:
-            return connection.execute(sql).fetchall()
-
-    def execute(self, *statements: str) -> None:
-        """In one transaction."""
-        with closing(self._connect()) as connection, connection:
-            for sql in statements:
-                connection.execute(sql)
-
-    def session(self) -> AbstractContextManager[Run]:
-        raise NotImplementedError("only with MariaDB")
+    @contextmanager
+    def session(self) -> Iterator[Run]:
+        with closing(sqlite3.connect(self._path, timeout=30, isolation_level=None)) as connection:
+            yield lambda sql: connection.execute(sql).fetchall()
 
     def counts(self) -> dict[str, int]:
         return {}
 
     def between(self, before: dict[str, int], after: dict[str, int]) -> dict[str, int]:
         return {}
-
-    def _connect(self) -> sqlite3.Connection:
-        return sqlite3.connect(self._path, timeout=30)
 
 
 Sql = MariadbSql | SqliteSql
