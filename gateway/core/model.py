@@ -165,6 +165,14 @@ class NewRun:
     finished_ms: int = 0
     # The log time of an earlier send of this very row, which a later one must repeat.
     trigger_ms: int = 0
+    # The business time, where it is not the slot plus the job's offset.
+    data_ms: int = 0
+    expires_ms: int = 0
+    parent_id: int = 0
+    queue_rank: int = 0
+    bypass: bool = False
+    shard_name: str = ""
+    author: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +183,7 @@ class Run:
     namespace_id: int
     job_id: int
     app_id: int
+    part: int
     slot_key: int
     shard: int
     shard_total: int
@@ -203,6 +212,14 @@ class Run:
     slot_count: int
     claim_token: int = 0
     send_deadline_ms: int = 0
+    data_ms: int = 0
+    expires_ms: int = 0
+    parent_id: int = 0
+    queue_rank: int = 0
+    bypass: int = 0
+    shard_name: str = ""
+    stop_asked_ms: int = 0
+    author: str = ""
 
     @property
     def slot_ms(self) -> int | None:

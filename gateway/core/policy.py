@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gateway.core.model import ExecutorResult, Job, Misfire, NewRun, Run, TriggerKind
-from gateway.core.parts import part_of
 from gateway.core.states import OPEN, RunState
 
 TIMED_OUT_CODE = 502
@@ -60,6 +59,10 @@ def next_attempt(seed: NewRun, run_id: int, now_ms: int) -> NewRun:
         priority=seed.priority,
         params=seed.params,
         addresses=seed.addresses,
+        data_ms=seed.data_ms,
+        parent_id=seed.parent_id,
+        shard_name=seed.shard_name,
+        author=seed.author,
     )
 
 
@@ -70,7 +73,7 @@ def seed_of(run: Run) -> NewRun:
         namespace_id=run.namespace_id,
         job_id=run.job_id,
         app_id=run.app_id,
-        part=part_of(run.job_id),
+        part=run.part,
         slot_key=run.slot_key,
         due_ms=run.due_ms,
         created_ms=run.created_ms,
@@ -84,6 +87,13 @@ def seed_of(run: Run) -> NewRun:
         params=run.params,
         addresses=run.addresses,
         trigger_ms=run.trigger_ms,
+        data_ms=run.data_ms,
+        expires_ms=run.expires_ms,
+        parent_id=run.parent_id,
+        queue_rank=run.queue_rank,
+        bypass=bool(run.bypass),
+        shard_name=run.shard_name,
+        author=run.author,
     )
 
 

@@ -185,7 +185,7 @@ class RunReader(Protocol):
         """The owner has taken these rows up, or they need nobody any more."""
         ...
 
-    async def open_runs_of_job(self, job_id: int, after_id: int, limit: int) -> list[Run]:
+    async def open_runs_of_job(self, job_id: int, part: int, after_id: int, limit: int) -> list[Run]:
         """Open runs of one job with a larger id, in the order of ids."""
         ...
 

@@ -23,6 +23,7 @@ class JobFire:
     """A compare-and-set of a job's next fire, and the rows that exist only if it succeeds."""
 
     job_id: int
+    part: int
     version: int
     expected: int
     next_fire_at: int | None

@@ -13,7 +13,6 @@ import structlog
 from gateway.core.cluster import Member, Roster
 from gateway.core.context import Context
 from gateway.core.model import Run
-from gateway.core.parts import part_of
 from gateway.core.policy import seed_of
 from gateway.core.states import OPEN, WAITING, RunState
 from gateway.flow.admit import Admitter
@@ -85,7 +84,7 @@ class Estate:
                 for run in found.values()
                 if run.state is RunState.DISPATCHING
                 and run.claim_token == claims[run.id]
-                and part_of(run.job_id) in self._context.held
+                and run.part in self._context.held
                 and self._context.flights.get(run.id) is None
             ]
         )

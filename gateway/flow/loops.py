@@ -14,7 +14,6 @@ from gateway.core.ending import End
 from gateway.core.errors import LeaseLost, StoreError
 from gateway.core.inflight import Flight
 from gateway.core.model import Beat, ExecutorResult, NewRun
-from gateway.core.parts import part_of
 from gateway.core.policy import seed_of
 from gateway.core.ports import (
     AppReader,
@@ -258,7 +257,7 @@ class Flow:
                 continue
             overdue = await context.runs.overdue(before_ms, RECOVERY_PAGE, _TAKEN_UP, parts)
             await self.admitter.settled()
-            overdue = [run for run in overdue if part_of(run.job_id) in context.held]
+            overdue = [run for run in overdue if run.part in context.held]
             strays = [run for run in self.admitter.strays(overdue) if run.id not in self.settler]
             confirmed = [run for run in strays if run.id in suspects]
             suspects = {run.id for run in strays}

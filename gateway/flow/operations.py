@@ -12,7 +12,6 @@ from gateway.core.catalog import RunCatalog
 from gateway.core.errors import AlreadySubmitted, Conflict, NotFound, StoreError, Unreachable
 from gateway.core.inflight import Flight
 from gateway.core.model import BROADCAST_PARENT, Executor, LogPage, Run, TriggerKind
-from gateway.core.parts import part_of
 from gateway.core.policy import seed_of
 from gateway.core.ports import AppReader, Health, StopReport
 from gateway.core.states import IN_FLIGHT, WAITING, RunState
@@ -89,7 +88,7 @@ class FlowOperations:
         does it: it knows what has been sent and not been written yet.
         """
         run = await self._runs.get(run_id)
-        owner = self._flow.ownership.owner(part_of(run.job_id))
+        owner = self._flow.ownership.owner(run.part)
         if owner is not None and run.state in WAITING | IN_FLIGHT:
             try:
                 return await self._flow.neighbours.stop(owner, run_id)
@@ -189,7 +188,7 @@ class FlowOperations:
         """Other runs of the job on the same executor."""
         found: list[Run] = []
         after_id = 0
-        while page := await self._context.runs.open_runs_of_job(run.job_id, after_id, 500):
+        while page := await self._context.runs.open_runs_of_job(run.job_id, run.part, after_id, 500):
             after_id = page[-1].id
             found += [
                 one

@@ -15,7 +15,6 @@ import structlog
 from gateway.core.context import Context
 from gateway.core.errors import LeaseLost, StoreError
 from gateway.core.model import BROADCAST_PARENT, Job, NewRun, Route, TriggerKind
-from gateway.core.parts import part_of
 from gateway.core.policy import SlotPlan, is_misfire, misfire_reason, plan_slots
 from gateway.core.ports import DueJob, Writer
 from gateway.core.specs import Spec
@@ -130,7 +129,7 @@ class Planner:
         """Commit these fires; how many of them moved their job."""
         if not fires:
             return 0
-        parts = frozenset(part_of(fire.job_id) for fire in fires)
+        parts = frozenset(fire.part for fire in fires)
         work = Work(fires=fires, lease=self._context.lease, parts=parts)
         writing = asyncio.ensure_future(self._writer.write(work))
         self._writes.add(writing)
@@ -170,7 +169,7 @@ class Planner:
             self._context.counters.add("skipped", len(plan.skipped))
         limit_ms = now_ms - job.misfire_after_s * 1000
         rows.extend(_planned(job, next(ids), slot, now_ms, is_catch_up=slot < limit_ms) for slot in plan.runs)
-        return JobFire(job.id, job.version, outlook.due_ms, outlook.following, tuple(rows))
+        return JobFire(job.id, job.part, job.version, outlook.due_ms, outlook.following, tuple(rows))
 
 
 @dataclass(slots=True, eq=False)

@@ -15,7 +15,6 @@ from gateway.core.context import Context
 from gateway.core.ending import End
 from gateway.core.errors import Unreachable
 from gateway.core.model import BROADCAST_PARENT, Run
-from gateway.core.parts import part_of
 from gateway.core.policy import seed_of
 from gateway.core.states import IN_FLIGHT, RunState
 from gateway.flow.ports import Finisher
@@ -49,7 +48,7 @@ class Sweeper:
         while parts and (runs := await context.runs.open_runs(last, PAGE, IN_FLIGHT, parts)):
             last = runs[-1]
             known.difference_update([run.id for run in runs])
-            runs = [run for run in runs if run.state in _ASKED and part_of(run.job_id) in context.held]
+            runs = [run for run in runs if run.state in _ASKED and run.part in context.held]
             for run in runs:
                 if run.shard == BROADCAST_PARENT:
                     await self._finisher.close_parent(run.job_id, run.slot_key)

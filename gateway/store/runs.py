@@ -11,7 +11,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.core.clock import Clock
 from gateway.core.errors import NotFound
 from gateway.core.model import PARTS, Page, Run, RunFilter
-from gateway.core.parts import part_of
 from gateway.core.states import OPEN, RunState
 from gateway.store import cursors
 from gateway.store.engine import Database
@@ -103,7 +102,7 @@ class RunStore:
     async def open_runs(
         self, after: Run | None, limit: int, states: Collection[RunState], parts: Collection[int]
     ) -> list[Run]:
-        part, due_ms, run_id = (part_of(after.job_id), after.due_ms, after.id) if after else (0, -1, -1)
+        part, due_ms, run_id = (after.part, after.due_ms, after.id) if after else (0, -1, -1)
         column = run.c.open_part
         later = or_(run.c.due_ms > due_ms, and_(run.c.due_ms == due_ms, run_id < run.c.id))
         # The first condition is for the index, which is walked in its own order.
@@ -143,10 +142,10 @@ class RunStore:
 
         await transact(self._db, self._clock, body)
 
-    async def open_runs_of_job(self, job_id: int, after_id: int, limit: int) -> list[Run]:
+    async def open_runs_of_job(self, job_id: int, part: int, after_id: int, limit: int) -> list[Run]:
         query = (
             select(*COLUMNS)
-            .where(run.c.open_part == part_of(job_id), run.c.job_id == job_id, after_id < _ID)
+            .where(run.c.open_part == part, run.c.job_id == job_id, after_id < _ID)
             .order_by(_ID)
             .limit(limit)
             .with_hint(run, _OPEN_INDEX, "mysql")

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, inspect, text
 from gateway.core.errors import Refused
 from gateway.store.engine import Database
 
-HEAD = "0002"
+HEAD = "0003"
 """The revision this code works with; a test holds it equal to the newest migration."""
 
 

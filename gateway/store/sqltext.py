@@ -59,13 +59,18 @@ _PLAIN = (
     "id,namespace_id,job_id,app_id,part,slot_key,shard,shard_total,attempt,root_id,trigger_kind,state,open_part,"
     "priority,due_ms,created_ms"
 )
-_EXTRA = ",params,addresses,reason,last_slot_ms,slot_count,finished_ms"
+_EXTRA = (
+    ",params,addresses,reason,last_slot_ms,slot_count,finished_ms,data_ms,expires_ms,parent_id,queue_rank,bypass,"
+    "shard_name,author"
+)
 
 
 def insert_runs(rows: Sequence[NewRun], quote: Quoter, tolerant: str = "") -> Iterator[str]:
     """INSERT statements for these rows, in the order of their ids. `tolerant` is the clause for existing keys."""
-    plain = [row for row in rows if row.params is None and row.reason is None and row.addresses is None]
-    wide = [row for row in rows if not (row.params is None and row.reason is None and row.addresses is None)]
+    plain: list[NewRun] = []
+    wide: list[NewRun] = []
+    for row in rows:
+        (plain if _is_plain(row) else wide).append(row)
     if plain:
         head = f"INSERT INTO run ({_PLAIN}) VALUES "
         yield from _chunks(head, (f"({_plain_values(row)})" for row in plain), tolerant)
@@ -75,11 +80,24 @@ def insert_runs(rows: Sequence[NewRun], quote: Quoter, tolerant: str = "") -> It
             head,
             (
                 f"({_plain_values(row)},{quote(row.params)},{quote(join_addresses(row.addresses))},"
-                f"{quote(row.reason)},{row.last_slot_ms},{row.slot_count},{row.finished_ms})"
+                f"{quote(row.reason)},{row.last_slot_ms},{row.slot_count},{row.finished_ms},{row.data_ms},"
+                f"{row.expires_ms},{row.parent_id},{row.queue_rank},{row.bypass:d},{quote(row.shard_name)},"
+                f"{quote(row.author)})"
                 for row in wide
             ),
             tolerant,
         )
+
+
+def _is_plain(row: NewRun) -> bool:
+    """Whether all that it says is in the columns that every row names: so for almost every slot."""
+    return (
+        row.params is None
+        and row.reason is None
+        and row.addresses is None
+        and not (row.data_ms or row.expires_ms or row.parent_id or row.queue_rank or row.bypass)
+        and not (row.shard_name or row.author)
+    )
 
 
 def join_addresses(addresses: Iterable[str] | None) -> str | None:

@@ -157,6 +157,10 @@ job_next_fire = Table(
     _int("version", 1),
     _int("enabled", 1, SmallInteger),
     Column("next_fire_at", BigInteger),
+    # Slots planned so far, counted only for a job that has a maximum.
+    _int("fired"),
+    # The open run of a second_delay chain: its end sets the next fire.
+    _big("chain_run_id"),
     Index("ix_job_next_fire_part_next_fire_at", "part", "next_fire_at"),
     **_MYSQL,
 )
@@ -210,6 +214,17 @@ run = Table(
     Column("addresses", LongText),
     _big("last_slot_ms"),
     _int("slot_count", 1),
+    # The business time handed to the run, where it is not the slot plus the job's offset.
+    _big("data_ms"),
+    _big("expires_ms"),
+    # The run that caused this one: a parent's, or the one that was run again.
+    _big("parent_id"),
+    # Whoever waits with a larger rank goes first, before any priority.
+    _int("queue_rank"),
+    _int("bypass", 0, SmallInteger),
+    Column("shard_name", String(128), nullable=False, server_default=""),
+    _big("stop_asked_ms"),
+    Column("author", String(64), nullable=False, server_default=""),
     UniqueConstraint("job_id", "slot_key", "shard", "attempt", name="uq_run_key"),
     Index("ix_run_job_id_id", "job_id", "id"),
     Index("ix_run_open_part_due_ms", "open_part", "due_ms"),

@@ -446,8 +446,8 @@ async def test_open_runs_of_one_job(db, runs):
         {**row, "id": 4, "job_id": 5},
         {**row, "id": 5, "state": RunState.FAILED},
     )
-    assert [one.id for one in await runs.open_runs_of_job(4, 0, 2)] == [1, 2]
-    assert [one.id for one in await runs.open_runs_of_job(4, 2, 2)] == [3]
+    assert [one.id for one in await runs.open_runs_of_job(4, part_of(4), 0, 2)] == [1, 2]
+    assert [one.id for one in await runs.open_runs_of_job(4, part_of(4), 2, 2)] == [3]
 
 
 async def test_runs_for_the_flow(db, runs):

@@ -56,7 +56,7 @@ async def add_job(db):
 
 
 def plan(lease, run_id=101) -> Work:
-    fire = JobFire(1, 1, SLOT, SLOT + 10_000, (run(run_id, slot_key=SLOT),))
+    fire = JobFire(1, part_of(1), 1, SLOT, SLOT + 10_000, (run(run_id, slot_key=SLOT),))
     return Work(fires=(fire,), lease=lease, parts=frozenset({MINE}))
 
 

@@ -139,7 +139,14 @@ async def live(db: Database, count: int) -> None:
     assert len(due) == count
     await jobs.load([job.id for job in made])
     fires = [
-        JobFire(one.job_id, 1, one.next_fire_at, one.next_fire_at + 1000, (row(FIRST + n, one.job_id),))
+        JobFire(
+            one.job_id,
+            part_of(one.job_id),
+            1,
+            one.next_fire_at,
+            one.next_fire_at + 1000,
+            (row(FIRST + n, one.job_id),),
+        )
         for n, one in enumerate(due)
     ]
     assert not (await writer.write(Work(fires=fires, lease=lease))).lost_fires
@@ -170,7 +177,7 @@ async def live(db: Database, count: int) -> None:
     assert len(await runs.get_many(everyone)) == count
     assert len(await runs.open_runs(None, 500, OPEN, range(PARTS))) == min(count, 500)
     await runs.open_runs(None, 500, {RunState.RUNNING, RunState.STOPPING}, range(PARTS))
-    await runs.open_runs_of_job(made[0].id, 0, 500)
+    await runs.open_runs_of_job(made[0].id, made[0].part, 0, 500)
     await runs.family(made[0].id, SLOT + FIRST)
     assert len(await runs.slots_with_rows([(one.job_id, SLOT, 2 * SLOT) for one in due])) == count
     ends = [

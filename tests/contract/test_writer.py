@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from gateway.core.clock import SystemClock
 from gateway.core.errors import LeaseLost, StoreError
 from gateway.core.model import Counters, NewRun, TriggerKind
+from gateway.core.parts import part_of
 from gateway.core.states import IN_FLIGHT, WAITING, RunState
 from gateway.core.work import JobFire, Lease, Move, TaskName, Work, Written
 from gateway.store import sqltext, transaction
@@ -78,7 +79,7 @@ async def add_job(
 
 
 def fire(job_id: int = 1, *, version: int = 1, at: int = SLOT, to: int | None = SLOT + 10_000) -> JobFire:
-    return JobFire(job_id, version, at, to, (run(100 + job_id, job_id=job_id, slot_key=at),))
+    return JobFire(job_id, part_of(job_id), version, at, to, (run(100 + job_id, job_id=job_id, slot_key=at),))
 
 
 def claim(run_id: int, token: int = 5, *, job_id: int = 1, version: int = 1) -> Move:
