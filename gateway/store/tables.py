@@ -159,9 +159,14 @@ job_next_fire = Table(
     Column("next_fire_at", BigInteger),
     # Slots planned so far, counted only for a job that has a maximum.
     _int("fired"),
-    # The open run of a second_delay chain: its end sets the next fire.
+    # The first attempt of the open run of a second_delay chain, whose end sets the next fire. Negative for the parent
+    # of a broadcast: its shards name it as well, and must not be taken for it.
     _big("chain_run_id"),
+    # What follows the end of a chain's run, 0 for all other jobs; and when the last one ended.
+    _big("chain_delay_ms"),
+    _big("chain_end_ms"),
     Index("ix_job_next_fire_part_next_fire_at", "part", "next_fire_at"),
+    Index("ix_job_next_fire_part_chain_run_id", "part", "chain_run_id"),
     **_MYSQL,
 )
 
@@ -256,6 +261,56 @@ setting = Table(
     metadata,
     Column("name", String(64), primary_key=True),
     Column("value", String(1024), nullable=False),
+    **_MYSQL,
+)
+
+# What starts nothing until further notice: all jobs, those of an app, or one.
+pause = Table(
+    "pause",
+    metadata,
+    Column("scope", String(8), primary_key=True),
+    Column("scope_id", Integer, primary_key=True, autoincrement=False),
+    Column("reason", String(1000), nullable=False, server_default=""),
+    Column("author", String(64), nullable=False, server_default=""),
+    _big("created_ms"),
+    # Zero: until somebody ends it.
+    _big("until_ms"),
+    **_MYSQL,
+)
+
+# A past range of a job's slots to be run now, at its own pace.
+backfill = Table(
+    "backfill",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    _int("job_id"),
+    _int("part", 0, SmallInteger),
+    _int("state", 1, SmallInteger),
+    _big("from_ms"),
+    _big("to_ms"),
+    _int("total"),
+    _int("max_parallel", 1),
+    # Zero: as fast as the others of its kind end.
+    _int("per_minute"),
+    _int("newest_first", 0, SmallInteger),
+    Column("params", LongText),
+    Column("reason", String(1000), nullable=False, server_default=""),
+    Column("author", String(64), nullable=False, server_default=""),
+    _big("created_ms"),
+    _big("last_start_ms"),
+    _big("finished_ms"),
+    Index("ix_backfill_state_part", "state", "part"),
+    Index("ix_backfill_job_id_id", "job_id", "id"),
+    **_MYSQL,
+)
+
+# The slots of a backfill, each with the run that was made for it, 0 before.
+backfill_slot = Table(
+    "backfill_slot",
+    metadata,
+    Column("backfill_id", Integer, primary_key=True, autoincrement=False),
+    Column("slot_ms", BigInteger, primary_key=True, autoincrement=False),
+    _big("run_id"),
     **_MYSQL,
 )
 

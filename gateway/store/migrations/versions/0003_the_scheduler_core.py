@@ -7,11 +7,19 @@ from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import mysql
 
 revision = "0003"
 down_revision = "0002"
 branch_labels = None
 depends_on = None
+
+_OPTIONS: dict[str, Any] = {
+    "mysql_charset": "utf8mb4",
+    "mysql_collate": "utf8mb4_bin",
+    "mysql_engine": "InnoDB",
+    "mysql_row_format": "DYNAMIC",
+}
 
 
 def _int(name: str, default: int = 0) -> sa.Column[Any]:
@@ -44,7 +52,63 @@ def _of_run() -> tuple[sa.Column[Any], ...]:
 
 
 def _of_next_fire() -> tuple[sa.Column[Any], ...]:
-    return (_int("fired"), _big("chain_run_id"))
+    return (_int("fired"), _big("chain_run_id"), _big("chain_delay_ms"), _big("chain_end_ms"))
+
+
+def _create_pauses_and_backfills() -> None:
+    long_text = sa.Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
+    op.create_index("ix_job_next_fire_part_chain_run_id", "job_next_fire", ["part", "chain_run_id"])
+    op.create_table(
+        "pause",
+        sa.Column("scope", sa.String(length=8), nullable=False),
+        sa.Column("scope_id", sa.Integer(), autoincrement=False, nullable=False),
+        _text("reason", 1000),
+        _text("author", 64),
+        _big("created_ms"),
+        _big("until_ms"),
+        sa.PrimaryKeyConstraint("scope", "scope_id", name=op.f("pk_pause")),
+        **_OPTIONS,
+    )
+    op.create_table(
+        "backfill",
+        sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
+        _int("job_id"),
+        _small("part"),
+        _small("state", 1),
+        _big("from_ms"),
+        _big("to_ms"),
+        _int("total"),
+        _int("max_parallel", 1),
+        _int("per_minute"),
+        _small("newest_first"),
+        sa.Column("params", long_text),
+        _text("reason", 1000),
+        _text("author", 64),
+        _big("created_ms"),
+        _big("last_start_ms"),
+        _big("finished_ms"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_backfill")),
+        **_OPTIONS,
+    )
+    op.create_index("ix_backfill_state_part", "backfill", ["state", "part"])
+    op.create_index("ix_backfill_job_id_id", "backfill", ["job_id", "id"])
+    op.create_table(
+        "backfill_slot",
+        sa.Column("backfill_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("slot_ms", sa.BigInteger(), autoincrement=False, nullable=False),
+        _big("run_id"),
+        sa.PrimaryKeyConstraint("backfill_id", "slot_ms", name=op.f("pk_backfill_slot")),
+        **_OPTIONS,
+    )
+
+
+def _drop_pauses_and_backfills() -> None:
+    op.drop_table("backfill_slot")
+    op.drop_index("ix_backfill_job_id_id", table_name="backfill")
+    op.drop_index("ix_backfill_state_part", table_name="backfill")
+    op.drop_table("backfill")
+    op.drop_table("pause")
+    op.drop_index("ix_job_next_fire_part_chain_run_id", table_name="job_next_fire")
 
 
 def upgrade() -> None:
@@ -52,11 +116,13 @@ def upgrade() -> None:
         op.add_column("run", column)
     for column in _of_next_fire():
         op.add_column("job_next_fire", column)
+    _create_pauses_and_backfills()
     settings = sa.table("setting", sa.column("name"), sa.column("value"))
     op.execute(settings.update().where(settings.c.name == "oldest_schema").values(value=f"{revision}:0001"))
 
 
 def downgrade() -> None:
+    _drop_pauses_and_backfills()
     for column in reversed(_of_next_fire()):
         op.drop_column("job_next_fire", column.name)
     for column in reversed(_of_run()):
