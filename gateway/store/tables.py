@@ -144,7 +144,24 @@ job = Table(
     _big("anchor_ms"),
     _big("created_ms"),
     _big("updated_ms"),
+    # The name of the calendar that the definition uses: who changes one finds its jobs by it.
+    Column("calendar", String(64), nullable=False, server_default=""),
     Index("ix_job_app_id_id", "app_id", "id"),
+    Index("ix_job_calendar", "calendar"),
+    **_MYSQL,
+)
+
+# Days listed by year, which jobs include or exclude.
+calendar = Table(
+    "calendar",
+    metadata,
+    Column("namespace_id", Integer, primary_key=True, autoincrement=False),
+    Column("name", String(64), primary_key=True),
+    _int("version", 1),
+    Column("description", String(255), nullable=False, server_default=""),
+    Column("days", LongText, nullable=False),
+    _big("created_ms"),
+    _big("updated_ms"),
     **_MYSQL,
 )
 
@@ -165,6 +182,8 @@ job_next_fire = Table(
     # What follows the end of a chain's run, 0 for all other jobs; and when the last one ended.
     _big("chain_delay_ms"),
     _big("chain_end_ms"),
+    # How often the job's calendar has changed: slots planned by an older one must not be inserted.
+    _int("edition"),
     Index("ix_job_next_fire_part_next_fire_at", "part", "next_fire_at"),
     Index("ix_job_next_fire_part_chain_run_id", "part", "chain_run_id"),
     **_MYSQL,

@@ -52,7 +52,13 @@ def _of_run() -> tuple[sa.Column[Any], ...]:
 
 
 def _of_next_fire() -> tuple[sa.Column[Any], ...]:
-    return (_int("fired"), _big("chain_run_id"), _big("chain_delay_ms"), _big("chain_end_ms"))
+    return (
+        _int("fired"),
+        _big("chain_run_id"),
+        _big("chain_delay_ms"),
+        _big("chain_end_ms"),
+        _int("edition"),
+    )
 
 
 def _create_pauses_and_backfills() -> None:
@@ -111,17 +117,42 @@ def _drop_pauses_and_backfills() -> None:
     op.drop_index("ix_job_next_fire_part_chain_run_id", table_name="job_next_fire")
 
 
+def _create_calendars() -> None:
+    op.create_table(
+        "calendar",
+        sa.Column("namespace_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("name", sa.String(length=64), nullable=False),
+        _int("version", 1),
+        _text("description", 255),
+        sa.Column("days", sa.Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb"), nullable=False),
+        _big("created_ms"),
+        _big("updated_ms"),
+        sa.PrimaryKeyConstraint("namespace_id", "name", name=op.f("pk_calendar")),
+        **_OPTIONS,
+    )
+    op.add_column("job", _text("calendar", 64))
+    op.create_index("ix_job_calendar", "job", ["calendar"])
+
+
+def _drop_calendars() -> None:
+    op.drop_index("ix_job_calendar", table_name="job")
+    op.drop_column("job", "calendar")
+    op.drop_table("calendar")
+
+
 def upgrade() -> None:
     for column in _of_run():
         op.add_column("run", column)
     for column in _of_next_fire():
         op.add_column("job_next_fire", column)
     _create_pauses_and_backfills()
+    _create_calendars()
     settings = sa.table("setting", sa.column("name"), sa.column("value"))
     op.execute(settings.update().where(settings.c.name == "oldest_schema").values(value=f"{revision}:0001"))
 
 
 def downgrade() -> None:
+    _drop_calendars()
     _drop_pauses_and_backfills()
     for column in reversed(_of_next_fire()):
         op.drop_column("job_next_fire", column.name)
