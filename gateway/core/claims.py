@@ -1,8 +1,6 @@
-"""Pure pieces of admission: why a run must not start, and the moves that claim, expand or skip it."""
+"""Pure pieces of admission: why a run must not start, and the moves that claim or skip it."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 from gateway.core.inflight import Flight
 from gateway.core.model import Job, Misfire, NewRun, TriggerKind
@@ -106,43 +104,4 @@ def claim_move(flight: Flight, now_ms: int, send_deadline_ms: int) -> Move:
         },
         job_id=order.job.id,
         job_version=order.job.version,
-    )
-
-
-def expand_move(run: NewRun, job: Job, addresses: Sequence[str], ids: Sequence[int], now_ms: int) -> Move:
-    """A broadcast parent starts: one shard a live executor, all in the transaction that starts it."""
-    shards = tuple(
-        NewRun(
-            id=shard_id,
-            namespace_id=run.namespace_id,
-            job_id=run.job_id,
-            app_id=run.app_id,
-            part=run.part,
-            slot_key=run.slot_key,
-            due_ms=run.due_ms,
-            created_ms=now_ms,
-            trigger_kind=TriggerKind.SHARD,
-            state=RunState.QUEUED,
-            root_id=run.root_id,
-            shard=index,
-            shard_total=len(addresses),
-            priority=run.priority,
-            params=run.params,
-            addresses=(address,),
-        )
-        for index, (shard_id, address) in enumerate(zip(ids, addresses, strict=True))
-    )
-    return Move(
-        run.id,
-        RunState.RUNNING,
-        WAITING,
-        {
-            "job_version": job.version,
-            "claimed_ms": now_ms,
-            "sent_ms": max(now_ms, run.due_ms),
-            "shard_total": len(addresses),
-        },
-        then=shards,
-        job_id=job.id,
-        job_version=job.version,
     )

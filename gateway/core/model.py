@@ -173,6 +173,7 @@ class NewRun:
     bypass: bool = False
     shard_name: str = ""
     author: str = ""
+    starts_children: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +221,8 @@ class Run:
     shard_name: str = ""
     stop_asked_ms: int = 0
     author: str = ""
+    starts_children: int = 1
+    rerun_id: int = 0
 
     @property
     def slot_ms(self) -> int | None:

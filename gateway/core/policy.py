@@ -63,6 +63,7 @@ def next_attempt(seed: NewRun, run_id: int, now_ms: int) -> NewRun:
         parent_id=seed.parent_id,
         shard_name=seed.shard_name,
         author=seed.author,
+        starts_children=seed.starts_children,
     )
 
 
@@ -94,6 +95,7 @@ def seed_of(run: Run) -> NewRun:
         bypass=bool(run.bypass),
         shard_name=run.shard_name,
         author=run.author,
+        starts_children=bool(run.starts_children),
     )
 
 

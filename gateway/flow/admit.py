@@ -17,7 +17,6 @@ from gateway.core.claims import (
     OF_SCHEDULE,
     CatchUps,
     claim_move,
-    expand_move,
     is_late,
     late_reason,
     skip_move,
@@ -40,6 +39,7 @@ from gateway.core.model import (
 from gateway.core.policy import is_misfire
 from gateway.core.ports import RunOrder
 from gateway.core.routing import PROBED, Router
+from gateway.core.shards import expand_move, is_pinned, shards_of
 from gateway.core.states import RunState
 from gateway.core.work import Move, TaskName, Value, Work, Written
 
@@ -205,7 +205,8 @@ class Admitter:
             elif not addresses:
                 self._on_unroutable(run, self._nobody(run))
             elif run.shard == BROADCAST_PARENT:
-                move = expand_move(run, job, addresses, context.run_ids.take(len(addresses)), now_ms)
+                shards = shards_of(run, addresses)
+                move = expand_move(run, job, shards, context.run_ids.take(len(shards)), now_ms)
                 expanded[run.id] = move.then
                 moves.append(move)
             else:
@@ -291,12 +292,12 @@ class Admitter:
             wall_before_ms=wall_before_ms,
         )
         context.link.prepare(order)
-        candidates = tuple(addresses) if job.route in PROBED and run.shard_total == 1 else ()
+        candidates = tuple(addresses) if job.route in PROBED and not is_pinned(run) else ()
         return Flight(run, order, token, candidates=candidates)
 
     def _shard_address(self, run: NewRun, addresses: Sequence[str]) -> str | None:
         """A shard stays where it was put; its retry moves to the executor of its number if that one has left."""
-        if run.shard_total == 1:
+        if not is_pinned(run):
             return None
         live = self._context.registry.addresses(run.app_id)
         if run.attempt > 1 and live and addresses[0] not in live:

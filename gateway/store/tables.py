@@ -200,6 +200,28 @@ job_version = Table(
     **_MYSQL,
 )
 
+# Which job starts which when it ends, as the parents' definitions say it: what cycles and joins are found by.
+job_link = Table(
+    "job_link",
+    metadata,
+    Column("parent_id", Integer, primary_key=True, autoincrement=False),
+    Column("child_id", Integer, primary_key=True, autoincrement=False),
+    Index("ix_job_link_child_id", "child_id"),
+    **_MYSQL,
+)
+
+# The last end of each parent that counts for a job which waits for all of them. `used`: a start has been made of it.
+join_mark = Table(
+    "join_mark",
+    metadata,
+    Column("child_id", Integer, primary_key=True, autoincrement=False),
+    Column("parent_id", Integer, primary_key=True, autoincrement=False),
+    _big("root_id"),
+    _big("marked_ms"),
+    _int("used", 0, SmallInteger),
+    **_MYSQL,
+)
+
 run = Table(
     "run",
     metadata,
@@ -249,6 +271,10 @@ run = Table(
     Column("shard_name", String(128), nullable=False, server_default=""),
     _big("stop_asked_ms"),
     Column("author", String(64), nullable=False, server_default=""),
+    # Whether its end may start the job's children; a run that was run again may leave them out.
+    _int("starts_children", 1, SmallInteger),
+    # The run that ran this one again.
+    _big("rerun_id"),
     UniqueConstraint("job_id", "slot_key", "shard", "attempt", name="uq_run_key"),
     Index("ix_run_job_id_id", "job_id", "id"),
     Index("ix_run_open_part_due_ms", "open_part", "due_ms"),

@@ -48,6 +48,8 @@ def _of_run() -> tuple[sa.Column[Any], ...]:
         _text("shard_name", 128),
         _big("stop_asked_ms"),
         _text("author", 64),
+        _small("starts_children", 1),
+        _big("rerun_id"),
     )
 
 
@@ -140,6 +142,33 @@ def _drop_calendars() -> None:
     op.drop_table("calendar")
 
 
+def _create_links() -> None:
+    """What follows when a job has ended."""
+    op.create_table(
+        "job_link",
+        sa.Column("parent_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("child_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("parent_id", "child_id", name=op.f("pk_job_link")),
+        **_OPTIONS,
+    )
+    op.create_index("ix_job_link_child_id", "job_link", ["child_id"])
+    op.create_table(
+        "join_mark",
+        sa.Column("child_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("parent_id", sa.Integer(), autoincrement=False, nullable=False),
+        _big("root_id"),
+        _big("marked_ms"),
+        _small("used"),
+        sa.PrimaryKeyConstraint("child_id", "parent_id", name=op.f("pk_join_mark")),
+        **_OPTIONS,
+    )
+
+
+def _drop_links() -> None:
+    op.drop_table("join_mark")
+    op.drop_table("job_link")
+
+
 def upgrade() -> None:
     for column in _of_run():
         op.add_column("run", column)
@@ -147,6 +176,7 @@ def upgrade() -> None:
         op.add_column("job_next_fire", column)
     _create_pauses_and_backfills()
     _create_calendars()
+    _create_links()
     settings = sa.table("setting", sa.column("name"), sa.column("value"))
     op.execute(settings.update().where(settings.c.name == "oldest_schema").values(value=f"{revision}:0001"))
 
@@ -154,6 +184,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     _drop_calendars()
     _drop_pauses_and_backfills()
+    _drop_links()
     for column in reversed(_of_next_fire()):
         op.drop_column("job_next_fire", column.name)
     for column in reversed(_of_run()):

@@ -1,0 +1,94 @@
+"""A parent run and its shards: which there are, the move that makes them, and which runs are shards.
+
+A parent is never sent itself. Its shards are rows of the same job and slot, inserted by the move that starts it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gateway.core.model import BROADCAST_PARENT, Job, NewRun, TriggerKind
+from gateway.core.states import WAITING, RunState
+from gateway.core.work import Move
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One shard to be made. None means the parent's params, the executors that its parent may use.
+
+    `index` is its number, where it is not its place in the list.
+    """
+
+    name: str = ""
+    params: str | None = None
+    addresses: tuple[str, ...] | None = None
+    index: int | None = None
+
+
+def shards_of(run: NewRun, addresses: Sequence[str]) -> list[Shard]:
+    """The shards of a parent that waits: as many as its `shard_total` asks for, else one a live executor."""
+    if run.shard_total > 1:
+        return [Shard(addresses=run.addresses)] * run.shard_total
+    return [Shard(addresses=(address,)) for address in addresses]
+
+
+def expand_move(run: NewRun, job: Job, shards: Sequence[Shard], ids: Sequence[int], now_ms: int) -> Move:
+    """A parent starts: all its shards are rows of the transaction that starts it."""
+    return Move(
+        run.id,
+        RunState.RUNNING,
+        WAITING,
+        {
+            "job_version": job.version,
+            "claimed_ms": now_ms,
+            "sent_ms": max(now_ms, run.due_ms),
+            "shard_total": len(shards),
+        },
+        then=shard_rows(run, shards, ids, now_ms, total=len(shards)),
+        job_id=job.id,
+        job_version=job.version,
+    )
+
+
+def shard_rows(
+    run: NewRun, shards: Sequence[Shard], ids: Sequence[int], now_ms: int, *, total: int
+) -> tuple[NewRun, ...]:
+    """The rows of these shards of a parent that has `total` of them."""
+    return tuple(
+        NewRun(
+            id=shard_id,
+            namespace_id=run.namespace_id,
+            job_id=run.job_id,
+            app_id=run.app_id,
+            part=run.part,
+            slot_key=run.slot_key,
+            due_ms=run.due_ms,
+            created_ms=now_ms,
+            trigger_kind=TriggerKind.SHARD,
+            state=RunState.QUEUED,
+            root_id=run.root_id,
+            shard=place if shard.index is None else shard.index,
+            shard_total=total,
+            priority=run.priority,
+            params=run.params if shard.params is None else shard.params,
+            addresses=shard.addresses,
+            data_ms=run.data_ms,
+            parent_id=run.root_id,
+            shard_name=shard.name,
+            author=run.author,
+        )
+        for place, (shard_id, shard) in enumerate(zip(ids, shards, strict=True))
+    )
+
+
+def is_shard(run: NewRun) -> bool:
+    """Whether its end is a part of its parent's. A shard hangs on its own root, unlike any other run."""
+    if run.shard == BROADCAST_PARENT:
+        return False
+    return run.shard_total > 1 or (run.parent_id != 0 and run.parent_id == run.root_id)
+
+
+def is_pinned(run: NewRun) -> bool:
+    """Whether it is the shard of one executor, as those of a broadcast are."""
+    return run.addresses is not None and len(run.addresses) == 1 and is_shard(run)
