@@ -55,6 +55,9 @@ namespace = Table(
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("name", String(64), nullable=False, unique=True),
+    # The limit of submissions: so many a second as text, empty for none, and how many at once.
+    Column("submit_rate", String(32), nullable=False, server_default=""),
+    _int("submit_burst"),
     **_MYSQL,
 )
 
@@ -368,6 +371,46 @@ task = Table(
     Column("run_id", BigInteger, nullable=False),
     _big("created_ms"),
     Index("ix_task_created_ms", "created_ms"),
+    Index("ix_task_run_id", "run_id"),
+    **_MYSQL,
+)
+
+# Names that clients gave to whole calls; kept for seven days. `record` is what the answer is made of.
+idempotency_key = Table(
+    "idempotency_key",
+    metadata,
+    Column("namespace_id", Integer, primary_key=True, autoincrement=False),
+    Column("key_text", String(128), primary_key=True),
+    Column("run_id", BigInteger, nullable=False),
+    _big("created_ms"),
+    Column("request_hash", String(64), nullable=False),
+    Column("record", LongText, nullable=False),
+    Index("ix_idempotency_key_created_ms", "created_ms"),
+    **_MYSQL,
+)
+
+# What is left of the limits of submissions: the instant from which on the whole burst may be used again.
+submission_quota = Table(
+    "submission_quota",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    _big("full_at_us"),
+    **_MYSQL,
+)
+
+# Addresses that start a job; only the hash of the part that cannot be guessed is kept. `rules` are JSON.
+trigger_url = Table(
+    "trigger_url",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    _int("job_id"),
+    Column("kind", String(8), nullable=False),
+    Column("secret_hash", String(64), nullable=False, unique=True),
+    Column("rules", String(4096), nullable=False),
+    Column("author", String(64), nullable=False, server_default=""),
+    _big("created_ms"),
+    _big("rotated_ms"),
+    Index("ix_trigger_url_job_id", "job_id"),
     **_MYSQL,
 )
 
@@ -394,5 +437,7 @@ api_token = Table(
     Column("name", String(64), nullable=False, unique=True),
     Column("token_hash", String(64), nullable=False, unique=True),
     _big("created_ms"),
+    Column("submit_rate", String(32), nullable=False, server_default=""),
+    _int("submit_burst"),
     **_MYSQL,
 )

@@ -169,6 +169,62 @@ def _drop_links() -> None:
     op.drop_table("job_link")
 
 
+def _of_submitters() -> tuple[sa.Column[Any], ...]:
+    """Of `api_token` and `namespace` alike."""
+    return (_text("submit_rate", 32), _int("submit_burst"))
+
+
+def _create_submissions() -> None:
+    op.create_index("ix_task_run_id", "task", ["run_id"], unique=False)
+    for table in ("api_token", "namespace"):
+        for column in _of_submitters():
+            op.add_column(table, column)
+    op.create_table(
+        "idempotency_key",
+        sa.Column("namespace_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("key_text", sa.String(length=128), nullable=False),
+        sa.Column("run_id", sa.BigInteger(), nullable=False),
+        _big("created_ms"),
+        sa.Column("request_hash", sa.String(length=64), nullable=False),
+        sa.Column("record", sa.Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb"), nullable=False),
+        sa.PrimaryKeyConstraint("namespace_id", "key_text", name=op.f("pk_idempotency_key")),
+        **_OPTIONS,
+    )
+    op.create_index("ix_idempotency_key_created_ms", "idempotency_key", ["created_ms"], unique=False)
+    op.create_table(
+        "submission_quota",
+        sa.Column("name", sa.String(length=64), nullable=False),
+        _big("full_at_us"),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_submission_quota")),
+        **_OPTIONS,
+    )
+    op.create_table(
+        "trigger_url",
+        sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
+        _int("job_id"),
+        sa.Column("kind", sa.String(length=8), nullable=False),
+        sa.Column("secret_hash", sa.String(length=64), nullable=False),
+        sa.Column("rules", sa.String(length=4096), nullable=False),
+        _text("author", 64),
+        _big("created_ms"),
+        _big("rotated_ms"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_trigger_url")),
+        sa.UniqueConstraint("secret_hash", name=op.f("uq_trigger_url_secret_hash")),
+        **_OPTIONS,
+    )
+    op.create_index("ix_trigger_url_job_id", "trigger_url", ["job_id"], unique=False)
+
+
+def _drop_submissions() -> None:
+    op.drop_table("trigger_url")
+    op.drop_table("submission_quota")
+    op.drop_table("idempotency_key")
+    for table in ("namespace", "api_token"):
+        for column in reversed(_of_submitters()):
+            op.drop_column(table, column.name)
+    op.drop_index("ix_task_run_id", table_name="task")
+
+
 def upgrade() -> None:
     for column in _of_run():
         op.add_column("run", column)
@@ -177,11 +233,13 @@ def upgrade() -> None:
     _create_pauses_and_backfills()
     _create_calendars()
     _create_links()
+    _create_submissions()
     settings = sa.table("setting", sa.column("name"), sa.column("value"))
     op.execute(settings.update().where(settings.c.name == "oldest_schema").values(value=f"{revision}:0001"))
 
 
 def downgrade() -> None:
+    _drop_submissions()
     _drop_calendars()
     _drop_pauses_and_backfills()
     _drop_links()
