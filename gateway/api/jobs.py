@@ -27,7 +27,7 @@ async def create(request: web.Request) -> web.Response:
     draft = job_of(body, app_id, now_ms=services.clock.now_ms(), default_timezone=services.timezone)
     (job,) = await services.jobs.create([draft])
     await services.operations.jobs_changed([job.id])
-    return await _answer(services, job, 201)
+    return await answer_of(services, job, 201)
 
 
 async def create_batch(request: web.Request) -> web.Response:
@@ -74,7 +74,7 @@ async def page(request: web.Request) -> web.Response:
 
 async def get(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
-    return await _answer(services, await services.jobs.get(job_id_in(request)))
+    return await answer_of(services, await services.jobs.get(job_id_in(request)))
 
 
 async def patch(request: web.Request) -> web.Response:
@@ -102,7 +102,7 @@ async def patch(request: web.Request) -> web.Response:
                 raise
         else:
             await services.operations.jobs_changed([job_id])
-            return await _answer(services, job)
+            return await answer_of(services, job)
     raise AssertionError
 
 
@@ -126,7 +126,7 @@ async def _set_enabled(request: web.Request, *, enabled: bool) -> web.Response:
     services = request.app[SERVICES]
     job = await services.jobs.set_enabled(job_id_in(request), enabled=enabled)
     await services.operations.jobs_changed([job.id])
-    return await _answer(services, job)
+    return await answer_of(services, job)
 
 
 def job_id_in(request: web.Request) -> int:
@@ -155,6 +155,6 @@ async def _app_id(services: Services, appname: str, field: str) -> int:
         raise InvalidValue(field, appname, "the appname of an app that exists") from None
 
 
-async def _answer(services: Services, job: Job, status: int = 200) -> web.Response:
+async def answer_of(services: Services, job: Job, status: int = 200) -> web.Response:
     names = await services.apps.names([job.app_id])
     return json_answer(job_answer(job, names.get(job.app_id)), status)

@@ -17,6 +17,7 @@ from gateway.api.routes import ROUTES, Route
 _REF = "#/components/schemas/{model}"
 _MEDIA = {"/metrics": "text/plain"}
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_NUMBERS = ("_id", "version", "old", "new")
 _PROBLEM_TEXTS = {
     400: "The body is not JSON.",
     401: "A valid token is needed.",
@@ -106,7 +107,7 @@ def _path_parameters(route: Route) -> list[JsonObject]:
             "name": name,
             "in": "path",
             "required": True,
-            "schema": {"type": "integer"} if name.endswith("_id") else {"type": "string"},
+            "schema": {"type": "integer"} if name.endswith(_NUMBERS) else {"type": "string"},
         }
         for name in _PLACEHOLDER.findall(route.path)
     ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from aiohttp import web
 from pydantic import BaseModel
 
-from gateway.api import apps, jobs, nodes, runs, schedules, system, tokens, trigger
+from gateway.api import apps, jobs, nodes, runs, schedules, system, tokens, trigger, versions
 from gateway.api.models.apps import AppAnswer, AppBody, AppList, AppQuery, ExecutorList
 from gateway.api.models.jobs import (
     BatchBody,
@@ -25,6 +25,7 @@ from gateway.api.models.jobs import (
 )
 from gateway.api.models.runs import LogAnswer, LogQuery, RunAnswer, RunList, RunQuery, StopAnswer
 from gateway.api.models.system import Alive, NewToken, NodeAnswer, NodeList, Ready, TokenBody, TokenList
+from gateway.api.models.versions import DiffAnswer, RollbackBody, VersionAnswer, VersionList, VersionQuery
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
@@ -100,6 +101,40 @@ ROUTES: tuple[Route, ...] = (
         {200: PreviewAnswer},
         query=PreviewQuery,
         problems=(404,),
+    ),
+    Route(
+        "GET",
+        f"{_JOB}/versions",
+        versions.page,
+        "List a job's versions, newest first",
+        {200: VersionList},
+        query=VersionQuery,
+        problems=(404,),
+    ),
+    Route(
+        "GET",
+        f"{_JOB}/versions/{{version}}",
+        versions.get,
+        "Show a job as it was",
+        {200: VersionAnswer},
+        problems=(404,),
+    ),
+    Route(
+        "GET",
+        f"{_JOB}/versions/{{old}}/diff/{{new}}",
+        versions.diff,
+        "What differs between two versions",
+        {200: DiffAnswer},
+        problems=(404,),
+    ),
+    Route(
+        "POST",
+        f"{_JOB}/rollback",
+        versions.rollback,
+        "Make an earlier version the newest",
+        {200: JobAnswer},
+        RollbackBody,
+        problems=(404, 409),
     ),
     Route(
         "POST",

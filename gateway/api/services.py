@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from gateway.core.catalog import AppCatalog, JobCatalog, NodeCatalog, RunCatalog, TokenCatalog
+from gateway.core.catalog import AppCatalog, JobCatalog, NodeCatalog, RunCatalog, TokenCatalog, VersionCatalog
 from gateway.core.clock import Clock
 from gateway.core.ports import Operations
 
@@ -22,6 +22,7 @@ class Services:
     nodes: NodeCatalog
     operations: Operations
     clock: Clock
+    versions: VersionCatalog
     timezone: str = "UTC"
 
 

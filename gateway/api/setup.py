@@ -14,6 +14,7 @@ from gateway.api.openapi import document
 from gateway.api.problems import NoRoute, Unauthorized, WrongMethod, problem, problem_of
 from gateway.api.routes import ROUTES, Handler, Route
 from gateway.api.services import SERVICES, Services
+from gateway.core.acting import acting_for
 from gateway.core.errors import GatewayError, StoreError
 
 log = structlog.get_logger(__name__)
@@ -42,9 +43,11 @@ def _authorized(handler: Handler) -> Handler:
         given = request.headers.get("Authorization", "")
         if not given.startswith(_BEARER):
             raise Unauthorized
-        if not await request.app[SERVICES].tokens.accepts(given[len(_BEARER) :].strip()):
+        name = await request.app[SERVICES].tokens.name_of(given[len(_BEARER) :].strip())
+        if name is None:
             raise Unauthorized("the token is not valid: it is unknown or was revoked")
-        return await handler(request)
+        with acting_for(name):
+            return await handler(request)
 
     return checked
 

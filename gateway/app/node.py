@@ -50,6 +50,7 @@ from gateway.store.nodes import Nodes
 from gateway.store.runs import RunStore
 from gateway.store.spool import FileSpool
 from gateway.store.tokens import TokenStore
+from gateway.store.versions import VersionStore
 from gateway.store.writer import GroupWriter
 
 log = structlog.get_logger(__name__)
@@ -175,7 +176,17 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
         await flow.start(grant.seen_ms)
         stack.push_async_callback(_cancel, asyncio.create_task(keeper.run(), name="timekeeper"))
 
-        services = Services(jobs, apps, runs, tokens, nodes, operations, clock, settings.timezone)
+        services = Services(
+            jobs=jobs,
+            apps=apps,
+            runs=runs,
+            tokens=tokens,
+            nodes=nodes,
+            operations=operations,
+            clock=clock,
+            versions=VersionStore(db),
+            timezone=settings.timezone,
+        )
         node.urls = await listen(settings, services, flow, clock, stack)
         # At the end: first nothing more is sent, then results come in, and only then nobody listens any more.
         stack.push_async_callback(_unless_stuck, flow.await_results, settings.stop_grace_s + 5)

@@ -223,6 +223,48 @@ def preview(client: Client, job_id: int, count: int) -> None:
         click.echo("\n".join(fire["time"] for fire in answer["next"]) or "never")
 
 
+@jobs.command()
+@click.argument("job_id", type=int)
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="Most to list.")
+@calls_api
+def versions(client: Client, job_id: int, limit: int) -> None:
+    """List a job's versions, newest first: who changed what, and when."""
+    found = list(client.items(f"{_path(job_id)}/versions", query={}, limit=limit))
+    columns = ("version", "created", "author", "enabled", "changed")
+    show.as_json(found) if client.as_json else show.table(found, columns)
+
+
+@jobs.command()
+@click.argument("job_id", type=int)
+@click.argument("number", type=int)
+@calls_api
+def version(client: Client, job_id: int, number: int) -> None:
+    """Show a job as it was at a version."""
+    _show(client, client.call("GET", f"{_path(job_id)}/versions/{number}"))
+
+
+@jobs.command()
+@click.argument("job_id", type=int)
+@click.argument("old", type=int)
+@click.argument("new", type=int)
+@calls_api
+def diff(client: Client, job_id: int, old: int, new: int) -> None:
+    """What differs between two versions of a job."""
+    answer = client.call("GET", f"{_path(job_id)}/versions/{old}/diff/{new}")
+    show.as_json(answer) if client.as_json else show.table(answer["changes"], ("field", "old", "new"))
+
+
+@jobs.command()
+@click.argument("job_id", type=int)
+@click.argument("number", type=int)
+@click.option("--enabled/--disabled", default=None, help="Instead of what that version had.")
+@calls_api
+def rollback(client: Client, job_id: int, number: int, *, enabled: bool | None) -> None:
+    """Make an earlier version of a job its newest."""
+    body = {"version": number} | ({} if enabled is None else {"enabled": enabled})
+    _show(client, client.call("POST", f"{_path(job_id)}/rollback", body))
+
+
 def _ended(client: Client, run_id: int) -> Any:
     """The run, or its last attempt, when it has ended."""
     while True:

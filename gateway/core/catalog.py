@@ -7,6 +7,7 @@ from typing import Protocol
 
 from gateway.core.cluster import NodeRecord
 from gateway.core.model import App, Job, JobFilter, Page, Run, RunFilter, Token
+from gateway.core.versions import JobVersion
 
 
 class AppCatalog(Protocol):
@@ -59,6 +60,16 @@ class JobCatalog(Protocol):
         ...
 
 
+class VersionCatalog(Protocol):
+    async def get(self, job_id: int, version: int) -> JobVersion:
+        """Raises `NotFound`."""
+        ...
+
+    async def page(self, job_id: int, *, cursor: str | None, limit: int) -> Page[JobVersion]:
+        """Newest first. Raises `NotFound` for a job that does not exist."""
+        ...
+
+
 class RunCatalog(Protocol):
     async def get(self, run_id: int) -> Run:
         """Raises `NotFound`."""
@@ -90,4 +101,6 @@ class TokenCatalog(Protocol):
         """Raises `NotFound`."""
         ...
 
-    async def accepts(self, text: str) -> bool: ...
+    async def name_of(self, text: str) -> str | None:
+        """Whose token this is; None for one that is unknown or was revoked."""
+        ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from types import SimpleNamespace
 from typing import Any
 
 from gateway.core.model import BlockStrategy, Guarantee, Job, Misfire, Route, Task
@@ -34,6 +35,26 @@ def version_text(job: Job) -> str:
 
 def _text(definition: dict[str, Any]) -> str:
     return json.dumps(definition, ensure_ascii=False, separators=(",", ":"), default=dict)
+
+
+def job_at(version: Any, job: Any) -> Job:
+    """The job as it was at a version: from a row of `job_version`, and one that says whose it is."""
+    kept: dict[str, Any] = json.loads(version.definition)
+    row = SimpleNamespace(
+        id=version.job_id,
+        namespace_id=job.namespace_id,
+        app_id=job.app_id,
+        part=job.part,
+        version=version.version,
+        name=kept["name"],
+        enabled=kept["enabled"],
+        definition=version.definition,
+        anchor_ms=version.anchor_ms,
+        next_fire_at=None,
+        created_ms=job.created_ms,
+        updated_ms=version.created_ms,
+    )
+    return job_of(row)
 
 
 def job_of(row: Any) -> Job:

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Select, bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.core.acting import author
 from gateway.core.clock import Clock
 from gateway.core.errors import Conflict, NotFound
 from gateway.core.model import Job, JobFilter, Page
@@ -279,7 +280,9 @@ def _version_row(one: Job) -> dict[str, Any]:
         "job_id": one.id,
         "version": one.version,
         "definition": version_text(one),
+        "author": author()[:64],
         "created_ms": one.updated_ms,
+        "anchor_ms": one.anchor_ms,
     }
 
 

@@ -38,6 +38,19 @@ _MYSQL: dict[str, Any] = {
     "mysql_row_format": "DYNAMIC",
 }
 
+# The final states that are counted by day, as columns.
+DAILY_STATES = (
+    "succeeded",
+    "failed",
+    "timed_out",
+    "lost",
+    "stopped",
+    "retrying",
+    "skipped",
+    "expired",
+    "invalid",
+)
+
 BigId = BigInteger().with_variant(sqlite.INTEGER(), "sqlite")
 LongText = Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
 
@@ -200,6 +213,25 @@ job_version = Table(
     Column("definition", LongText, nullable=False),
     Column("author", String(64), nullable=False, server_default=""),
     _big("created_ms"),
+    # The phase of a fixed rate as this version had it.
+    _big("anchor_ms"),
+    **_MYSQL,
+)
+
+# A job that was deleted, until its history is gone as well.
+deleted_job = Table(
+    "deleted_job",
+    metadata,
+    Column("job_id", Integer, primary_key=True, autoincrement=False),
+    _int("namespace_id", 1),
+    _int("app_id"),
+    _int("part", 0, SmallInteger),
+    Column("name", String(128), nullable=False, server_default=""),
+    # Its runs stay for as long as those of other jobs.
+    _int("keep_history", 0, SmallInteger),
+    _big("created_ms"),
+    _big("deleted_ms"),
+    Column("author", String(64), nullable=False, server_default=""),
     **_MYSQL,
 )
 
@@ -427,6 +459,51 @@ foreign_result = Table(
     Column("why", String(128), nullable=False, server_default=""),
     _big("received_ms"),
     Index("ix_foreign_result_log_id", "log_id"),
+    **_MYSQL,
+)
+
+# How the runs of a job that ended on a day (UTC) went: of kind 0 those that are there, counted anew when there are more;
+# of kind 1 those that were removed, added in the transaction that removes them.
+run_daily = Table(
+    "run_daily",
+    metadata,
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("job_id", Integer, primary_key=True, autoincrement=False),
+    Column("kind", SmallInteger, primary_key=True, autoincrement=False),
+    _int("app_id"),
+    *(_int(name) for name in DAILY_STATES),
+    _int("skipped_slots"),
+    _int("sent"),
+    _int("late"),
+    _big("lateness_ms"),
+    _big("lateness_max_ms"),
+    _int("timed"),
+    _big("duration_ms"),
+    _big("duration_max_ms"),
+    # The smallest id of a run that was open when this was counted: it ends on a later day.
+    _big("open_id"),
+    _big("counted_ms"),
+    Index("ix_run_daily_job_id_day", "job_id", "day"),
+    Index("ix_run_daily_app_id_day", "app_id", "day"),
+    **_MYSQL,
+)
+
+# What people changed and what the scheduler noticed.
+event = Table(
+    "event",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=True),
+    _int("namespace_id", 1),
+    _big("at_ms"),
+    _int("level", 1, SmallInteger),
+    Column("source_type", String(16), nullable=False, server_default=""),
+    Column("source_id", String(255), nullable=False, server_default=""),
+    Column("source_name", String(128), nullable=False, server_default=""),
+    Column("reason", String(64), nullable=False, server_default=""),
+    Column("text", String(1000), nullable=False, server_default=""),
+    Column("author", String(64), nullable=False, server_default=""),
+    Index("ix_event_at_ms", "at_ms"),
+    Index("ix_event_source_type_source_id_at_ms", "source_type", "source_id", "at_ms"),
     **_MYSQL,
 )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import hmac
 import secrets
 from typing import Any
 
@@ -26,13 +25,13 @@ FRESH_S = 1.0
 class TokenStore:
     """Implements `core.catalog.TokenCatalog`.
 
-    Hashes are kept in memory and read again every second, so a token revoked elsewhere works that much longer.
+    Hashes and names are kept in memory and read again every second, so a token revoked elsewhere works that much longer.
     """
 
     def __init__(self, db: Database, clock: Clock) -> None:
         self._db = db
         self._clock = clock
-        self._hashes: dict[str, str] = {}
+        self._names: dict[str, str] = {}
         self._fresh_until = float("-inf")
         self._changes = 0
         self._loading = asyncio.Lock()
@@ -82,21 +81,20 @@ class TokenStore:
         await transact(self._db, self._clock, body)
         self._forget()
 
-    async def accepts(self, text: str) -> bool:
+    async def name_of(self, text: str) -> str | None:
         if self._clock.monotonic() >= self._fresh_until:
             async with self._loading:
                 await self._load()
-        given = _hash(text)
         # What is looked up is a hash, which tells nobody how much of a guess was right.
-        return hmac.compare_digest(self._hashes.get(given, ""), given)
+        return self._names.get(_hash(text))
 
     async def _load(self) -> None:
         if self._clock.monotonic() < self._fresh_until:
             return  # somebody else has just done it
         begun, changes = self._clock.monotonic(), self._changes
         async with reading(self._db) as conn:
-            rows = await conn.execute(select(api_token.c.token_hash))
-            self._hashes = {row.token_hash: row.token_hash for row in rows}
+            rows = await conn.execute(select(api_token.c.token_hash, api_token.c.name))
+            self._names = {row.token_hash: row.name for row in rows}
         if changes == self._changes:
             self._fresh_until = begun + FRESH_S
 

@@ -23,6 +23,7 @@ from gateway.store.nodes import Nodes
 from gateway.store.runs import RunStore
 from gateway.store.tables import metadata
 from gateway.store.tokens import TokenStore
+from gateway.store.versions import VersionStore
 from tests.kit.operations import FakeOperations, StillClock
 
 
@@ -107,6 +108,7 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
         tokens=tokens,
         operations=operations,
         clock=clock,
+        versions=VersionStore(db),
     )
     app = web.Application()
     setup_api(app, services)

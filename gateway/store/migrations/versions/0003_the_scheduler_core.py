@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects import mysql
+from sqlalchemy.dialects import mysql, sqlite
 
 revision = "0003"
 down_revision = "0002"
@@ -223,6 +223,84 @@ def _drop_submissions() -> None:
         for column in reversed(_of_submitters()):
             op.drop_column(table, column.name)
     op.drop_index("ix_task_run_id", table_name="task")
+def _id(name: str, type_: Any = sa.Integer) -> sa.Column[Any]:
+    return sa.Column(name, type_(), autoincrement=False, nullable=False)
+
+
+_DAILY_STATES = (
+    "succeeded",
+    "failed",
+    "timed_out",
+    "lost",
+    "stopped",
+    "retrying",
+    "skipped",
+    "expired",
+    "invalid",
+)
+
+
+def _records_up() -> None:
+    """Versions, deleted jobs, daily counts, events."""
+    op.add_column("job_version", _big("anchor_ms"))
+    op.create_table(
+        "deleted_job",
+        _id("job_id"),
+        _int("namespace_id", 1),
+        _int("app_id"),
+        _small("part"),
+        _text("name", 128),
+        _small("keep_history"),
+        _big("created_ms"),
+        _big("deleted_ms"),
+        _text("author", 64),
+        sa.PrimaryKeyConstraint("job_id", name=op.f("pk_deleted_job")),
+        **_OPTIONS,
+    )
+    op.create_table(
+        "run_daily",
+        _id("day"),
+        _id("job_id"),
+        _id("kind", sa.SmallInteger),
+        _int("app_id"),
+        *map(_int, _DAILY_STATES),
+        *map(_int, ("skipped_slots", "sent", "late")),
+        *map(_big, ("lateness_ms", "lateness_max_ms")),
+        _int("timed"),
+        *map(_big, ("duration_ms", "duration_max_ms", "open_id", "counted_ms")),
+        sa.PrimaryKeyConstraint("day", "job_id", "kind", name=op.f("pk_run_daily")),
+        **_OPTIONS,
+    )
+    op.create_index("ix_run_daily_job_id_day", "run_daily", ["job_id", "day"])
+    op.create_index("ix_run_daily_app_id_day", "run_daily", ["app_id", "day"])
+    op.create_table(
+        "event",
+        sa.Column(
+            "id",
+            sa.BigInteger().with_variant(sqlite.INTEGER(), "sqlite"),
+            autoincrement=True,
+            nullable=False,
+        ),
+        _int("namespace_id", 1),
+        _big("at_ms"),
+        _small("level", 1),
+        _text("source_type", 16),
+        _text("source_id", 255),
+        _text("source_name", 128),
+        _text("reason", 64),
+        _text("text", 1000),
+        _text("author", 64),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_event")),
+        **_OPTIONS,
+    )
+    op.create_index("ix_event_at_ms", "event", ["at_ms"])
+    op.create_index("ix_event_source_type_source_id_at_ms", "event", ["source_type", "source_id", "at_ms"])
+
+
+def _records_down() -> None:
+    for table in ("event", "run_daily", "deleted_job"):
+        op.drop_table(table)
+    op.drop_column("job_version", "anchor_ms")
 
 
 def upgrade() -> None:
@@ -234,6 +312,7 @@ def upgrade() -> None:
     _create_calendars()
     _create_links()
     _create_submissions()
+    _records_up()
     settings = sa.table("setting", sa.column("name"), sa.column("value"))
     op.execute(settings.update().where(settings.c.name == "oldest_schema").values(value=f"{revision}:0001"))
 
@@ -243,6 +322,7 @@ def downgrade() -> None:
     _drop_calendars()
     _drop_pauses_and_backfills()
     _drop_links()
+    _records_down()
     for column in reversed(_of_next_fire()):
         op.drop_column("job_next_fire", column.name)
     for column in reversed(_of_run()):
