@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.api.models.jobs import MISFIRE_AFTER_S, XXL_MISFIRE_AFTER_S, JobBody, ScheduleBody
+from gateway.api.policies import retry_fields, retry_of
 from gateway.core.model import DEFAULT_NAMESPACE, Job, Misfire, Task
 from gateway.core.schedule import parse_schedule, require_future
 
@@ -43,6 +44,8 @@ def job_of(
     misfire_after_s = body.misfire_after_s
     if misfire_after_s is None:
         misfire_after_s = XXL_MISFIRE_AFTER_S if body.xxl_style else MISFIRE_AFTER_S
+    max_attempts, retry = retry_of(body.retry)
+    retry.check(max_attempts, f"{within}.retry" if within else "retry")
     return Job(
         id=base.id if base else 0,
         namespace_id=DEFAULT_NAMESPACE,
@@ -58,7 +61,8 @@ def job_of(
         route=body.route,
         block_strategy=body.block_strategy,
         timeout_s=body.timeout_s,
-        max_attempts=body.retry.max_attempts,
+        max_attempts=max_attempts,
+        retry=retry,
         guarantee=body.guarantee,
         priority=body.priority,
         description=body.description,
@@ -96,7 +100,7 @@ def body_of(job: Job, appname: str) -> dict[str, Any]:
         "block_strategy": job.block_strategy.value,
         "priority": job.priority,
         "timeout_s": job.timeout_s,
-        "retry": {"max_attempts": job.max_attempts},
+        "retry": retry_fields(job),
         "guarantee": job.guarantee.value,
         "misfire_after_s": job.misfire_after_s,
         "enabled": job.enabled,

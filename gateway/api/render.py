@@ -10,9 +10,10 @@ from aiohttp import web
 
 from gateway.api.models.apps import AppAnswer, ExecutorAnswer
 from gateway.api.models.base import Answer
-from gateway.api.models.jobs import JobAnswer, RetryAnswer, ScheduleAnswer, TaskAnswer, dialect_of
+from gateway.api.models.jobs import JobAnswer, ScheduleAnswer, TaskAnswer, dialect_of
 from gateway.api.models.runs import RunAnswer, Slots
 from gateway.api.models.system import TokenAnswer
+from gateway.api.policies import retry_answer
 from gateway.core.clock import iso_utc
 from gateway.core.model import App, Executor, Job, Run, Token
 from gateway.core.states import PUBLIC_WORDS
@@ -101,7 +102,7 @@ def job_answer(job: Job, appname: str | None) -> JobAnswer:
         block_strategy=job.block_strategy,
         priority=job.priority,
         timeout_s=job.timeout_s,
-        retry=RetryAnswer(max_attempts=job.max_attempts),
+        retry=retry_answer(job),
         guarantee=job.guarantee,
         misfire_after_s=job.misfire_after_s,
         **times(next_fire=job.next_fire_at, created=job.created_ms, updated=job.updated_ms),

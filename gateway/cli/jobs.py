@@ -12,6 +12,7 @@ import click
 
 from gateway.cli import show
 from gateway.cli.client import Client, calls_api
+from gateway.cli.policies import POLICY_OPTIONS, lay_policies, policy_options
 from gateway.cli.root import FAILED, WRONG_INPUT, Failure
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -70,7 +71,7 @@ def job_fields(command: F) -> F:
     @click.option("--route", help="ROUND, FAILOVER, SHARDING_BROADCAST, …")
     @click.option("--block-strategy", help="SERIAL_EXECUTION, DISCARD_LATER or COVER_EARLY.")
     @click.option("--timeout", help="Seconds, or text such as 5m; 0 for none.")
-    @click.option("--attempts", type=int, help="All attempts, the first one included.")
+    @policy_options
     @click.option("--guarantee", help="at_most_once or at_least_once.")
     @click.option("--priority", type=int, help="A larger number goes first.")
     @click.option(
@@ -100,7 +101,8 @@ _TASK = {"handler": "handler", "params": "params", "glue_type": "glue_type"}
 _FIELD_OPTIONS = {
     *_PLAIN,
     *_TASK,
-    *("cron", "every", "on_demand", "timezone", "misfire", "glue_source", "attempts", "file"),
+    *("cron", "every", "on_demand", "timezone", "misfire", "glue_source", "file"),
+    *POLICY_OPTIONS,
 }
 
 
@@ -120,8 +122,7 @@ def _lay_over(body: dict[str, Any], options: Mapping[str, Any]) -> None:
     for name, part in (("task", task), ("schedule", schedule)):
         if part:
             body[name] = {**(body.get(name) or {}), **part}
-    if options["attempts"] is not None:
-        body["retry"] = {"max_attempts": options["attempts"]}
+    lay_policies(body, options)
 
 
 @jobs.command()

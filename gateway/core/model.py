@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from gateway.core.retry import AT_ONCE, Retry
 from gateway.core.states import RunState
 
 if TYPE_CHECKING:
@@ -125,6 +126,7 @@ class Job:
     block_strategy: BlockStrategy = BlockStrategy.SERIAL_EXECUTION
     timeout_s: int = 0
     max_attempts: int = 1
+    retry: Retry = AT_ONCE
     guarantee: Guarantee = Guarantee.AT_MOST_ONCE
     priority: int = 5
     anchor_ms: int = 0

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gateway.core.model import ExecutorResult, Job, Misfire, NewRun, Run, TriggerKind
+from gateway.core.retry import FAILURES
 from gateway.core.states import OPEN, RunState
 
 TIMED_OUT_CODE = 502
@@ -21,6 +22,11 @@ class Ending:
     outcome: RunState
     retry: bool
 
+    @property
+    def is_final_failure(self) -> bool:
+        """Whether the last attempt has failed: what people are to be told of, and children on failure start by."""
+        return self.state in FAILURES
+
 
 def outcome_of(code: int, *, stop_asked: bool) -> RunState:
     """What a result code means. Some clients report success for a killed run, so a stop that was asked wins."""
@@ -33,14 +39,13 @@ def outcome_of(code: int, *, stop_asked: bool) -> RunState:
 
 def ending(outcome: RunState, attempt: int, job: Job | None) -> Ending:
     """Whether another attempt follows; a run that was stopped, or whose job is gone, gets none."""
-    tries = outcome in (RunState.FAILED, RunState.TIMED_OUT, RunState.LOST)
-    if tries and job is not None and attempt < job.max_attempts:
+    if job is not None and attempt < job.max_attempts and outcome in job.retry.on:
         return Ending(RunState.RETRYING, outcome, retry=True)
     return Ending(outcome, outcome, retry=False)
 
 
-def next_attempt(seed: NewRun, run_id: int, now_ms: int) -> NewRun:
-    """The row of the next attempt: same slot, same shard, due at once."""
+def next_attempt(seed: NewRun, run_id: int, now_ms: int, due_ms: int) -> NewRun:
+    """The row of the next attempt: same slot, same shard. It waits as any other row, whatever becomes of its node."""
     return NewRun(
         id=run_id,
         namespace_id=seed.namespace_id,
@@ -48,7 +53,7 @@ def next_attempt(seed: NewRun, run_id: int, now_ms: int) -> NewRun:
         app_id=seed.app_id,
         part=seed.part,
         slot_key=seed.slot_key,
-        due_ms=now_ms,
+        due_ms=due_ms,
         created_ms=now_ms,
         trigger_kind=TriggerKind.RETRY,
         state=RunState.QUEUED,

@@ -13,7 +13,7 @@ import structlog
 
 from gateway.core.context import Context
 from gateway.core.ending import End
-from gateway.core.model import BROADCAST_PARENT, NewRun
+from gateway.core.model import BROADCAST_PARENT, Job, NewRun
 from gateway.core.policy import clip, ending, next_attempt, parent_ending
 from gateway.core.ports import Writer
 from gateway.core.states import SOURCES, RunState
@@ -86,11 +86,13 @@ class Completer:
 
     def _move(self, end: End) -> Move:
         seed = end.seed
-        verdict = ending(end.outcome, seed.attempt, self._context.specs.job(seed.job_id))
-        then = self._retry(seed) if verdict.retry else ()
+        job = self._context.specs.job(seed.job_id)
+        finished_ms = end.finished_ms or self._context.clock.now_ms()
+        verdict = ending(end.outcome, seed.attempt, job)
+        then = self._retry(seed, job, finished_ms) if verdict.retry and job is not None else ()
         values: dict[str, Value] = {
             "outcome": int(end.outcome),
-            "finished_ms": end.finished_ms or self._context.clock.now_ms(),
+            "finished_ms": finished_ms,
             "result_code": end.code,
         }
         if end.message is not None:
@@ -104,9 +106,11 @@ class Completer:
         sources = end.sources if end.sources is not None else SOURCES[verdict.state]
         return Move(seed.id, verdict.state, sources, values, claim=end.claim, then=then)
 
-    def _retry(self, seed: NewRun) -> tuple[NewRun, ...]:
+    def _retry(self, seed: NewRun, job: Job, finished_ms: int) -> tuple[NewRun, ...]:
         (run_id,) = self._context.run_ids.take(1)
-        return (next_attempt(seed, run_id, self._context.clock.now_ms()),)
+        now_ms = self._context.clock.now_ms()
+        wait_ms = job.retry.wait_ms(seed.attempt - 1, self._context.chance.random())
+        return (next_attempt(seed, run_id, now_ms, max(now_ms, finished_ms + wait_ms)),)
 
     # ------------------------------------------------------------ broadcast
 

@@ -8,6 +8,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from gateway.core.model import BlockStrategy, Guarantee, Job, Misfire, Route, Task
+from gateway.core.retry import retry_of
+from gateway.core.retry import stored as stored_retry
 
 _PLAIN = ("misfire_after_s", "timeout_s", "max_attempts", "priority", "description")
 
@@ -21,7 +23,14 @@ def definition_of(job: Job) -> dict[str, Any]:
         "block_strategy": job.block_strategy.value,
         "guarantee": job.guarantee.value,
         **{name: getattr(job, name) for name in _PLAIN},
+        **_not_default(job),
     }
+
+
+def _not_default(job: Job) -> dict[str, Any]:
+    """What only some jobs use is left out for all others, so that a node of the version before reads those."""
+    found = {"retry": stored_retry(job.retry)}
+    return {name: value for name, value in found.items() if value}
 
 
 def definition_text(job: Job) -> str:
@@ -75,6 +84,7 @@ def job_of(row: Any) -> Job:
         route=Route(stored["route"]),
         block_strategy=BlockStrategy(stored["block_strategy"]),
         guarantee=Guarantee(stored["guarantee"]),
+        retry=retry_of(stored.get("retry", {})),
         anchor_ms=row.anchor_ms,
         next_fire_at=row.next_fire_at,
         created_ms=row.created_ms,

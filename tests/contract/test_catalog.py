@@ -23,6 +23,7 @@ from gateway.core.model import (
     Task,
 )
 from gateway.core.parts import part_of
+from gateway.core.retry import Retry
 from gateway.core.states import OPEN, RunState
 from gateway.store import ids
 from gateway.store.apps import AppStore
@@ -186,7 +187,9 @@ async def test_an_executor_that_has_beaten_elsewhere_since_is_not_removed(apps, 
 
 
 async def test_a_job_comes_back_as_it_was_stored(jobs, app):
-    (made,) = await jobs.create([a_job(app, (NIGHTLY, EVERY_10_S), description="每天", max_attempts=3)])
+    retry = Retry(initial_ms=500, coefficient=1.5, maximum_ms=9000, on=frozenset({RunState.LOST}))
+    wanted = a_job(app, (NIGHTLY, EVERY_10_S), description="每天", max_attempts=3, retry=retry)
+    (made,) = await jobs.create([wanted])
     assert await jobs.get(made.id) == made
     assert made.part == part_of(made.id)
     assert made.version == 1

@@ -99,6 +99,26 @@ Seconds = Annotated[
 ]
 
 
+def _milliseconds(value: object) -> int:
+    try:
+        return parse_duration_ms(value, field="")
+    except InvalidValue as error:
+        raise refusal(f"{error.expected}, not negative" if _is_negative(value) else error.expected) from None
+
+
+Duration = Annotated[
+    int,
+    BeforeValidator(_milliseconds),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "examples": ["500ms", "30s"]}],
+            "description": "Seconds, or text with a unit.",
+        }
+    ),
+]
+"""A number of seconds or text with a unit; milliseconds within."""
+
+
 def _http_address(value: str) -> str:
     expected = "an address such as http://10.0.0.7:9999/"
     try:

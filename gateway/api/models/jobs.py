@@ -10,6 +10,7 @@ from gateway.api.models.base import (
     Address,
     Answer,
     Body,
+    Duration,
     Instant,
     Iso,
     Later,
@@ -21,11 +22,13 @@ from gateway.api.models.base import (
     refusal,
 )
 from gateway.core.model import BlockStrategy, Guarantee, Route
+from gateway.core.retry import MAX_ATTEMPTS
 
 MAX_BATCH = 10_000
 MAX_PARAMS = 65_000
 XXL_MISFIRE_AFTER_S = 5
 MISFIRE_AFTER_S = 60
+RETRY_INTERVAL_S = 30
 
 
 class ScheduleBody(Body):
@@ -86,10 +89,43 @@ class TaskBody(Body):
 
 
 class RetryBody(Body):
-    max_attempts: int = Field(1, ge=1, le=1000, description="All attempts, the first one included.")
-    initial_interval_s: Later = None
-    backoff_coefficient: Later = None
-    maximum_interval_s: Later = None
+    """Without intervals the next attempt is made at once."""
+
+    max_attempts: int | None = Field(
+        None,
+        ge=1,
+        le=MAX_ATTEMPTS,
+        description="All attempts, the first one included. 1 if left out, or one more than there are intervals.",
+    )
+    intervals_s: list[Duration] | None = Field(
+        None,
+        min_length=1,
+        max_length=100,
+        description="Each wait; the last value is that of all that follow.",
+    )
+    initial_interval_s: Duration | None = Field(
+        None,
+        description="Wait i (from 0) is min(initial_interval_s * backoff_coefficient^i, maximum_interval_s). "
+        f"{RETRY_INTERVAL_S} if left out where any of the others is given.",
+    )
+    backoff_coefficient: float | None = Field(
+        None, ge=1, le=1000, allow_inf_nan=False, description="1 if left out."
+    )
+    maximum_interval_s: Duration | None = None
+    jitter: float | None = Field(
+        None, ge=0, le=1, allow_inf_nan=False, description="The share of each wait that chance may take away."
+    )
+    on: list[Literal["failed", "timed_out", "lost"]] | None = Field(
+        None, min_length=1, description="The outcomes that are tried again; all three if left out."
+    )
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> RetryBody:
+        if self.intervals_s is not None:
+            for name in ("initial_interval_s", "backoff_coefficient", "maximum_interval_s"):
+                if getattr(self, name) is not None:
+                    raise refusal("null: intervals_s gives all waits", at=name, value=getattr(self, name))
+        return self
 
 
 class JobBody(Body):
@@ -148,6 +184,12 @@ class TaskAnswer(Answer):
 
 class RetryAnswer(Answer):
     max_attempts: int
+    intervals_s: list[float] | None
+    initial_interval_s: float | None
+    backoff_coefficient: float | None
+    maximum_interval_s: float | None
+    jitter: float
+    on: list[str]
 
 
 class JobAnswer(Answer):

@@ -69,14 +69,13 @@ async def test_jobs(api, run, tmp_path):
             "5m",
             "--attempts",
             3,
+            "--retry-intervals",
+            "10s, 1m",
             "--json",
         ),
     )
-    assert (made["timeout_s"], made["retry"], made["schedule"]["dialect"]) == (
-        300,
-        {"max_attempts": 3},
-        "quartz",
-    )
+    assert (made["timeout_s"], made["schedule"]["dialect"]) == (300, "quartz")
+    assert (made["retry"]["max_attempts"], made["retry"]["intervals_s"]) == (3, [10, 60])
     changed = await run("jobs", "update", made["id"], "--params", "x", "--cron", "0 4 * * *", "--json")
     assert (changed["schedule"]["timezone"], changed["task"]["handler"]) == ("Asia/Shanghai", "closeDay")
     assert "0 4 * * * (Asia/Shanghai)" in await run("jobs", "list", "--app", "billing", "--enabled")

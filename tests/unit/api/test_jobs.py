@@ -53,6 +53,32 @@ async def test_a_union_of_schedules(billing):
     assert made["next_fire_ms"] == billing.clock.ms + 6 * 3_600_000
 
 
+def waits(job):
+    return {
+        name: value
+        for name, value in job["retry"].items()
+        if value not in (None, 0, ["failed", "lost", "timed_out"])
+    }
+
+
+async def test_waits_between_attempts(billing):
+    made = await billing.job(retry={"intervals_s": ["500ms", 10, "1m"], "jitter": 0.5, "on": ["lost"]})
+    assert waits(made) == {"max_attempts": 4, "intervals_s": [0.5, 10, 60], "jitter": 0.5, "on": ["lost"]}
+    path = f"/api/v1/jobs/{made['id']}"
+    assert await billing.ok("PATCH", path, {"retry": {"max_attempts": 4}}) == made
+    changed = await billing.ok("PATCH", path, {"retry": {"intervals_s": None, "maximum_interval_s": "5m"}})
+    assert waits(changed) == {
+        "max_attempts": 4,
+        "initial_interval_s": 30,
+        "backoff_coefficient": 1,
+        "maximum_interval_s": 300,
+        "jitter": 0.5,
+        "on": ["lost"],
+    }
+    assert waits(await billing.ok("PATCH", path, {"retry": None})) == {"max_attempts": 1}
+    assert waits(await billing.job(retry={"max_attempts": 3, "initial_interval_s": 0})) == {"max_attempts": 3}
+
+
 async def test_xxl_style_chooses_the_misfire_threshold(billing):
     assert (await billing.job(xxl_style=True))["misfire_after_s"] == 5
     assert (await billing.job(xxl_style=True, misfire_after_s=7))["misfire_after_s"] == 7
@@ -65,11 +91,7 @@ async def test_a_partial_update_leaves_the_rest(billing):
     changed = await billing.ok("PATCH", path, change)
     assert changed["task"] == {**made["task"], "params": "y"}
     assert changed["schedule"] == {**made["schedule"], "expression": "0 0 4 * * ?"}
-    assert (changed["description"], changed["retry"], changed["misfire_after_s"]) == (
-        "",
-        {"max_attempts": 3},
-        9,
-    )
+    assert (changed["description"], changed["retry"], changed["misfire_after_s"]) == ("", made["retry"], 9)
     assert changed["version"] == 2
     assert changed["next_fire"] == "2026-11-18T20:00:00.000+00:00"
     assert (await billing.ok("PATCH", path, {}))["version"] == 2
@@ -154,10 +176,24 @@ WRONG = [
     ({"misfire_after_s": -5}, "misfire_after_s", "not negative"),
     ({"retry": {"max_attempts": 0}}, "retry.max_attempts", "greater than or equal to 1"),
     (
-        {"retry": {"max_attempts": 2, "initial_interval_s": 5}},
+        {"retry": {"max_attempts": 2, "initial_interval_s": 5, "intervals_s": [1]}},
         "retry.initial_interval_s",
-        "not supported yet",
+        "intervals_s gives all waits",
     ),
+    (
+        {"retry": {"max_attempts": 99, "initial_interval_s": "1h", "backoff_coefficient": 2}},
+        "retry.maximum_interval_s",
+        "a maximum: without one, attempt 12 of 99 would wait for more than 30 days",
+    ),
+    ({"retry": {"maximum_interval_s": 1, "initial_interval_s": "2s"}}, "retry.maximum_interval_s", "is 2 s"),
+    ({"retry": {"intervals_s": [1, "31 days"]}}, "retry.intervals_s[1]", "at most 30 days"),
+    ({"retry": {"intervals_s": []}}, "retry.intervals_s", "at least 1 item"),
+    ({"retry": {"intervals_s": ["soon"]}}, "retry.intervals_s[0]", "a duration"),
+    ({"retry": {"initial_interval_s": -1}}, "retry.initial_interval_s", "not negative"),
+    ({"retry": {"backoff_coefficient": 0.5}}, "retry.backoff_coefficient", "greater than or equal to 1"),
+    ({"retry": {"jitter": 2}}, "retry.jitter", "less than or equal to 1"),
+    ({"retry": {"on": ["stopped"]}}, "retry.on[0]", "'failed', 'timed_out' or 'lost'"),
+    ({"retry": {"on": []}}, "retry.on", "at least 1 item"),
     ({"retry": {"max_attempts": "2"}}, "retry.max_attempts", "integer"),
     ({"guarantee": "exactly_once"}, "guarantee", "'at_most_once' or 'at_least_once'"),
     ({"priority": 0}, "priority", "greater than or equal to 1"),

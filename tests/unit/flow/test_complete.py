@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from gateway.core.model import Route
+from gateway.core.retry import Retry
 from gateway.core.states import OPEN, RunState
 from tests.kit.fake_link import FAILING, NOT_SENT, SILENT, Behaviour
 from tests.kit.flow_world import A, B, C
@@ -19,6 +22,48 @@ async def test_attempts_end_at_their_limit(world):
     assert [run.state for run in rows] == [RunState.RETRYING, RunState.RETRYING, RunState.FAILED]
     assert {run.slot_key for run in rows} == {-run_id}
     assert [request.params for request in executor.executed] == ["mine"] * 3
+
+
+async def test_attempts_wait_as_the_job_says(world):
+    executor = await world.executor(usual=FAILING)
+    retry = Retry(initial_ms=2000, coefficient=3, maximum_ms=10_000)
+    job = await world.job(enabled=False, max_attempts=4, retry=retry)
+    await world.trigger(job)
+    await world.clock.advance(30)
+    rows = await world.rows(job_id=job.id)
+    assert len(executor.executed) == len(rows) == 4
+    assert [later.due_ms - run.finished_ms for run, later in pairwise(rows)] == [2000, 6000, 10_000]
+    assert all(0 <= run.sent_ms - run.due_ms < 50 for run in rows)
+
+
+async def test_an_attempt_that_waits_survives_a_crash_and_is_stopped_as_any_other(world):
+    executor = await world.executor(usual=FAILING)
+    job = await world.job(enabled=False, max_attempts=9, retry=Retry(intervals_ms=(60_000, 86_400_000)))
+    await world.trigger(job)
+    await world.clock.advance(20)
+    await world.crash()
+    await world.clock.advance(5)
+    await world.start()
+    await world.beat(A)
+    await world.clock.advance(41)
+    assert len(executor.executed) == 2
+    waiting = (await world.rows(job_id=job.id))[-1]
+    assert (waiting.state, waiting.attempt) == (RunState.QUEUED, 3)
+    assert (await world.stop(waiting.id)).state is RunState.STOPPED
+    assert [run.state for run in await world.rows(job_id=job.id)] == [
+        RunState.RETRYING,
+        RunState.RETRYING,
+        RunState.STOPPED,
+    ]
+
+
+async def test_only_what_the_job_names_is_tried_again(world):
+    executor = await world.executor()
+    executor.plan += [Behaviour(code=502), FAILING]
+    job = await world.job(enabled=False, max_attempts=9, retry=Retry(on=frozenset({RunState.TIMED_OUT})))
+    await world.trigger(job)
+    await world.clock.advance(2)
+    assert [run.state for run in await world.rows(job_id=job.id)] == [RunState.RETRYING, RunState.FAILED]
 
 
 async def test_a_retry_waits_for_no_schedule_and_goes_on_when_disabled(world):

@@ -1,0 +1,57 @@
+"""Between bodies and values of the core: what follows the end of a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.api.models.jobs import RETRY_INTERVAL_S, RetryAnswer, RetryBody
+from gateway.core.model import Job
+from gateway.core.retry import AT_ONCE, FAILURES, Retry, outcomes_of
+
+
+def retry_of(body: RetryBody) -> tuple[int, Retry]:
+    """All attempts, and the waits between them."""
+    on = FAILURES if body.on is None else outcomes_of(list(body.on))
+    jitter = body.jitter or 0.0
+    if body.intervals_s is not None:
+        attempts = len(body.intervals_s) + 1 if body.max_attempts is None else body.max_attempts
+        return attempts, Retry(intervals_ms=tuple(body.intervals_s), jitter=jitter, on=on)
+    attempts = 1 if body.max_attempts is None else body.max_attempts
+    initial_ms = body.initial_interval_s
+    asked = (body.backoff_coefficient, body.maximum_interval_s, body.jitter)
+    if initial_ms is None and any(asked):
+        initial_ms = min(RETRY_INTERVAL_S * 1000, body.maximum_interval_s or RETRY_INTERVAL_S * 1000)
+    if not initial_ms:
+        return attempts, Retry(on=on)
+    return attempts, Retry(
+        initial_ms=initial_ms,
+        coefficient=body.backoff_coefficient or AT_ONCE.coefficient,
+        maximum_ms=body.maximum_interval_s or 0,
+        jitter=jitter,
+        on=on,
+    )
+
+
+def retry_answer(job: Job) -> RetryAnswer:
+    retry = job.retry
+    return RetryAnswer(
+        max_attempts=job.max_attempts,
+        intervals_s=[_seconds(one) for one in retry.intervals_ms] or None,
+        initial_interval_s=_seconds(retry.initial_ms) if retry.initial_ms else None,
+        backoff_coefficient=retry.coefficient if retry.initial_ms else None,
+        maximum_interval_s=_seconds(retry.maximum_ms) if retry.maximum_ms else None,
+        jitter=retry.jitter,
+        on=sorted(state.word for state in retry.on),
+    )
+
+
+def retry_fields(job: Job) -> dict[str, Any]:
+    """The body that would create it."""
+    values = retry_answer(job).model_dump()
+    if not job.retry.jitter:
+        del values["jitter"]
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _seconds(ms: int) -> float:
+    return ms // 1000 if ms % 1000 == 0 else ms / 1000

@@ -1,0 +1,56 @@
+"""Options of a job: what follows the end of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_RETRY = {
+    "attempts": "max_attempts",
+    "retry_intervals": "intervals_s",
+    "retry_initial": "initial_interval_s",
+    "retry_coefficient": "backoff_coefficient",
+    "retry_maximum": "maximum_interval_s",
+    "retry_jitter": "jitter",
+    "retry_on": "on",
+}
+_LISTS = {"retry_intervals", "retry_on"}
+POLICY_OPTIONS = frozenset(_RETRY)
+
+_OPTIONS = (
+    click.option("--attempts", type=int, help="All attempts, the first one included."),
+    click.option("--retry-intervals", help="The waits between attempts, by comma: 10s,1m,10m."),
+    click.option(
+        "--retry-initial", help="The first wait; each next one is --retry-coefficient times as long."
+    ),
+    click.option("--retry-coefficient", type=float, help="1 unless given."),
+    click.option("--retry-maximum", help="The longest wait."),
+    click.option("--retry-jitter", type=float, help="The share of a wait that chance may take away, 0 to 1."),
+    click.option("--retry-on", help="What is tried again, by comma: failed,timed_out,lost."),
+)
+
+
+def policy_options(command: F) -> F:
+    """Give a command these options."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def lay_policies(body: dict[str, Any], options: Mapping[str, Any]) -> None:
+    """What these options say goes over the body."""
+    retry = {
+        field: _parts(options[name]) if name in _LISTS else options[name]
+        for name, field in _RETRY.items()
+        if options[name] is not None
+    }
+    if retry:
+        body["retry"] = {**(body.get("retry") or {}), **retry}
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
