@@ -223,6 +223,8 @@ def _drop_submissions() -> None:
         for column in reversed(_of_submitters()):
             op.drop_column(table, column.name)
     op.drop_index("ix_task_run_id", table_name="task")
+
+
 def _id(name: str, type_: Any = sa.Integer) -> sa.Column[Any]:
     return sa.Column(name, type_(), autoincrement=False, nullable=False)
 
