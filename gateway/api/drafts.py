@@ -8,21 +8,37 @@ from typing import Any
 from gateway.api.models.jobs import MISFIRE_AFTER_S, XXL_MISFIRE_AFTER_S, JobBody, ScheduleBody
 from gateway.api.policies import retry_fields, retry_of
 from gateway.core.model import DEFAULT_NAMESPACE, Job, Misfire, Task
+from gateway.core.moments import parse_moment
 from gateway.core.schedule import parse_schedule, require_future
+from gateway.core.zones import resolve_zone
 
+_LOCAL = ("cron", "calendar", "one_time")  # kinds that are read on the clock of a zone
 Spec = Mapping[str, Any] | tuple[Mapping[str, Any], ...]
 
 
-def spec_of(body: ScheduleBody | list[ScheduleBody], default_timezone: str) -> Spec:
+def spec_of(
+    body: ScheduleBody | list[ScheduleBody], default_timezone: str, *, field: str = "schedule"
+) -> Spec:
     """What is kept: all that the meaning depends on, so the server's default time zone is written out."""
     if isinstance(body, list):
-        return tuple(_one_spec(one, default_timezone) for one in body)
-    return _one_spec(body, default_timezone)
+        return tuple(_one_spec(one, default_timezone, f"{field}[{n}]") for n, one in enumerate(body))
+    return _one_spec(body, default_timezone, field)
 
 
-def _one_spec(body: ScheduleBody, default_timezone: str) -> dict[str, Any]:
-    zone = body.timezone or (default_timezone if body.kind == "cron" else None)
-    spec = {"kind": body.kind, "expression": body.expression, "timezone": zone, "misfire": body.misfire}
+def _one_spec(body: ScheduleBody, default_timezone: str, field: str) -> dict[str, Any]:
+    zone = body.timezone or (default_timezone if body.kind in _LOCAL else None)
+    anchor = body.anchor
+    if anchor is not None:
+        clock = resolve_zone(zone or default_timezone, field=f"{field}.timezone")
+        anchor = parse_moment(anchor, clock, field=f"{field}.anchor")
+    spec = {
+        "kind": body.kind,
+        "expression": body.expression,
+        "timezone": zone,
+        "anchor": anchor,
+        "offset": body.offset,
+        "misfire": body.misfire,
+    }
     return {name: value for name, value in spec.items() if value is not None}
 
 
@@ -37,10 +53,10 @@ def job_of(
 ) -> Job:
     """The job a body asks for, as a new one or as a change of `base`. Raises `InvalidValue` for its schedule."""
     field = f"{within}.schedule" if within else "schedule"
-    spec = spec_of(body.schedule, default_timezone)
+    spec = spec_of(body.schedule, default_timezone, field=field)
     schedule = parse_schedule(spec, anchor_ms=now_ms, field=field)
     if base is None or base.schedule != spec:
-        require_future(schedule, now_ms, field=f"{field}.expression")
+        require_future(schedule, now_ms, field=f"{field}.expression", enabled=body.enabled)
     misfire_after_s = body.misfire_after_s
     if misfire_after_s is None:
         misfire_after_s = XXL_MISFIRE_AFTER_S if body.xxl_style else MISFIRE_AFTER_S

@@ -15,6 +15,7 @@ from gateway.api.models.runs import RunAnswer, Slots
 from gateway.api.models.system import TokenAnswer
 from gateway.api.policies import retry_answer
 from gateway.core.clock import iso_utc
+from gateway.core.job_state import state_of
 from gateway.core.model import App, Executor, Job, Run, Token
 from gateway.core.states import PUBLIC_WORDS
 
@@ -78,6 +79,8 @@ def _one_schedule(schedule: Mapping[str, Any]) -> ScheduleAnswer:
         kind=kind,
         expression=expression,
         timezone=schedule.get("timezone"),
+        **times(anchor=schedule.get("anchor")),
+        offset=schedule.get("offset"),
         misfire=schedule.get("misfire") or "skip",
         dialect=dialect_of(kind, expression),
     )
@@ -90,6 +93,7 @@ def job_answer(job: Job, appname: str | None) -> JobAnswer:
         name=job.name,
         description=job.description,
         enabled=job.enabled,
+        state=state_of(job),
         version=job.version,
         schedule=schedule_answer(job.schedule),
         task=TaskAnswer(

@@ -17,7 +17,7 @@ from gateway.cli.root import FAILED, WRONG_INPUT, Failure
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_COLUMNS = ("id", "app", "name", "enabled", "schedule", "next_fire", "version")
+_COLUMNS = ("id", "app", "name", "state", "schedule", "next_fire", "version")
 _POLL_S = 0.5
 _OPEN = {"planned", "queued", "dispatching", "running", "stopping"}
 
@@ -58,8 +58,12 @@ def job_fields(command: F) -> F:
     @click.option("--description")
     @click.option("--cron", help="5 fields are Unix cron, 6 or 7 Quartz.")
     @click.option("--every", help="A fixed rate: seconds, or text such as 90s.")
+    @click.option("--interval", help="As --every, but counted from 1970: 15m is at :00, :15, :30 and :45.")
+    @click.option("--at", help="Once: 'yyyy-MM-dd HH:mm:ss' in the time zone, ISO 8601 or milliseconds.")
+    @click.option("--anchor", help="For --every: an instant of its phase.")
+    @click.option("--offset", help="For --interval: how long after each multiple.")
     @click.option("--on-demand", is_flag=True, help="No schedule: it runs when it is triggered.")
-    @click.option("--timezone", help="IANA name, for --cron.")
+    @click.option("--timezone", help="IANA name, or an offset such as GMT+8.")
     @click.option("--misfire", help="skip or fire_once: what becomes of a slot found too late.")
     @click.option("--misfire-after", help="How late is too late.")
     @click.option("--handler", help="The handler of a BEAN task.")
@@ -98,10 +102,18 @@ _PLAIN = {
     "misfire_after": "misfire_after_s",
 }
 _TASK = {"handler": "handler", "params": "params", "glue_type": "glue_type"}
+_KIND_OPTIONS = {
+    "cron": "cron",
+    "every": "fixed_rate",
+    "interval": "interval",
+    "at": "one_time",
+    "on_demand": "api",
+}
 _FIELD_OPTIONS = {
     *_PLAIN,
     *_TASK,
-    *("cron", "every", "on_demand", "timezone", "misfire", "glue_source", "file"),
+    *_KIND_OPTIONS,
+    *("anchor", "offset", "timezone", "misfire", "glue_source", "file"),
     *POLICY_OPTIONS,
 }
 
@@ -111,14 +123,16 @@ def _lay_over(body: dict[str, Any], options: Mapping[str, Any]) -> None:
     task = {field: options[name] for name, field in _TASK.items() if options[name] is not None}
     if options["glue_source"] is not None:
         task["glue_source"] = options["glue_source"].read()
-    kinds = [name for name in ("cron", "every", "on_demand") if options[name]]
+    kinds = [name for name in _KIND_OPTIONS if options[name]]
     if len(kinds) > 1:
         raise Failure(f"--{kinds[1].replace('_', '-')}: a job has one schedule here; use --file", WRONG_INPUT)
     schedule: dict[str, Any] = {}
     if kinds:
-        kind = {"cron": "cron", "every": "fixed_rate", "on_demand": "api"}[kinds[0]]
-        schedule = {"kind": kind, "expression": None if kind == "api" else options[kinds[0]]}
-    schedule |= {name: options[name] for name in ("timezone", "misfire") if options[name] is not None}
+        kind = _KIND_OPTIONS[kinds[0]]
+        expression = None if kind == "api" else options[kinds[0]]
+        schedule = {"kind": kind, "expression": expression, "anchor": None, "offset": None}
+    own = ("timezone", "anchor", "offset", "misfire")
+    schedule |= {name: options[name] for name in own if options[name] is not None}
     for name, part in (("task", task), ("schedule", schedule)):
         if part:
             body[name] = {**(body.get(name) or {}), **part}
@@ -297,9 +311,16 @@ def _json_of(file: IO[str], *, lines: bool = False) -> Any:
 def _schedule_text(schedule: Any) -> str:
     if isinstance(schedule, list):
         return " | ".join(map(_schedule_text, schedule))
-    if schedule["kind"] == "cron":
-        return f"{schedule['expression']} ({schedule['timezone']})"
-    return f"every {schedule['expression']}" if schedule["kind"] == "fixed_rate" else str(schedule["kind"])
+    kind, expression = schedule["kind"], schedule["expression"]
+    if isinstance(expression, dict):
+        expression = " ".join(f"{name}={value}" for name, value in expression.items())
+    match kind:
+        case "cron" | "calendar" | "one_time":
+            return f"{expression} ({schedule['timezone']})"
+        case "fixed_rate" | "interval":
+            return f"every {expression}"
+        case _:
+            return str(kind)
 
 
 def _path(job_id: int) -> str:

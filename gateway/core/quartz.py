@@ -99,7 +99,7 @@ class QuartzExpression:
             self._parse(split_fields(text))
         except ValueError as error:
             raise InvalidValue(field, text, str(error)) from None
-        self._day_in_use = _NO_DAY  # the day, counted from 1970, of the last answer
+        self._forget()
 
     def __repr__(self) -> str:
         return f"QuartzExpression({self.text!r})"
@@ -109,6 +109,9 @@ class QuartzExpression:
 
     def __hash__(self) -> int:
         return hash(self.text)
+
+    def _forget(self) -> None:
+        self._day_in_use = _NO_DAY  # the day, counted from 1970, of the last answer
 
     def next_after(self, epoch_s: int, zone: Zone) -> int | None:
         """The first instant after `epoch_s` at which it fires; None when there is none within 100 years."""

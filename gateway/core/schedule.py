@@ -6,20 +6,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from gateway.core.calendar_spec import CalendarExpression
+from gateway.core.clock import iso_utc
 from gateway.core.cron import CronSchedule, parse_cron
 from gateway.core.durations import parse_duration_ms
 from gateway.core.errors import InvalidValue
 from gateway.core.model import Misfire
+from gateway.core.moments import parse_moment
 from gateway.core.zones import Zone, resolve_zone
 
 MIN_RATE_MS = 1000
-_KINDS = ("cron", "fixed_rate", "api", "none")
+_KINDS = ("cron", "fixed_rate", "interval", "calendar", "one_time", "api", "none")
 _KEYS = ("kind", "expression", "timezone", "misfire")
+# Keys of one kind only.
+_OWN_KEYS = {"anchor": "fixed_rate", "offset": "interval"}
+# Kinds that are due at instants of their own, so that they can come to an end.
+_WITHOUT_TIME = ("api", "none")
 
 
 @dataclass(frozen=True, slots=True)
 class Cron:
-    """Fires when the wall clock of a zone matches an expression."""
+    """Fires when the wall clock of a zone matches an expression, or a calendar object."""
 
     expression: CronSchedule
     timezone: Zone
@@ -35,7 +42,10 @@ class Cron:
 
 @dataclass(frozen=True, slots=True)
 class FixedRate:
-    """Fires at `anchor + k * every`, k = 0, 1, 2 …: late runs, restarts and edits elsewhere never move the phase."""
+    """Fires at `anchor + k * every`, k = 0, 1, 2 …: late runs, restarts and edits elsewhere never move the phase.
+
+    An interval is one whose anchor is its offset from 1970.
+    """
 
     every_ms: int
     anchor_ms: int
@@ -48,6 +58,20 @@ class FixedRate:
         if slot_ms < self.anchor_ms:
             return self.anchor_ms
         return slot_ms + self.every_ms - (slot_ms - self.anchor_ms) % self.every_ms
+
+
+@dataclass(frozen=True, slots=True)
+class OneTime:
+    """Fires once."""
+
+    at_ms: int
+    misfire: Misfire = Misfire.SKIP
+
+    def first_after(self, now_ms: int) -> int | None:
+        return self.next_after(now_ms)
+
+    def next_after(self, slot_ms: int) -> int | None:
+        return self.at_ms if slot_ms < self.at_ms else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +113,7 @@ class Union:
         )
 
 
-Schedule: TypeAlias = Cron | FixedRate | Api | None_ | Union
+Schedule: TypeAlias = Cron | FixedRate | OneTime | Api | None_ | Union
 
 
 def parse_schedule(
@@ -121,34 +145,75 @@ def parse_schedule(
     return members[0] if len(members) == 1 else Union(tuple(members))
 
 
-def require_future(schedule: Schedule, now_ms: int, *, field: str = "schedule.expression") -> None:
-    """Raise InvalidValue for a time schedule, or a member of a union, that never fires after `now_ms`."""
-    if isinstance(schedule, Union):
-        for member in schedule.members:
-            require_future(member, now_ms, field=field)
-    elif isinstance(schedule, Cron) and schedule.first_after(now_ms) is None:
-        raise InvalidValue(field, schedule.expression.text, "an expression that fires again within 100 years")
+def require_future(
+    schedule: Schedule, now_ms: int, *, field: str = "schedule.expression", enabled: bool = True
+) -> None:
+    """Raise InvalidValue for a time schedule, or a member of a union, that never fires after `now_ms`.
+
+    A single time that is over is refused where nothing else is left, and only for an `enabled` job.
+    """
+    members = schedule.members if isinstance(schedule, Union) else (schedule,)
+    for member in members:
+        if isinstance(member, Cron) and member.first_after(now_ms) is None:
+            raise InvalidValue(
+                field, member.expression.text, "an expression that fires again within 100 years"
+            )
+    over = next((member for member in members if isinstance(member, OneTime)), None)
+    if enabled and over is not None and schedule.first_after(now_ms) is None:
+        raise InvalidValue(
+            field, iso_utc(over.at_ms), f"an instant in the future: it is {iso_utc(now_ms)} now"
+        )
+
+
+def is_timed(spec: object) -> bool:
+    """Whether a stored schedule is due at instants of its own."""
+    if isinstance(spec, Mapping):
+        return spec.get("kind") not in _WITHOUT_TIME
+    return isinstance(spec, Sequence) and any(map(is_timed, spec))
+
+
+def phases(spec: object) -> list[tuple[object, object]]:
+    """What the phase of a stored schedule depends on: while it stays the same, so does the anchor."""
+    if isinstance(spec, Mapping):
+        return [(spec.get("expression"), spec.get("anchor"))] if spec.get("kind") == "fixed_rate" else []
+    return [phase for member in spec for phase in phases(member)] if isinstance(spec, Sequence) else []
+
+
+def zone_of(spec: Mapping[str, Any], default_timezone: str = "UTC", *, field: str = "schedule") -> Zone:
+    """On whose clock a stored schedule is read. Raises InvalidValue."""
+    return resolve_zone(spec.get("timezone") or default_timezone, field=f"{field}.timezone")
 
 
 def _parse_one(spec: Mapping[str, Any], anchor_ms: int, default_timezone: str, field: str) -> Schedule:
-    for key in spec:
-        if key not in _KEYS:
-            raise InvalidValue(field, key, f"the keys are {', '.join(_KEYS)}")
     kind, expression = spec.get("kind"), spec.get("expression")
+    for key in spec:
+        if key not in _KEYS and key not in _OWN_KEYS:
+            raise InvalidValue(field, key, f"the keys are {', '.join((*_KEYS, *_OWN_KEYS))}")
+        if key in _OWN_KEYS and kind != _OWN_KEYS[key]:
+            raise InvalidValue(
+                f"{field}.{key}", spec[key], f"nothing: only the kind {_OWN_KEYS[key]!r} has it"
+            )
     misfire = _misfire(spec.get("misfire"), f"{field}.misfire")
-    zone = resolve_zone(spec.get("timezone") or default_timezone, field=f"{field}.timezone")
+    zone = zone_of(spec, default_timezone, field=field)
+    within = f"{field}.expression"
     match kind:
         case "cron":
-            return Cron(
-                parse_cron("" if expression is None else expression, field=f"{field}.expression"),
-                zone,
-                misfire,
-            )
+            return Cron(parse_cron("" if expression is None else expression, field=within), zone, misfire)
+        case "calendar":
+            return Cron(CalendarExpression(expression, field=within), zone, misfire)
         case "fixed_rate":
-            return FixedRate(_rate_ms(expression, f"{field}.expression"), anchor_ms, misfire)
+            anchor = spec.get("anchor")
+            if anchor is not None:
+                anchor_ms = parse_moment(anchor, zone, field=f"{field}.anchor")
+            return FixedRate(_rate_ms(expression, within), anchor_ms, misfire)
+        case "interval":
+            every_ms = _rate_ms(expression, within)
+            return FixedRate(every_ms, _offset_ms(spec.get("offset"), every_ms, f"{field}.offset"), misfire)
+        case "one_time":
+            return OneTime(parse_moment(expression, zone, field=within), misfire)
         case "api" | "none":
             if expression not in (None, ""):
-                raise InvalidValue(f"{field}.expression", expression, f"nothing, for the kind {kind!r}")
+                raise InvalidValue(within, expression, f"nothing, for the kind {kind!r}")
             return Api(misfire) if kind == "api" else None_(misfire)
         case _:
             raise InvalidValue(f"{field}.kind", kind, f"one of {', '.join(_KINDS)}")
@@ -168,3 +233,10 @@ def _rate_ms(expression: object, field: str) -> int:
     if every_ms < MIN_RATE_MS:
         raise InvalidValue(field, expression, "at least 1 s")
     return every_ms
+
+
+def _offset_ms(offset: object, every_ms: int, field: str) -> int:
+    offset_ms = 0 if offset is None else parse_duration_ms(offset, field=field)
+    if offset_ms >= every_ms:
+        raise InvalidValue(field, offset, "less than the interval")
+    return offset_ms

@@ -19,7 +19,7 @@ from gateway.core.errors import Conflict, NotFound
 from gateway.core.model import Job, JobFilter, Page
 from gateway.core.parts import part_of
 from gateway.core.ports import DueJob, IdSource
-from gateway.core.schedule import parse_schedule, require_future
+from gateway.core.schedule import parse_schedule, phases, require_future
 from gateway.core.states import RunState
 from gateway.store import cursors
 from gateway.store.definitions import definition_text, job_of, version_text
@@ -163,7 +163,7 @@ class JobStore:
             app_id=old.app_id,
             part=old.part,
             version=old.version + 1,
-            anchor_ms=old.anchor_ms if same_schedule else now_ms,
+            anchor_ms=old.anchor_ms if phases(old.schedule) == phases(changed.schedule) else now_ms,
             created_ms=old.created_ms,
             updated_ms=now_ms,
         )
@@ -255,7 +255,7 @@ def _scheduled(one: Job, now_ms: int, *, may_end: bool = False) -> Job:
     """With its next fire. Raises `InvalidValue` for a wrong schedule, or unless it `may_end` one that has ended."""
     schedule = parse_schedule(one.schedule, anchor_ms=one.anchor_ms)
     if not may_end:
-        require_future(schedule, now_ms)
+        require_future(schedule, now_ms, enabled=one.enabled)
     return replace(one, next_fire_at=schedule.first_after(now_ms) if one.enabled else None)
 
 

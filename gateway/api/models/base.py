@@ -170,6 +170,28 @@ Instant = Annotated[
     ),
 ]
 
+
+def take_along(values: object, *names: str) -> object:
+    """For bodies that take what answers give: an instant as `name`, as `name_ms`, or as both if they agree."""
+    if not isinstance(values, dict):
+        return values
+    values = dict(values)
+    for name in names:
+        ms, told = values.pop(f"{name}_ms", None), values.get(name)
+        if ms is not None and told is None:
+            values[name] = ms
+        elif ms is not None and _instant_or_none(told) != ms:
+            raise refusal(f"the same instant as {name}, or left out", at=f"{name}_ms", value=ms)
+    return values
+
+
+def _instant_or_none(value: object) -> object:
+    try:
+        return _instant_ms(value)
+    except PydanticCustomError:
+        return None
+
+
 Iso = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 JsonObject = dict[str, Any]
 

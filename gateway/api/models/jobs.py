@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
@@ -13,6 +13,7 @@ from gateway.api.models.base import (
     Duration,
     Instant,
     Iso,
+    JsonObject,
     Later,
     Paging,
     Query,
@@ -20,6 +21,7 @@ from gateway.api.models.base import (
     Text,
     later_values,
     refusal,
+    take_along,
 )
 from gateway.core.model import BlockStrategy, Guarantee, Route
 from gateway.core.retry import MAX_ATTEMPTS
@@ -34,18 +36,36 @@ RETRY_INTERVAL_S = 30
 class ScheduleBody(Body):
     """When a job is due."""
 
-    kind: Annotated[Literal["cron", "fixed_rate", "api", "none"], later_values("second_delay", "one_time")]
-    expression: str | int | float | None = Field(
+    kind: Annotated[
+        Literal["cron", "fixed_rate", "interval", "calendar", "one_time", "api", "none"],
+        later_values("second_delay"),
+    ]
+    expression: str | int | float | JsonObject | None = Field(
         None,
-        description="cron: 5 fields are Unix, 6 or 7 Quartz. fixed_rate: seconds, or text such as `90s`.",
+        description="cron: 5 fields are Unix, 6 or 7 Quartz. fixed_rate, interval: seconds, or text such as `90s`. "
+        "calendar: an object with year, month, dayOfMonth, dayOfWeek, hour, minute, second, comment. "
+        "one_time: `yyyy-MM-dd HH:mm:ss`, ISO 8601 or milliseconds.",
     )
-    timezone: str | None = Field(None, description="IANA name; the server's default if left out.")
+    timezone: str | None = Field(
+        None, description="IANA name, or an offset such as `GMT+8`; the server's default if left out."
+    )
+    anchor: str | int | None = Field(
+        None, description="fixed_rate: an instant of its phase; that of the job's creation if left out."
+    )
+    offset: str | int | float | None = Field(
+        None, description="interval: how long after each multiple since 1970; less than the interval."
+    )
     misfire: Annotated[Literal["skip", "fire_once"], later_values("fire_all")] = Field(
         "skip", description="What becomes of a slot found more than `misfire_after_s` late."
     )
     dialect: Literal["unix", "quartz"] | None = Field(
         None, description="Told in answers. If given, it must be the one that the number of fields says."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _twice(cls, values: Any) -> Any:
+        return take_along(values, "anchor")
 
     @model_validator(mode="after")
     def _dialect_fits(self) -> ScheduleBody:
@@ -168,8 +188,11 @@ class BatchBody(Body):
 
 class ScheduleAnswer(Answer):
     kind: str
-    expression: str | int | float | None
+    expression: str | int | float | JsonObject | None
     timezone: str | None
+    anchor: Iso | None = None
+    anchor_ms: int | None = None
+    offset: str | int | float | None = None
     misfire: str
     dialect: Literal["unix", "quartz"] | None
 
@@ -198,6 +221,9 @@ class JobAnswer(Answer):
     name: str
     description: str
     enabled: bool
+    state: Literal["enabled", "disabled", "done"] = Field(
+        description="done: enabled, and its schedule has no slot left that has no run."
+    )
     version: int
     schedule: ScheduleAnswer | list[ScheduleAnswer]
     task: TaskAnswer

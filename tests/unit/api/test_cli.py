@@ -90,6 +90,21 @@ async def test_jobs(api, run, tmp_path):
     assert "job" in await run("jobs", "show", made["id"], code=2)
 
 
+async def test_each_kind_of_schedule_has_an_option(run):
+    await run("apps", "create", "billing")
+    new = ("jobs", "create", "--app", "billing", "--name", "n", "--handler", "h")
+    for options, shown in (
+        (("--every", "40m", "--anchor", "2026-01-01 00:00:00"), "every 40m"),
+        (("--interval", "15m", "--offset", "5m"), "every 15m"),
+        (("--at", "2026-12-24 18:00:00", "--timezone", "GMT+8"), "2026-12-24 18:00:00 (GMT+8)"),
+    ):
+        made = await run(*new, *options, "--json")
+        assert shown in await run("jobs", "list")
+        changed = await run("jobs", "update", made["id"], "--every", "90s", "--json")
+        assert (changed["schedule"]["anchor"], changed["schedule"]["offset"]) == (None, None)
+    assert "one schedule here" in await run(*new, "--every", "1m", "--at", "5", code=2)
+
+
 async def test_jobs_from_files(run, tmp_path):
     await run("apps", "create", "billing")
     one = tmp_path / "job.json"

@@ -15,6 +15,9 @@ async def test_a_job_from_creation_to_deletion(billing):
         "kind": "cron",
         "expression": "0 0 3 * * ?",
         "timezone": "Asia/Shanghai",
+        "anchor": None,
+        "anchor_ms": None,
+        "offset": None,
         "misfire": "skip",
         "dialect": "quartz",
     }
@@ -77,6 +80,52 @@ async def test_waits_between_attempts(billing):
     }
     assert waits(await billing.ok("PATCH", path, {"retry": None})) == {"max_attempts": 1}
     assert waits(await billing.job(retry={"max_attempts": 3, "initial_interval_s": 0})) == {"max_attempts": 3}
+
+
+async def test_one_time_is_told_until_it_is_over(billing):
+    made = await billing.job(
+        schedule={"kind": "one_time", "expression": "2026-12-24 18:00:00", "timezone": "GMT+8"}
+    )
+    assert (made["state"], made["next_fire"]) == ("enabled", "2026-12-24T10:00:00.000+00:00")
+    billing.clock.ms = made["next_fire_ms"] + 1
+    path = f"/api/v1/jobs/{made['id']}"
+    off = await billing.ok("POST", f"{path}/disable")
+    assert (off["enabled"], off["state"]) == (False, "disabled")
+    field, value, expected = await billing.wrong("POST", f"{path}/enable")
+    assert (field, value) == ("schedule.expression", "2026-12-24T10:00:00.000+00:00")
+    assert "in the future" in expected
+    again = {"schedule": {"expression": "2026-12-25 18:00:00"}, "enabled": True}
+    assert (await billing.ok("PATCH", path, again))["next_fire"] == "2026-12-25T10:00:00.000+00:00"
+    off = {"kind": "one_time", "expression": 5}
+    assert (await billing.job(schedule=off, enabled=False))["state"] == "disabled"
+
+
+async def test_intervals_calendar_objects_and_anchors(billing):
+    every = [
+        {"kind": "interval", "expression": "1h", "offset": "7m"},
+        {"kind": "calendar", "expression": {"dayOfWeek": "MON-FRI", "hour": [9, "12-15"], "comment": "x"}},
+        {"kind": "fixed_rate", "expression": "40m", "anchor": "2026-11-18T12:00:00+00:00"},
+    ]
+    made = await billing.job(schedule=every)
+    assert made["schedule"][0]["offset"] == "7m"
+    assert (made["schedule"][1]["timezone"], made["schedule"][1]["dialect"]) == ("UTC", None)
+    assert made["schedule"][2]["anchor"] == "2026-11-18T12:00:00.000+00:00"
+    assert made["next_fire"] == "2026-11-18T11:07:00.000+00:00"
+    path = f"/api/v1/jobs/{made['id']}"
+    assert (await billing.ok("PATCH", path, {"schedule": made["schedule"]}))["version"] == 1
+    found = await billing.ok("GET", f"{path}/preview?count=4")
+    assert [one["time"][11:16] for one in found["next"]] == ["11:07", "12:00", "12:07", "12:40"]
+
+
+async def test_a_fixed_rate_keeps_its_phase_while_others_come_and_go(billing):
+    rate = {"kind": "fixed_rate", "expression": "10m"}
+    made = await billing.job(schedule=rate)
+    billing.clock.ms += 240_000
+    path = f"/api/v1/jobs/{made['id']}"
+    both = [rate, {"kind": "cron", "expression": "0 0 3 * * ?"}]
+    assert (await billing.ok("PATCH", path, {"schedule": both}))["next_fire_ms"] == made["next_fire_ms"]
+    moved = await billing.ok("PATCH", path, {"schedule": {"kind": "fixed_rate", "expression": "11m"}})
+    assert moved["next_fire_ms"] == billing.clock.ms + 660_000
 
 
 async def test_xxl_style_chooses_the_misfire_threshold(billing):
@@ -149,11 +198,28 @@ WRONG = [
     ),
     ({"schedule": {"kind": "fixed_rate", "expression": 0}}, "schedule.expression", "at least 1 s"),
     ({"schedule": {"kind": "second_delay", "expression": 5}}, "schedule.kind", "not supported yet"),
-    ({"schedule": {"kind": "one_time"}}, "schedule.kind", "not supported yet"),
-    ({"schedule": {"kind": "sometimes"}}, "schedule.kind", "'cron', 'fixed_rate', 'api' or 'none'"),
+    ({"schedule": {"kind": "one_time"}}, "schedule.expression", "an instant"),
+    (
+        {"schedule": {"kind": "one_time", "expression": "2026-11-18 11:06:39", "timezone": "UTC"}},
+        "schedule.expression",
+        "an instant in the future: it is 2026-11-18T11:06:40.000+00:00 now",
+    ),
+    ({"schedule": {"kind": "cron", "expression": "0 3 * * *", "anchor": 1}}, "schedule.anchor", "fixed_rate"),
+    (
+        {"schedule": {"kind": "fixed_rate", "expression": 60, "anchor": 1, "anchor_ms": 2}},
+        "schedule.anchor_ms",
+        "the same instant",
+    ),
+    ({"schedule": {"kind": "interval", "expression": 60, "offset": 60}}, "schedule.offset", "less than"),
+    (
+        {"schedule": {"kind": "calendar", "expression": {"hour": 25}}},
+        "schedule.expression.hour",
+        "values from 0 to 23",
+    ),
+    ({"schedule": {"kind": "sometimes"}}, "schedule.kind", "'one_time', 'api' or 'none'"),
     ({"schedule": {"kind": "api", "misfire": "fire_all"}}, "schedule.misfire", "not supported yet"),
     ({"schedule": {"kind": "api", "cron": "x"}}, "schedule.cron", "a known field: kind, expression"),
-    ({"schedule": [{"kind": "api"}, {"kind": "one_time"}]}, "schedule[1].kind", "not supported yet"),
+    ({"schedule": [{"kind": "api"}, {"kind": "one_time"}]}, "schedule[1].expression", "an instant"),
     ({"schedule": []}, "schedule", "at least 1 item"),
     ({"schedule": "0 3 * * *"}, "schedule", "a JSON object"),
     ({"task": {"params": "x"}}, "task.handler", "BEAN needs one"),

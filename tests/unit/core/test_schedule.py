@@ -7,7 +7,17 @@ from hypothesis import strategies as st
 
 from gateway.core.errors import InvalidValue
 from gateway.core.model import Misfire
-from gateway.core.schedule import Api, Cron, FixedRate, None_, Union, parse_schedule, require_future
+from gateway.core.schedule import (
+    Api,
+    Cron,
+    FixedRate,
+    None_,
+    Union,
+    is_timed,
+    parse_schedule,
+    phases,
+    require_future,
+)
 
 NOW = 1_795_255_200_000  # 2026-11-21T10:00:00Z
 CRON = {"kind": "cron", "expression": "0 0 9 * * ?", "timezone": "Asia/Shanghai"}
@@ -96,12 +106,15 @@ def test_schedules_are_values():
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ({}, "schedule.kind: None is not valid: one of cron, fixed_rate, api, none"),
+        (
+            {},
+            "schedule.kind: None is not valid: one of cron, fixed_rate, interval, calendar, one_time, api, none",
+        ),
         ({"kind": "second_delay"}, "schedule.kind: 'second_delay' is not valid"),
         ({"kind": []}, "schedule.kind: [] is not valid"),
         (
             CRON | {"tz": "UTC"},
-            "schedule: 'tz' is not valid: the keys are kind, expression, timezone, misfire",
+            "schedule: 'tz' is not valid: the keys are kind, expression, timezone, misfire, anchor, offset",
         ),
         (CRON | {"timezone": "Mars"}, "schedule.timezone: 'Mars' is not valid: an IANA time zone"),
         (CRON | {"expression": None}, "schedule.expression: '' is not valid: it has 0 fields"),
@@ -114,6 +127,29 @@ def test_schedules_are_values():
         ),
         ({"kind": "fixed_rate"}, "schedule.expression: None is not valid: a duration"),
         ({"kind": "api", "expression": "0 9 * * *"}, "is not valid: nothing, for the kind 'api'"),
+        (CRON | {"anchor": 5}, "schedule.anchor: 5 is not valid: nothing: only the kind 'fixed_rate' has it"),
+        (
+            {"kind": "interval", "expression": "15m", "offset": "15m"},
+            "schedule.offset: '15m' is not valid: less than the interval",
+        ),
+        (
+            {"kind": "interval", "expression": "101 years"},
+            "schedule.expression: '101 years' is not valid: a duration",
+        ),
+        ({"kind": "interval", "expression": "36526d"}, "'36526d' is not valid: at most 100 years"),
+        ({"kind": "one_time"}, "schedule.expression: None is not valid: an instant: 'yyyy-MM-dd HH:mm:ss'"),
+        (
+            {"kind": "one_time", "expression": "2026-03-29 02:30:00", "timezone": "Europe/Berlin"},
+            "a time that the clocks of Europe/Berlin show: they go forward over this one",
+        ),
+        (
+            {"kind": "calendar", "expression": "0 9 * * *"},
+            "schedule.expression: '0 9 * * *' is not valid: an object such as",
+        ),
+        (
+            {"kind": "calendar", "expression": {"hour": 24}},
+            "schedule.expression.hour: 24 is not valid: values from 0 to 23: one, '*', a range",
+        ),
         ([], "schedule: [] is not valid: an object such as"),
         ("0 9 * * *", "schedule: '0 9 * * *' is not valid: an object such as"),
         (None, "schedule: None is not valid"),
@@ -140,3 +176,57 @@ def test_a_schedule_must_have_a_future():
             InvalidValue, match=r"schedule.expression: '0 0 9 \* \* \? 2020' .* that fires again"
         ):
             require_future(parse_schedule(spec), NOW)
+
+
+def test_an_interval_is_counted_from_1970():
+    quarter = parse_schedule({"kind": "interval", "expression": "15m", "offset": "5m"}, anchor_ms=7)
+    assert list(islice(slots(quarter, NOW), 3)) == [NOW + m * 60_000 for m in (5, 20, 35)]
+    assert quarter == parse_schedule({"kind": "interval", "expression": 900, "offset": 300}, anchor_ms=9)
+
+
+@given(st.integers(1000, 10**8), st.integers(0, 10**8), st.integers(0, NOW))
+def test_an_interval_is_every_multiple_after_its_offset(every, offset, now):
+    offset %= every
+    schedule = parse_schedule(
+        {"kind": "interval", "expression": f"{every}ms", "offset": f"{offset}ms"}, anchor_ms=NOW
+    )
+    wanted = next(at for k in range(now // every, now // every + 3) if (at := k * every + offset) > now)
+    assert schedule.first_after(now) == wanted
+
+
+def test_a_fixed_rate_has_the_anchor_that_it_names():
+    spec = {"kind": "fixed_rate", "expression": "40m", "anchor": "2026-11-21 18:10:00", "timezone": "GMT+8"}
+    schedule = parse_schedule(spec, anchor_ms=5)
+    assert list(islice(slots(schedule, NOW), 2)) == [NOW + 600_000, NOW + 3_000_000]
+    assert phases([spec, CRON]) == [("40m", "2026-11-21 18:10:00")]
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["2026-11-21 19:00:00", "2026-11-21T11:00:00Z", "2026-11-21T12:00:00+01:00", NOW + 3_600_000],
+)
+def test_one_time_is_due_once(expression):
+    schedule = parse_schedule({"kind": "one_time", "expression": expression, "timezone": "Asia/Shanghai"})
+    assert list(slots(schedule, NOW)) == [NOW + 3_600_000]
+    assert schedule.next_after(NOW + 3_600_000) is None
+
+
+def test_one_time_that_is_over_is_refused_unless_it_is_not_enabled():
+    over = {"kind": "one_time", "expression": NOW}
+    require_future(parse_schedule(over), NOW - 1)
+    with pytest.raises(InvalidValue, match=r"'2026-11-21T10:00:00.000\+00:00' .* an instant in the future"):
+        require_future(parse_schedule(over), NOW)
+    require_future(parse_schedule(over), NOW, enabled=False)
+    require_future(parse_schedule([over, CRON]), NOW)
+    with pytest.raises(InvalidValue, match="in the future"):
+        require_future(parse_schedule([over, over]), NOW)
+
+
+def test_which_schedules_can_come_to_an_end():
+    assert [is_timed({"kind": kind}) for kind in ("cron", "one_time", "api", "none")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert is_timed([{"kind": "api"}, CRON])

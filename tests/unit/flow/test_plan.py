@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select, update
 
+from gateway.core.job_state import state_of
 from gateway.core.model import Job, Misfire, NewRun, Run, TriggerKind
 from gateway.core.states import RunState
 from gateway.core.work import Work
@@ -176,6 +177,20 @@ async def test_a_changed_schedule_takes_back_what_was_planned_ahead(world):
         16_000,
         20_000,
     ]
+
+
+async def test_one_time_runs_once_and_the_job_stays(world):
+    executor = await world.executor()
+    at_ms = world.clock.now_ms() + 20_000
+    job = await world.job(schedule={"kind": "one_time", "expression": at_ms}, misfire_after_s=60)
+    await outage(world, 25)
+    await world.clock.advance(5)
+    await world.change(job, description="changed")
+    await world.clock.advance(60)
+    (run,) = await world.rows(job_id=job.id)
+    assert (run.slot_key, run.state) == (at_ms, RunState.SUCCEEDED)
+    assert len(executor.executed) == 1
+    assert state_of(await world.now.jobs.get(job.id)) == "done"
 
 
 async def test_late_slots_are_counted_apart_from_one_that_kept_its_row(world):
