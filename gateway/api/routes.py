@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from aiohttp import web
 from pydantic import BaseModel
 
-from gateway.api import apps, jobs, nodes, runs, schedules, system, tokens, trigger, versions
+from gateway.api import apps, events, jobs, nodes, runs, schedules, system, tokens, trigger, versions
 from gateway.api.models.apps import AppAnswer, AppBody, AppList, AppQuery, ExecutorList
+from gateway.api.models.events import EventList, EventQuery
 from gateway.api.models.jobs import (
     BatchBody,
     JobAnswer,
@@ -164,6 +165,14 @@ ROUTES: tuple[Route, ...] = (
         problems=(404, 409, 502),
     ),
     Route("POST", f"{_RUN}/stop", runs.stop, "Stop a run", {200: StopAnswer}, problems=(404, 409, 502)),
+    Route(
+        "GET",
+        f"{_V1}/events",
+        events.page,
+        "List what was changed and noticed, newest first",
+        {200: EventList},
+        query=EventQuery,
+    ),
     Route(
         "POST", f"{_V1}/tokens", tokens.create, "Create a token", {201: NewToken}, TokenBody, problems=(409,)
     ),

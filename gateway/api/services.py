@@ -8,6 +8,7 @@ from aiohttp import web
 
 from gateway.core.catalog import AppCatalog, JobCatalog, NodeCatalog, RunCatalog, TokenCatalog, VersionCatalog
 from gateway.core.clock import Clock
+from gateway.core.events import EventCatalog
 from gateway.core.ports import Operations
 
 
@@ -23,6 +24,7 @@ class Services:
     operations: Operations
     clock: Clock
     versions: VersionCatalog
+    events: EventCatalog
     timezone: str = "UTC"
 
 

@@ -42,6 +42,7 @@ from gateway.settings import PREFIX, Settings
 from gateway.store import schema
 from gateway.store.apps import AppStore
 from gateway.store.engine import Database, database_url, open_database
+from gateway.store.events import EventStore
 from gateway.store.foreign import ForeignStore
 from gateway.store.ids import app_ids, job_ids, run_ids
 from gateway.store.jobs import JobStore
@@ -130,6 +131,7 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
             AppStore(db, clock, app_ids(db, clock)),
         )
         tokens = TokenStore(db, clock)
+        events = EventStore(db, clock)
         context = Context(
             clock=clock,
             writer=writer,
@@ -155,6 +157,7 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
             apps=apps,
             executors=apps,
             foreign=ForeignStore(db, clock),
+            events=events,
             spool=spool,
             nodes=nodes,
             identity=identity,
@@ -185,6 +188,7 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
             operations=operations,
             clock=clock,
             versions=VersionStore(db),
+            events=events,
             timezone=settings.timezone,
         )
         node.urls = await listen(settings, services, flow, clock, stack)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gateway.cli.apps import apps
 from gateway.cli.cron import cron
+from gateway.cli.events import events
 from gateway.cli.health import health
 from gateway.cli.jobs import jobs
 from gateway.cli.node import check, migrate, serve
@@ -12,7 +13,7 @@ from gateway.cli.root import cli, main
 from gateway.cli.runs import runs
 from gateway.cli.tokens import tokens
 
-for command in (serve, check, migrate, apps, jobs, runs, nodes, tokens, cron, health):
+for command in (serve, check, migrate, apps, jobs, runs, events, nodes, tokens, cron, health):
     cli.add_command(command)
 
 __all__ = ["cli", "main"]

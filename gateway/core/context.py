@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from gateway.core.clock import Clock
 from gateway.core.cluster import Holding
 from gateway.core.inflight import InFlight
+from gateway.core.journal import Journal
 from gateway.core.model import Counters
 from gateway.core.ports import ExecutorLink, IdSource, JobReader, RunReader, Signals, Writer
 from gateway.core.registry import Registry
@@ -64,3 +65,7 @@ class Context:
     counters: Counters = field(default_factory=Counters)
     held: Holding = field(default_factory=Holding)
     chance: random.Random = field(default_factory=random.Random)
+    journal: Journal = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.journal = Journal(self.counters)

@@ -12,6 +12,7 @@ from gateway.core.cluster import Identity
 from gateway.core.context import Context
 from gateway.core.ending import End
 from gateway.core.errors import LeaseLost, StoreError
+from gateway.core.events import EventWriter, Level, Source
 from gateway.core.inflight import Flight
 from gateway.core.model import Beat, ExecutorResult, NewRun
 from gateway.core.policy import seed_of
@@ -36,6 +37,7 @@ from gateway.flow.ownership import Ownership
 from gateway.flow.plan import Planner
 from gateway.flow.presence import CreateApp, Presence
 from gateway.flow.report import Reporter
+from gateway.flow.scribe import Scribe
 from gateway.flow.settle import Settler
 from gateway.flow.sweep import Sweeper
 from gateway.flow.verdicts import Verdicts
@@ -60,6 +62,7 @@ class Flow:
         apps: AppReader,
         executors: ExecutorWriter,
         foreign: ForeignResults,
+        events: EventWriter,
         spool: Spool,
         nodes: NodeStore,
         identity: Identity,
@@ -82,6 +85,7 @@ class Flow:
         self.completer = Completer(context, self.queued, self.neighbours.ended_for_others, result_writer)
         self.reporter = Reporter(context, self.completer, foreign, spool, self.neighbours)
         self.sweeper = Sweeper(context, self.completer)
+        self.scribe = Scribe(context, events)
         self.presence = Presence(
             context, executors, create_app, self.neighbours.nudge_all, self.neighbours.pass_beat
         )
@@ -140,10 +144,15 @@ class Flow:
             "presence": self.presence.run,
             "strays": self._stray_loop,
             "ownership": self.ownership.run,
+            "scribe": self.scribe.run,
         }
         for name, loop in loops.items():
             self._begin(name, loop)
         self.ready = True
+        text = f"epoch {context.lease.epoch}, {len(context.held)} parts"
+        context.journal.note(
+            context.clock.now_ms(), Level.INFO, Source.NODE, context.lease.node, "joined", text
+        )
 
     def _begin(self, name: str, loop: Callable[[], Awaitable[None]]) -> None:
         self._loops.append(asyncio.create_task(self._forever(name, loop), name=f"flow-{name}"))
@@ -159,6 +168,7 @@ class Flow:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=2)
         await self.presence.save()
+        await self.scribe.write()
 
     async def stop_sending(self) -> None:
         """No new dispatch; unsent claims go back."""

@@ -19,6 +19,7 @@ import structlog
 from gateway.core.cluster import Division, Identity, Member, Roster, Watch, divide, farewell
 from gateway.core.context import Context
 from gateway.core.errors import GatewayError, LeaseLost, StoreError
+from gateway.core.events import Level, Source
 from gateway.core.model import PARTS
 from gateway.core.ports import NodeStore
 from gateway.core.work import Work
@@ -152,6 +153,7 @@ class Ownership:
             await self._step()
         except LeaseLost:
             log.warning("lease_lost", node=self.me)
+            self._tell(Level.ERROR, self.me, "lease_lost", "another node has taken its parts; it joins again")
             await self._rejoin()
         except StoreError as error:
             log.warning("not_looked", error=str(error)[:200])
@@ -183,6 +185,12 @@ class Ownership:
         await self._nodes.leave(self._context.lease, heirs)
         self._nudge(gifts)
         log.info("parts_left", parts=len(parts), heirs=sorted(gifts))
+        self._tell(
+            Level.INFO,
+            self.me,
+            "left",
+            f"its {len(parts)} parts went to {', '.join(sorted(gifts)) or 'nobody'}",
+        )
 
     def _pause_s(self) -> float:
         """Look more often while somebody's beat stands still: the end of a lease should not be slept through."""
@@ -255,10 +263,16 @@ class Ownership:
                 parts = len(self.roster.parts_of(member))
                 log.warning("node_dead", node=member.name, silent_s=round(silent_s, 2), parts=parts)
                 self._context.counters.add("nodes_fenced")
+                self._tell(
+                    Level.ERROR, member.name, "dead", f"silent for {silent_s:.1f} s; it owned {parts} parts"
+                )
                 dead = replace(member, live=False, epoch=member.epoch + 1)
                 members = {**self.roster.members, member.name: dead}
                 self.roster = replace(self.roster, members=members)
                 self.alive -= {member.name}
+
+    def _tell(self, level: Level, name: str, reason: str, text: str) -> None:
+        self._context.journal.note(self._context.clock.now_ms(), level, Source.NODE, name, reason, text)
 
     # ------------------------------------------------------------ parts
 
@@ -301,6 +315,8 @@ class Ownership:
                 await self._estate.take_up(some, after_crash=after_crash)
                 self._last_owner.update(dict.fromkeys(some, self.me))
                 log.info("parts_taken_up", parts=len(some), after_crash=after_crash)
+                how = "from a node that has stopped" if after_crash else "from a node that gave them"
+                self._tell(Level.INFO, self.me, "parts_taken", f"{len(some)} parts, {how}")
 
     def _was_given(self, part: int) -> bool:
         """Whether its last owner handed it over itself: what it sent may still be answered there."""

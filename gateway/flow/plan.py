@@ -12,8 +12,10 @@ from dataclasses import dataclass, replace
 
 import structlog
 
+from gateway.core.clock import iso_utc
 from gateway.core.context import Context
 from gateway.core.errors import LeaseLost, StoreError
+from gateway.core.events import Level, Source
 from gateway.core.model import BROADCAST_PARENT, Job, NewRun, Route, TriggerKind
 from gateway.core.policy import SlotPlan, is_misfire, misfire_reason, plan_slots
 from gateway.core.ports import DueJob, Writer
@@ -167,6 +169,9 @@ class Planner:
         if plan.skipped:
             rows.append(_skipped(job, next(ids), plan.skipped, now_ms))
             self._context.counters.add("skipped", len(plan.skipped))
+            self._context.journal.note(
+                now_ms, Level.WARN, Source.JOB, job.id, "misfire", _missed(plan.skipped), name=job.name
+            )
         limit_ms = now_ms - job.misfire_after_s * 1000
         rows.extend(_planned(job, next(ids), slot, now_ms, is_catch_up=slot < limit_ms) for slot in plan.runs)
         return JobFire(job.id, job.part, job.version, outlook.due_ms, outlook.following, tuple(rows))
@@ -243,6 +248,11 @@ def _planned(job: Job, run_id: int, slot_ms: int, now_ms: int, *, is_catch_up: b
         shard=BROADCAST_PARENT if broadcast else 0,
         priority=job.priority,
     )
+
+
+def _missed(slots: Sequence[int]) -> str:
+    last = "" if len(slots) == 1 else f" to {iso_utc(slots[-1])}"
+    return f"{len(slots)} skipped: {iso_utc(slots[0])}{last} found too late"
 
 
 def _skipped(job: Job, run_id: int, slots: Sequence[int], now_ms: int) -> NewRun:

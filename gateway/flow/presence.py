@@ -13,6 +13,7 @@ import structlog
 
 from gateway.core.context import Context
 from gateway.core.errors import NotFound, Unreachable
+from gateway.core.events import Level, Source
 from gateway.core.model import App, Beat
 from gateway.core.ports import ExecutorWriter
 
@@ -86,11 +87,19 @@ class Presence:
         self._changed.set()
         if was_here:
             log.info("executor_removed", app=appname, executor=address)
+            self._tell(Level.INFO, address, "removed", app)
 
     def _note(self, app: App, beat: Beat) -> None:
         if self._context.registry.beat(app, beat):
             self._changed.set()
             log.info("executor_registered", app=app.appname, executor=beat.address, client=beat.client)
+            self._tell(Level.INFO, beat.address, "registered", app, f" ({beat.client}, {beat.dialect})")
+
+    def _tell(self, level: Level, address: str, reason: str, app: App | None, more: str = "") -> None:
+        appname = app.appname if app else ""
+        now_ms = self._context.clock.now_ms()
+        text = f"of app {appname}{more}"
+        self._context.journal.note(now_ms, level, Source.EXECUTOR, address, reason, text, name=appname)
 
     async def _check(self, app: App, beat: Beat) -> None:
         try:
@@ -114,6 +123,9 @@ class Presence:
             looked_ms = now_ms
             for executor in self._context.registry.expire(now_ms):
                 log.warning("executor_dead", executor=executor.address, last_beat_ms=executor.last_beat_ms)
+                silent_s = (now_ms - executor.last_beat_ms) // 1000
+                app = self._context.registry.app(executor.app_id)
+                self._tell(Level.WARN, executor.address, "dead", app, f": no beat for {silent_s} s")
             self._removed_ms = {key: at for key, at in self._removed_ms.items() if now_ms - at < GHOST_MS}
             await self.save()
 

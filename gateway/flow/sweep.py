@@ -14,6 +14,7 @@ import structlog
 from gateway.core.context import Context
 from gateway.core.ending import End
 from gateway.core.errors import Unreachable
+from gateway.core.events import Level, Source
 from gateway.core.model import BROADCAST_PARENT, Run
 from gateway.core.policy import seed_of
 from gateway.core.states import IN_FLIGHT, RunState
@@ -123,6 +124,9 @@ class Sweeper:
                 )
             )
             self._silent_since.pop(run.id, None)
+            if not stopped:
+                at_ms, text = ends[-1].finished_ms, f"run {run.id}: {why}"
+                self._context.journal.note(at_ms, Level.ERROR, Source.JOB, run.job_id, "run_lost", text)
         log.warning("runs_lost", runs=[run.id for run, _ in lost][:20], count=len(lost))
         self._context.counters.add("lost", len(ends))
         self._finisher.finish(ends, _ignore)

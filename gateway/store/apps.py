@@ -12,9 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.core.clock import Clock
 from gateway.core.errors import Conflict, NotFound
+from gateway.core.events import Source
 from gateway.core.model import DEFAULT_NAMESPACE, AddressMode, App, Executor, Page
 from gateway.store import cursors
 from gateway.store.engine import Database
+from gateway.store.events import note
 from gateway.store.ids import Sequence as IdSequence
 from gateway.store.revisions import bump
 from gateway.store.sqltext import join_addresses, split_addresses
@@ -53,6 +55,7 @@ class AppStore:
                 )
             except IntegrityError:
                 raise Conflict(f"there is an app {made.appname!r} already") from None
+            await note(conn, now_ms, Source.APP, "created", [(made.appname, made.title, "")])
             await bump(conn, "app")
 
         await transact(self._db, self._clock, body)
@@ -99,6 +102,7 @@ class AppStore:
             )
             if not done.rowcount:
                 raise NotFound("app", app.appname)
+            await note(conn, changed.updated_ms, Source.APP, "changed", [(app.appname, app.title, "")])
             await bump(conn, "app")
 
         await transact(self._db, self._clock, body)
@@ -117,6 +121,7 @@ class AppStore:
                 raise Conflict(f"app {row.appname!r} still has {count} jobs: delete them first")
             await conn.execute(delete(app_table).where(app_table.c.id == app_id))
             await conn.execute(delete(executor_table).where(executor_table.c.app_id == app_id))
+            await note(conn, self._clock.now_ms(), Source.APP, "deleted", [(row.appname, "", "")])
             await bump(conn, "app")
 
         await transact(self._db, self._clock, body)

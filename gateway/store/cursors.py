@@ -6,6 +6,7 @@ import re
 
 from gateway.core.errors import InvalidValue
 
+_PAIR = re.compile(r"([a-z])([0-9a-f]{1,15})\.([0-9a-f]{1,15})", re.ASCII)
 _SHAPE = re.compile(r"([a-z])([0-9a-f]{1,15})", re.ASCII)
 
 
@@ -15,7 +16,22 @@ def encode(kind: str, last_id: int) -> str:
 
 def decode(kind: str, cursor: str) -> int:
     """The id in a cursor. Raises `InvalidValue`."""
-    match = _SHAPE.fullmatch(cursor)
+    return int(_matched(_SHAPE, kind, cursor)[2], 16)
+
+
+def encode_pair(kind: str, first: int, second: int) -> str:
+    """For a list that is ordered by two numbers."""
+    return f"{kind}{first:x}.{second:x}"
+
+
+def decode_pair(kind: str, cursor: str) -> tuple[int, int]:
+    """The numbers in a cursor. Raises `InvalidValue`."""
+    match = _matched(_PAIR, kind, cursor)
+    return int(match[2], 16), int(match[3], 16)
+
+
+def _matched(shape: re.Pattern[str], kind: str, cursor: str) -> re.Match[str]:
+    match = shape.fullmatch(cursor)
     if match is None or match[1] != kind:
         raise InvalidValue("cursor", cursor, "the next_cursor of a page of this list")
-    return int(match[2], 16)
+    return match

@@ -16,14 +16,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.core.acting import author
 from gateway.core.clock import Clock
 from gateway.core.errors import Conflict, NotFound
+from gateway.core.events import Source
 from gateway.core.model import Job, JobFilter, Page
 from gateway.core.parts import part_of
 from gateway.core.ports import DueJob, IdSource
 from gateway.core.schedule import parse_schedule, phases, require_future
 from gateway.core.states import RunState
+from gateway.core.versions import changes
 from gateway.store import cursors
-from gateway.store.definitions import definition_text, job_of, version_text
+from gateway.store.definitions import definition_of, definition_text, job_of, version_text
 from gateway.store.engine import Database
+from gateway.store.events import note
 from gateway.store.ids import Sequence as IdSequence
 from gateway.store.overdue import overdue_row
 from gateway.store.tables import app, job, job_next_fire, job_version, run
@@ -114,6 +117,8 @@ class JobStore:
                 await conn.execute(insert(job), job_rows)
                 await conn.execute(insert(job_version), version_rows)
                 await conn.execute(insert(job_next_fire), fire_rows)
+                created = [(row["id"], row["name"], "version 1") for row in job_rows]
+                await note(conn, now_ms, Source.JOB, "created", created)
 
         await transact(self._db, self._clock, body)
         return made
@@ -146,6 +151,7 @@ class JobStore:
             now_ms = self._clock.now_ms()
             await conn.execute(delete(job).where(job.c.id == job_id))
             await conn.execute(delete(job_next_fire).where(job_next_fire.c.job_id == job_id))
+            await note(conn, now_ms, Source.JOB, "deleted", [(job_id, old.name, f"at version {old.version}")])
             await self._take_back(conn, old, now_ms, "the job was deleted")
 
         await self._run_ids.refill()
@@ -177,6 +183,7 @@ class JobStore:
         await conn.execute(update(job).where(job.c.id == old.id).values(row))
         await conn.execute(update(job_next_fire).where(job_next_fire.c.job_id == old.id).values(fire))
         await conn.execute(insert(job_version).values(_version_row(new)))
+        await note(conn, now_ms, Source.JOB, *_told(old, new))
         what = "changed" if new.enabled else "disabled"
         await self._take_back(conn, old, now_ms, "" if same_slots else f"the job was {what}")
         return new
@@ -234,6 +241,18 @@ def _same(old: Job, changed: Job) -> bool:
         changed.enabled,
         definition_text(changed),
     )
+
+
+def _told(old: Job, new: Job) -> tuple[str, list[tuple[object, str, str]]]:
+    """The reason of the event of this change, and its one source."""
+    found = [one.field for one in changes(definition_of(old), definition_of(new))]
+    if old.name != new.name:
+        found.insert(0, "name")
+    reason = "changed"
+    if old.enabled != new.enabled:
+        reason = "enabled" if new.enabled else "disabled"
+    text = f"version {new.version}" + (f": {', '.join(found)}" if found else "")
+    return reason, [(new.id, new.name, text)]
 
 
 def _new(one: Job, job_id: int, now_ms: int) -> Job:

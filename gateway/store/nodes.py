@@ -21,9 +21,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.core.clock import Clock
 from gateway.core.cluster import Farewell, Grant, Holder, Identity, Member, NodeRecord, Roster
 from gateway.core.errors import Conflict, LeaseLost, NotFound, Refused
+from gateway.core.events import Source
 from gateway.core.model import PARTS
 from gateway.core.work import Lease
 from gateway.store.engine import Database
+from gateway.store.events import note
 from gateway.store.revisions import bump
 from gateway.store.sqltext import in_list
 from gateway.store.tables import node, part, setting
@@ -264,6 +266,8 @@ class Nodes:
             if draining and not heirs:
                 raise Conflict(f"node {name!r} cannot be drained: there is no other node to take its parts")
             await conn.execute(update(node).where(node.c.name == name).values(draining=int(draining)))
+            reason = "drained" if draining else "resumed"
+            await note(conn, self._clock.now_ms(), Source.NODE, reason, [(name, "", "")])
 
         await transact(self._db, self._clock, body)
 

@@ -13,8 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.core.clock import Clock
 from gateway.core.errors import Conflict, NotFound
+from gateway.core.events import Source
 from gateway.core.model import Token
 from gateway.store.engine import Database
+from gateway.store.events import note
 from gateway.store.tables import api_token
 from gateway.store.transact import reading, transact
 
@@ -47,6 +49,7 @@ class TokenStore:
                 )
             except IntegrityError:
                 raise Conflict(f"there is a token {name!r} already") from None
+            await note(conn, created_ms, Source.TOKEN, "created", [(name, "", "")])
             row = (await conn.execute(select(api_token).where(api_token.c.name == name))).one()
             return _token_of(row)
 
@@ -74,9 +77,12 @@ class TokenStore:
 
     async def revoke(self, token_id: int) -> None:
         async def body(conn: AsyncConnection) -> None:
-            done = await conn.execute(delete(api_token).where(api_token.c.id == token_id))
-            if not done.rowcount:
+            mine = api_token.c.id == token_id
+            name = (await conn.execute(select(api_token.c.name).where(mine).with_for_update())).scalar()
+            if name is None:
                 raise NotFound("token", token_id)
+            await conn.execute(delete(api_token).where(mine))
+            await note(conn, self._clock.now_ms(), Source.TOKEN, "revoked", [(name, "", "")])
 
         await transact(self._db, self._clock, body)
         self._forget()

@@ -16,6 +16,7 @@ from gateway.core.specs import Specs
 from gateway.flow.loops import Flow
 from gateway.flow.operations import FlowOperations
 from gateway.store.apps import AppStore
+from gateway.store.events import EventStore
 from gateway.store.foreign import ForeignStore
 from gateway.store.ids import app_ids, job_ids, run_ids
 from gateway.store.jobs import JobStore
@@ -139,6 +140,7 @@ class Life:
             apps=self.apps,
             executors=self.apps,
             foreign=ForeignStore(self.db, self.clock),
+            events=EventStore(self.db, self.clock),
             spool=self.spool,
             nodes=self.nodes,
             identity=identity,

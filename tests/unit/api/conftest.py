@@ -18,6 +18,7 @@ from gateway.api.setup import setup_api
 from gateway.store import ids
 from gateway.store.apps import AppStore
 from gateway.store.engine import Database, database_url, open_database
+from gateway.store.events import EventStore
 from gateway.store.jobs import JobStore
 from gateway.store.nodes import Nodes
 from gateway.store.runs import RunStore
@@ -109,6 +110,7 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
         operations=operations,
         clock=clock,
         versions=VersionStore(db),
+        events=EventStore(db, clock),
     )
     app = web.Application()
     setup_api(app, services)
