@@ -38,6 +38,7 @@ def _one_spec(body: ScheduleBody, default_timezone: str, field: str) -> dict[str
         "anchor": anchor,
         "offset": body.offset,
         "misfire": body.misfire,
+        "rule": body.rule,
     }
     return {name: value for name, value in spec.items() if value is not None}
 

@@ -82,6 +82,7 @@ def _one_schedule(schedule: Mapping[str, Any]) -> ScheduleAnswer:
         **times(anchor=schedule.get("anchor")),
         offset=schedule.get("offset"),
         misfire=schedule.get("misfire") or "skip",
+        rule=schedule.get("rule"),
         dialect=dialect_of(kind, expression),
     )
 

@@ -10,6 +10,7 @@ from gateway.api.jobs import job_id_in
 from gateway.api.models.jobs import Fire, PreviewAnswer, PreviewBody, PreviewQuery
 from gateway.api.render import iso_local, json_answer, schedule_answer
 from gateway.api.services import SERVICES
+from gateway.core.chain import is_chained
 from gateway.core.schedule import parse_schedule
 from gateway.core.zones import resolve_zone
 
@@ -19,8 +20,11 @@ async def of_job(request: web.Request) -> web.Response:
     query = query_as(request, PreviewQuery)
     job = await services.jobs.get(job_id_in(request))
     schedule = job.schedule
-    answer = _preview(schedule, job.anchor_ms, services.clock.now_ms(), query.count)
-    return json_answer(answer)
+    from_ms, count = services.clock.now_ms(), query.count
+    if is_chained(job):
+        # What follows is known only when the run that is open has ended.
+        from_ms, count = (job.next_fire_at, 1) if job.next_fire_at else (from_ms, 0)
+    return json_answer(_preview(schedule, job.anchor_ms, from_ms, count))
 
 
 async def of_body(request: web.Request) -> web.Response:

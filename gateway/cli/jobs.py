@@ -62,6 +62,7 @@ def job_fields(command: F) -> F:
     @click.option("--at", help="Once: 'yyyy-MM-dd HH:mm:ss' in the time zone, ISO 8601 or milliseconds.")
     @click.option("--anchor", help="For --every: an instant of its phase.")
     @click.option("--offset", help="For --interval: how long after each multiple.")
+    @click.option("--second-delay", help="So long after the end of the run before: seconds, or text.")
     @click.option("--on-demand", is_flag=True, help="No schedule: it runs when it is triggered.")
     @click.option("--timezone", help="IANA name, or an offset such as GMT+8.")
     @click.option("--misfire", help="skip or fire_once: what becomes of a slot found too late.")
@@ -105,6 +106,7 @@ _TASK = {"handler": "handler", "params": "params", "glue_type": "glue_type"}
 _KIND_OPTIONS = {
     "cron": "cron",
     "every": "fixed_rate",
+    "second_delay": "second_delay",
     "interval": "interval",
     "at": "one_time",
     "on_demand": "api",
@@ -319,6 +321,8 @@ def _schedule_text(schedule: Any) -> str:
             return f"{expression} ({schedule['timezone']})"
         case "fixed_rate" | "interval":
             return f"every {expression}"
+        case "second_delay":
+            return f"{expression} after each end"
         case _:
             return str(kind)
 

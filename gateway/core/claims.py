@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from gateway.core.chain import chain_end, is_chained
 from gateway.core.inflight import Flight
 from gateway.core.model import Job, Misfire, NewRun, TriggerKind
 from gateway.core.policy import is_misfire, misfire_reason
 from gateway.core.specs import Spec
 from gateway.core.states import WAITING, RunState
-from gateway.core.work import After, Move
+from gateway.core.work import After, Move, Value
 
 OF_SCHEDULE = frozenset({TriggerKind.SCHEDULE, TriggerKind.MISFIRE})
+CHANGED = "the schedule was changed before this slot was sent"
 
 
 def why_not(run: NewRun, job: Job | None) -> str | None:
@@ -32,9 +34,21 @@ def why_not_any_more(run: NewRun, spec: Spec) -> str | None:
         return None
     if not spec.job.enabled:
         return "the job is disabled"
-    if spec.schedule.next_after(run.due_ms - 1) != run.due_ms:
-        return "the schedule was changed before this slot was sent"
+    if not is_chained(spec.job) and spec.schedule.next_after(run.due_ms - 1) != run.due_ms:
+        return CHANGED
     return None
+
+
+def why_not_back(flight: Flight, spec: Spec | None, now_ms: int) -> str | None:
+    """Why a claimed run that was not sent must not wait again, or None."""
+    run = flight.seed
+    reason = why_not(run, spec.job if spec else None)
+    ahead = run.trigger_kind is TriggerKind.SCHEDULE and run.due_ms > now_ms and run.shard <= 0
+    if reason is not None or spec is None or not ahead:
+        return reason
+    if is_chained(spec.job):
+        return None if spec.job.schedule == flight.order.job.schedule else CHANGED
+    return None if spec.schedule.next_after(run.due_ms - 1) == run.due_ms else CHANGED
 
 
 def is_late(run: NewRun, job: Job, now_ms: int) -> bool:
@@ -76,15 +90,19 @@ def skip_move(
     run: NewRun,
     reason: str,
     now_ms: int,
+    job: Job | None,
     *,
     sources: frozenset[RunState] = WAITING,
     claim: int | None = None,
 ) -> Move:
-    return Move(run.id, RunState.SKIPPED, sources, {"reason": reason, "finished_ms": now_ms}, claim=claim)
+    values: dict[str, Value] = {"reason": reason, "finished_ms": now_ms}
+    chain = chain_end(run, job, now_ms)
+    return Move(run.id, RunState.SKIPPED, sources, values, claim=claim, chain=chain)
 
 
-def stop_move(run: NewRun, reason: str, now_ms: int) -> Move:
-    return Move(run.id, RunState.STOPPED, WAITING, {"finished_ms": now_ms, "reason": reason})
+def stop_move(run: NewRun, reason: str, now_ms: int, job: Job | None) -> Move:
+    values: dict[str, Value] = {"finished_ms": now_ms, "reason": reason}
+    return Move(run.id, RunState.STOPPED, WAITING, values, chain=chain_end(run, job, now_ms))
 
 
 def claim_move(flight: Flight, now_ms: int, send_deadline_ms: int) -> Move:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from gateway.core.chain import is_chained
 from gateway.core.model import ExecutorResult, Job, Misfire, NewRun, Run, TriggerKind
 from gateway.core.retry import FAILURES
 from gateway.core.states import OPEN, RunState
@@ -105,7 +106,8 @@ def seed_of(run: Run) -> NewRun:
 
 
 def is_misfire(due_ms: int, now_ms: int, job: Job) -> bool:
-    return now_ms - due_ms > job.misfire_after_s * 1000
+    """Whether a slot is found too late; never so for one of a chain, which is due at any time after its instant."""
+    return now_ms - due_ms > job.misfire_after_s * 1000 and not is_chained(job)
 
 
 def misfire_reason(due_ms: int, now_ms: int, job: Job) -> str:
@@ -125,11 +127,11 @@ class SlotPlan:
 
 def plan_slots(slots: Sequence[int], now_ms: int, job: Job, *, more_missed: bool) -> SlotPlan:
     """Divide due slots by the misfire policy. `more_missed`: later slots that are missed as well will follow."""
+    if not slots or not is_misfire(slots[0], now_ms, job):
+        return SlotPlan((), slots)
     limit = now_ms - job.misfire_after_s * 1000
     missed = [slot for slot in slots if slot < limit]
     on_time = slots[len(missed) :]
-    if not missed:
-        return SlotPlan((), on_time)
     if job.misfire is Misfire.FIRE_ONCE and not more_missed:
         return SlotPlan(missed[:-1], [missed[-1], *on_time])
     return SlotPlan(missed, on_time)

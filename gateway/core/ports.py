@@ -205,6 +205,10 @@ class JobReader(Protocol):
 
     async def load(self, job_ids: Collection[int]) -> dict[int, Job]: ...
 
+    async def mend_chains(self, parts: Collection[int]) -> list[int]:
+        """Let chains go on whose run has ended without a word of it; the jobs."""
+        ...
+
 
 class AppReader(Protocol):
     async def all_apps(self) -> list[App]: ...

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from gateway.core.calendar_spec import CalendarExpression
+from gateway.core.chain import SecondDelay, parse_second_delay
 from gateway.core.clock import iso_utc
 from gateway.core.cron import CronSchedule, parse_cron
 from gateway.core.durations import parse_duration_ms
@@ -16,12 +17,12 @@ from gateway.core.moments import parse_moment
 from gateway.core.zones import Zone, resolve_zone
 
 MIN_RATE_MS = 1000
-_KINDS = ("cron", "fixed_rate", "interval", "calendar", "one_time", "api", "none")
+_KINDS = ("cron", "fixed_rate", "second_delay", "interval", "calendar", "one_time", "api", "none")
 _KEYS = ("kind", "expression", "timezone", "misfire")
 # Keys of one kind only.
-_OWN_KEYS = {"anchor": "fixed_rate", "offset": "interval"}
+_OWN_KEYS = {"anchor": "fixed_rate", "offset": "interval", "rule": "second_delay"}
 # Kinds that are due at instants of their own, so that they can come to an end.
-_WITHOUT_TIME = ("api", "none")
+_WITHOUT_TIME = ("second_delay", "api", "none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,7 @@ class Union:
         )
 
 
-Schedule: TypeAlias = Cron | FixedRate | OneTime | Api | None_ | Union
+Schedule: TypeAlias = Cron | FixedRate | SecondDelay | OneTime | Api | None_ | Union
 
 
 def parse_schedule(
@@ -138,6 +139,13 @@ def parse_schedule(
         if not isinstance(member, Mapping):
             raise InvalidValue(f"{field}[{n}]", member, "an object such as {'kind': 'cron', …}")
         members.append(_parse_one(member, anchor_ms, default_timezone, f"{field}[{n}]"))
+    for n, one in enumerate(members):
+        if isinstance(one, SecondDelay) and len(members) > 1:
+            raise InvalidValue(
+                f"{field}[{n}].kind",
+                "second_delay",
+                "a kind that has instants of its own: this one stands alone",
+            )
     if len({member.misfire for member in members}) > 1:
         raise InvalidValue(
             f"{field}[].misfire", [member.misfire.value for member in members], "the same for the whole list"
@@ -209,6 +217,8 @@ def _parse_one(spec: Mapping[str, Any], anchor_ms: int, default_timezone: str, f
         case "interval":
             every_ms = _rate_ms(expression, within)
             return FixedRate(every_ms, _offset_ms(spec.get("offset"), every_ms, f"{field}.offset"), misfire)
+        case "second_delay":
+            return parse_second_delay(expression, spec.get("rule"), misfire, field)
         case "one_time":
             return OneTime(parse_moment(expression, zone, field=within), misfire)
         case "api" | "none":

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from gateway.core.chain import ChainEnd
 from gateway.core.model import NewRun
 from gateway.core.states import RunState
 
@@ -20,7 +21,10 @@ class Lease:
 
 @dataclass(slots=True, eq=False)
 class JobFire:
-    """A compare-and-set of a job's next fire, and the rows that exist only if it succeeds."""
+    """A compare-and-set of a job's next fire, and the rows that exist only if it succeeds.
+
+    `chain_run_id` names the run among them whose end sets the next fire after it (`core.chain`).
+    """
 
     job_id: int
     part: int
@@ -28,6 +32,7 @@ class JobFire:
     expected: int
     next_fire_at: int | None
     rows: tuple[NewRun, ...]
+    chain_run_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +66,7 @@ class Move:
     `values` names further columns to set. `then` are rows that exist only if the move succeeds.
     A `job_version` makes the move depend on the job still being at that version. Nobody asks what became of
     an `optional` one. The values of a `belated` one are written even where the state has moved on, as long as the
-    claim is the same; the state is left alone then.
+    claim is the same; the state is left alone then. With `chain`, the job goes on after this end.
     """
 
     run_id: int
@@ -74,6 +79,7 @@ class Move:
     job_version: int = 0
     optional: bool = False
     belated: bool = False
+    chain: ChainEnd | None = None
 
 
 @dataclass(slots=True, eq=False)

@@ -23,6 +23,7 @@ from gateway.core.claims import (
     stop_move,
     why_not,
     why_not_any_more,
+    why_not_back,
 )
 from gateway.core.context import Context
 from gateway.core.errors import LeaseLost
@@ -193,11 +194,13 @@ class Admitter:
                 if reason is None:
                     self._catch_ups.note(run)
             if reason is not None or job is None:
-                moves.append(skip_move(run, reason or "", now_ms))
+                moves.append(skip_move(run, reason or "", now_ms, job))
                 context.counters.add("skipped")
                 continue
             if spec is not None and (reason := why_not_any_more(run, spec)) is not None:
-                moves.append(stop_move(run, reason, now_ms))  # its parent has started, so it is not skipped
+                moves.append(
+                    stop_move(run, reason, now_ms, job)
+                )  # its parent has started, so it is not skipped
                 continue
             addresses = run.addresses or context.registry.addresses(run.app_id)
             if not addresses and run.due_ms > now_ms:
@@ -353,23 +356,22 @@ class Admitter:
             run = flight.seed
             context.flights.pop(run.id)
             spec = context.specs.get(run.job_id)
-            reason = why_not(run, spec.job if spec else None)
-            ahead = run.trigger_kind is TriggerKind.SCHEDULE and run.due_ms > now_ms and run.shard <= 0
-            if reason is None and spec and ahead and spec.schedule.next_after(run.due_ms - 1) != run.due_ms:
-                reason = "the schedule was changed before this slot was sent"
+            reason = why_not_back(flight, spec, now_ms)
             if reason is None:
                 back[run.id] = run
                 values: dict[str, Value] = {"reason": why, "claim_token": 0}
                 moves.append(Move(run.id, RunState.QUEUED, _WITHDRAWN, values, claim=flight.claim))
             else:
-                moves.append(skip_move(run, reason, now_ms, sources=_WITHDRAWN, claim=flight.claim))
+                job = spec.job if spec else None
+                moves.append(skip_move(run, reason, now_ms, job, sources=_WITHDRAWN, claim=flight.claim))
         # With the lease: after a take-over these rows are the new owner's to settle, who would miss the change.
         written = await context.writer.write(Work(moves=moves, lease=context.lease))
         return self.add([run for run_id, run in back.items() if run_id not in written.lost_moves])
 
     async def stop_waiting(self, run: NewRun, reason: str) -> bool:
         """End a run that waits. False if it no longer does."""
+        await self._context.specs.ensure([(run.job_id, 0)])
         now_ms = self._context.clock.now_ms()
-        move = stop_move(run, reason, now_ms)
+        move = stop_move(run, reason, now_ms, self._context.specs.job(run.job_id))
         written = await self._context.writer.write(Work(moves=[move]))
         return run.id not in written.lost_moves

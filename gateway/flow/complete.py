@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 
+from gateway.core.chain import chain_end
 from gateway.core.context import Context
 from gateway.core.ending import End
 from gateway.core.model import BROADCAST_PARENT, Job, NewRun
-from gateway.core.policy import clip, ending, next_attempt, parent_ending
+from gateway.core.policy import clip, ending, next_attempt, parent_ending, seed_of
 from gateway.core.ports import Writer
 from gateway.core.states import SOURCES, RunState
 from gateway.core.work import After, Move, Value, Work, Written
@@ -86,7 +87,7 @@ class Completer:
 
     def _move(self, end: End) -> Move:
         seed = end.seed
-        job = self._context.specs.job(seed.job_id)
+        job = self._job(seed)
         finished_ms = end.finished_ms or self._context.clock.now_ms()
         verdict = ending(end.outcome, seed.attempt, job)
         then = self._retry(seed, job, finished_ms) if verdict.retry and job is not None else ()
@@ -104,7 +105,15 @@ class Completer:
         if end.answered_ms:
             values["answered_ms"] = After("due_ms", end.answered_ms - seed.due_ms)
         sources = end.sources if end.sources is not None else SOURCES[verdict.state]
-        return Move(seed.id, verdict.state, sources, values, claim=end.claim, then=then)
+        chain = None if then else chain_end(seed, job, finished_ms)
+        return Move(seed.id, verdict.state, sources, values, claim=end.claim, then=then, chain=chain)
+
+    def _job(self, run: NewRun) -> Job | None:
+        """As it is known now; as it was when it was claimed, where it is not known any more."""
+        job = self._context.specs.job(run.job_id)
+        if job is None and (flight := self._context.flights.get(run.id)) is not None:
+            return flight.order.job
+        return job
 
     def _retry(self, seed: NewRun, job: Job, finished_ms: int) -> tuple[NewRun, ...]:
         (run_id,) = self._context.run_ids.take(1)
@@ -143,10 +152,13 @@ class Completer:
             {run.shard for run in shards if run.state not in (RunState.SUCCEEDED, RunState.RETRYING)}
         )
         reason = None if state is RunState.SUCCEEDED else f"shards that did not succeed: {failed}"
+        await self.prepare([job_id])
+        now_ms = self._context.clock.now_ms()
         values: dict[str, Value] = {
             "outcome": int(state),
-            "finished_ms": self._context.clock.now_ms(),
+            "finished_ms": now_ms,
             "reason": reason,
         }
         sources = frozenset({RunState.RUNNING, RunState.STOPPING})
-        await self._context.writer.write(Work(moves=[Move(parent.id, state, sources, values)]))
+        chain = chain_end(seed_of(parent), self._context.specs.job(job_id), now_ms)
+        await self._context.writer.write(Work(moves=[Move(parent.id, state, sources, values, chain=chain)]))

@@ -276,6 +276,8 @@ class Flow:
                 context.counters.add("strays", len(confirmed))
             self.admitter.add([seed_of(run) for run in confirmed if run.state in WAITING])
             self.estate.settle(run for run in confirmed if run.state is RunState.DISPATCHING)
+            if mended := await context.jobs.mend_chains(parts):
+                log.warning("chains_mended", jobs=mended[:20], count=len(mended))
 
     # ------------------------------------------------------------ hand-over between stages
 

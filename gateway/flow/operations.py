@@ -9,6 +9,7 @@ from dataclasses import replace
 import structlog
 
 from gateway.core.catalog import RunCatalog
+from gateway.core.chain import chain_end
 from gateway.core.errors import AlreadySubmitted, Conflict, NotFound, StoreError, Unreachable
 from gateway.core.inflight import Flight
 from gateway.core.model import BROADCAST_PARENT, Executor, LogPage, Run, TriggerKind
@@ -127,10 +128,11 @@ class FlowOperations:
 
     async def _stop_unsent(self, flight: Flight) -> None:
         self._context.flights.pop(flight.seed.id)
-        values: dict[str, Value] = {"finished_ms": self._context.clock.now_ms(), "reason": _REASON}
-        move = Move(
-            flight.seed.id, RunState.STOPPED, frozenset({RunState.DISPATCHING}), values, claim=flight.claim
-        )
+        now_ms = self._context.clock.now_ms()
+        values: dict[str, Value] = {"finished_ms": now_ms, "reason": _REASON}
+        sources = frozenset({RunState.DISPATCHING})
+        chain = chain_end(flight.seed, flight.order.job, now_ms)
+        move = Move(flight.seed.id, RunState.STOPPED, sources, values, claim=flight.claim, chain=chain)
         await self._context.writer.write(Work(moves=[move]))
 
     async def _stop_broadcast(self, parent: Run) -> StopReport:

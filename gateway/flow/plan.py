@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
+from gateway.core.chain import is_chained, link_of
 from gateway.core.clock import iso_utc
 from gateway.core.context import Context
 from gateway.core.errors import LeaseLost, StoreError
@@ -172,9 +173,11 @@ class Planner:
             self._context.journal.note(
                 now_ms, Level.WARN, Source.JOB, job.id, "misfire", _missed(plan.skipped), name=job.name
             )
-        limit_ms = now_ms - job.misfire_after_s * 1000
+        chained = is_chained(job)
+        limit_ms = 0 if chained else now_ms - job.misfire_after_s * 1000
         rows.extend(_planned(job, next(ids), slot, now_ms, is_catch_up=slot < limit_ms) for slot in plan.runs)
-        return JobFire(job.id, job.part, job.version, outlook.due_ms, outlook.following, tuple(rows))
+        link = link_of(rows[0]) if chained else 0
+        return JobFire(job.id, job.part, job.version, outlook.due_ms, outlook.following, tuple(rows), link)
 
 
 @dataclass(slots=True, eq=False)

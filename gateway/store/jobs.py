@@ -14,6 +14,7 @@ from sqlalchemy import Select, bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.core.acting import author
+from gateway.core.chain import delay_of, is_chained
 from gateway.core.clock import Clock
 from gateway.core.errors import Conflict, NotFound
 from gateway.core.events import Source
@@ -23,7 +24,7 @@ from gateway.core.ports import DueJob, IdSource
 from gateway.core.schedule import parse_schedule, phases, require_future
 from gateway.core.states import RunState
 from gateway.core.versions import changes
-from gateway.store import cursors
+from gateway.store import chains, cursors
 from gateway.store.definitions import definition_of, definition_text, job_of, version_text
 from gateway.store.engine import Database
 from gateway.store.events import note
@@ -90,6 +91,17 @@ class JobStore:
             jobs = [job_of(row) for row in await conn.execute(query.order_by(job.c.id).limit(limit + 1))]
         more = len(jobs) > limit
         return Page(tuple(jobs[:limit]), cursors.encode("j", jobs[limit - 1].id) if more else None)
+
+    async def mend_chains(self, parts: Collection[int]) -> list[int]:
+        async with reading(self._db) as conn:
+            found = await chains.unended(conn, parts)
+
+        async def body(conn: AsyncConnection) -> list[int]:
+            now_ms = self._clock.now_ms()
+            ends = [(job_id, link, ended_ms or now_ms) for job_id, link, ended_ms in sorted(found)]
+            return [one[0] for one in ends if await chains.end(conn, *one)]
+
+        return await transact(self._db, self._clock, body) if found else []
 
     # ------------------------------------------------------------ changing
 
@@ -185,11 +197,15 @@ class JobStore:
         await conn.execute(insert(job_version).values(_version_row(new)))
         await note(conn, now_ms, Source.JOB, *_told(old, new))
         what = "changed" if new.enabled else "disabled"
-        await self._take_back(conn, old, now_ms, "" if same_slots else f"the job was {what}")
+        # A chain's slot that is due and not planned is the next one of the chain that goes on.
+        is_kept = same_slots or (is_chained(old) and is_chained(new) and new.enabled)
+        removed = await self._take_back(conn, old, now_ms, "" if is_kept else f"the job was {what}")
+        if is_chained(new):
+            new = replace(new, next_fire_at=await chains.carry_over(conn, new, removed))
         return new
 
-    async def _take_back(self, conn: AsyncConnection, old: Job, now_ms: int, reason: str) -> None:
-        """Remove what is planned ahead. With a `reason`, slots due but not planned yet get a row that says it."""
+    async def _take_back(self, conn: AsyncConnection, old: Job, now_ms: int, reason: str) -> list[int]:
+        """Remove what is planned ahead; the ids. With a `reason`, slots due but not planned yet get a row that says it."""
         mine = (run.c.job_id == old.id, run.c.state == RunState.PLANNED)
         # By the index on open runs of a part: its rows ahead are those of a few seconds.
         ahead = select(run.c.id).where(run.c.open_part == old.part, run.c.due_ms > now_ms, *mine)
@@ -197,7 +213,7 @@ class JobStore:
         for start in range(0, len(ids), _CHUNK):
             await conn.execute(delete(run).where(run.c.id.in_(ids[start : start + _CHUNK]), *mine))
         if not reason or old.next_fire_at is None or old.next_fire_at > now_ms:
-            return
+            return ids
         between = select(run.c.slot_key).where(
             run.c.job_id == old.id, run.c.slot_key.between(old.next_fire_at, now_ms)
         )
@@ -205,6 +221,7 @@ class JobStore:
         late = overdue_row(old, now_ms, f"{reason} before this slot was planned", self._run_ids, present)
         if late is not None:
             await conn.execute(insert(run).values(late))
+        return ids
 
 
 def _jobs() -> Select[Any]:
@@ -312,4 +329,5 @@ def _fire_row(one: Job) -> dict[str, Any]:
         "version": one.version,
         "enabled": int(one.enabled),
         "next_fire_at": one.next_fire_at,
+        "chain_delay_ms": delay_of(one),
     }

@@ -1,7 +1,7 @@
 """One attempt to write what several stages want, as one transaction.
 
 Either hopefully (guarded updates whose matched rows are counted) or carefully (rows locked and read first,
-each guard judged alone). Lock order: node, part, job, run, request; ids ascending.
+each guard judged alone). Lock order: node, part, job, next fire, run, request; ids ascending.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.core.chain import ChainEnd
 from gateway.core.errors import LeaseLost
 from gateway.core.model import Counters, NewRun
 from gateway.core.states import OPEN
@@ -115,10 +116,11 @@ class Transaction:
         await self._own(merged)
         lost_fires, rows = await self._fire(merged.fires, applied_before=False)
         stale = await self._stale_jobs(merged.moves)
+        moves = [move for move in merged.moves if move.job_id not in stale] if stale else merged.moves
+        await self._end_chains(moves)
         taken = await self._name(merged.names)
         rows.extend(self._unnamed(merged, taken))
         await self._insert(rows, tolerant=False)
-        moves = [move for move in merged.moves if move.job_id not in stale] if stale else merged.moves
         for sources, names, group in _by_shape(moves):
             optional, fixed, columns = group[0].optional, "", names
             guard = f" AND state IN ({in_list(sources)})"
@@ -145,6 +147,8 @@ class Transaction:
         await self._own(merged)
         lost_fires, rows = await self._fire(merged.fires, applied_before=applied_before)
         stale = await self._stale_jobs(merged.moves)
+        chained = {move.chain.job_id for move in merged.moves if move.chain is not None}
+        await self._by_id("job_id", "job_next_fire", "job_id", chained, lock=True)  # before any run
         taken = await self._name(merged.names)
         rows.extend(self._unnamed(merged, taken))
         await self._insert(rows, tolerant=True)
@@ -166,6 +170,7 @@ class Transaction:
             pairs = [(move.run_id, _values(move, columns)) for move in group]
             for sql, _ in update_by_id("run", "id", pairs, columns, "", self._quote):
                 await self._execute(sql)
+        await self._end_chains(winners)
         await self._insert([row for move in winners for row in move.then], tolerant=True)
         await self._request(merged.requests)
         return _written(lost_fires, lost, stale, taken)
@@ -224,10 +229,37 @@ class Transaction:
         if missed and applied_before:
             fired = await self._fired(missed)
             missed = [fire for fire in missed if fire.job_id not in fired]
-        pairs = [(fire.job_id, (_further(fire),)) for fire in won]
+        pairs = [(fire.job_id, (_further(fire),)) for fire in won if not fire.chain_run_id]
         for sql, _ in update_by_id("job_next_fire", "job_id", pairs, ("next_fire_at",), "", self._quote):
             await self._execute(sql)
+        chains = [(fire.job_id, (None, fire.chain_run_id)) for fire in won if fire.chain_run_id]
+        both = ("next_fire_at", "chain_run_id")
+        for sql, _ in update_by_id("job_next_fire", "job_id", chains, both, "", self._quote):
+            await self._execute(sql)
         return missed, rows
+
+    async def _end_chains(self, moves: Iterable[Move]) -> None:
+        """Jobs whose chain these runs are go on: at once in the same transaction, and once only.
+
+        A run that is its job's chain no more, or never was, changes nothing.
+        """
+        ends: dict[int, ChainEnd] = {}
+        for move in moves:
+            if move.chain is not None:
+                ends.setdefault(move.chain.link, move.chain)
+        if not ends:
+            return
+        mine = f" AND job_id IN ({in_list({end.job_id for end in ends.values()})})"
+        ordered = sorted(ends.values(), key=lambda end: end.job_id)
+        # The link is the key of both statements, so it is what they change last: MySQL assigns from left to right.
+        next_fires = [(end.link, (After("chain_delay_ms", end.ended_ms), end.ended_ms, 0)) for end in ordered]
+        columns = ("next_fire_at", "chain_end_ms", "chain_run_id")
+        guard = mine + " AND enabled=1 AND chain_delay_ms>0"
+        for sql, _ in update_by_id("job_next_fire", "chain_run_id", next_fires, columns, guard, self._quote):
+            await self._execute(sql)
+        others = [(end.link, (end.ended_ms, 0)) for end in ordered]
+        for sql, _ in update_by_id("job_next_fire", "chain_run_id", others, columns[1:], mine, self._quote):
+            await self._execute(sql)
 
     async def _fired(self, fires: Sequence[JobFire]) -> set[int]:
         """The jobs whose fire a commit of unknown outcome has done: only it has inserted these rows."""

@@ -36,13 +36,11 @@ RETRY_INTERVAL_S = 30
 class ScheduleBody(Body):
     """When a job is due."""
 
-    kind: Annotated[
-        Literal["cron", "fixed_rate", "interval", "calendar", "one_time", "api", "none"],
-        later_values("second_delay"),
-    ]
+    kind: Literal["cron", "fixed_rate", "second_delay", "interval", "calendar", "one_time", "api", "none"]
     expression: str | int | float | JsonObject | None = Field(
         None,
         description="cron: 5 fields are Unix, 6 or 7 Quartz. fixed_rate, interval: seconds, or text such as `90s`. "
+        "second_delay: as fixed_rate, counted from the end of the run before. "
         "calendar: an object with year, month, dayOfMonth, dayOfWeek, hour, minute, second, comment. "
         "one_time: `yyyy-MM-dd HH:mm:ss`, ISO 8601 or milliseconds.",
     )
@@ -57,6 +55,9 @@ class ScheduleBody(Body):
     )
     misfire: Annotated[Literal["skip", "fire_once"], later_values("fire_all")] = Field(
         "skip", description="What becomes of a slot found more than `misfire_after_s` late."
+    )
+    rule: Literal["schedulerx"] | None = Field(
+        None, description="For second_delay: refuse what SchedulerX refuses, all but 1 to 60 whole seconds."
     )
     dialect: Literal["unix", "quartz"] | None = Field(
         None, description="Told in answers. If given, it must be the one that the number of fields says."
@@ -194,6 +195,7 @@ class ScheduleAnswer(Answer):
     anchor_ms: int | None = None
     offset: str | int | float | None = None
     misfire: str
+    rule: str | None = None
     dialect: Literal["unix", "quartz"] | None
 
 

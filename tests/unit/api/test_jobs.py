@@ -19,6 +19,7 @@ async def test_a_job_from_creation_to_deletion(billing):
         "anchor_ms": None,
         "offset": None,
         "misfire": "skip",
+        "rule": None,
         "dialect": "quartz",
     }
     assert (made["app"], made["timeout_s"], made["misfire_after_s"], made["version"]) == (
@@ -197,7 +198,28 @@ WRONG = [
         "5 fields",
     ),
     ({"schedule": {"kind": "fixed_rate", "expression": 0}}, "schedule.expression", "at least 1 s"),
-    ({"schedule": {"kind": "second_delay", "expression": 5}}, "schedule.kind", "not supported yet"),
+    ({"schedule": {"kind": "second_delay", "expression": 0}}, "schedule.expression", "1 s to 7 days"),
+    ({"schedule": {"kind": "second_delay", "expression": "8 days"}}, "schedule.expression", "1 s to 7 days"),
+    (
+        {"schedule": {"kind": "second_delay", "expression": 61, "rule": "schedulerx"}},
+        "schedule.expression",
+        "1 to 60 whole seconds",
+    ),
+    (
+        {"schedule": {"kind": "second_delay", "expression": 5, "rule": "xxl"}},
+        "schedule.rule",
+        "'schedulerx'",
+    ),
+    (
+        {"schedule": {"kind": "fixed_rate", "expression": 5, "rule": "schedulerx"}},
+        "schedule.rule",
+        "only the kind 'second_delay' has it",
+    ),
+    (
+        {"schedule": [{"kind": "second_delay", "expression": 5}, {"kind": "fixed_rate", "expression": 5}]},
+        "schedule[0].kind",
+        "this one stands alone",
+    ),
     ({"schedule": {"kind": "one_time"}}, "schedule.expression", "an instant"),
     (
         {"schedule": {"kind": "one_time", "expression": "2026-11-18 11:06:39", "timezone": "UTC"}},

@@ -106,15 +106,20 @@ def test_schedules_are_values():
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        (
-            {},
-            "schedule.kind: None is not valid: one of cron, fixed_rate, interval, calendar, one_time, api, none",
+        ({}, "schedule.kind: None is not valid: one of cron, fixed_rate, "),
+        ({"kind": "second_delay"}, "schedule.expression: None is not valid: a duration"),
+        ({"kind": "second_delay", "expression": "0.5s"}, "is not valid: 1 s to 7 days"),
+        *(
+            (
+                {"kind": "second_delay", "expression": wrong, "rule": "schedulerx"},
+                f"schedule.expression: {wrong!r} is not valid: 1 to 60 whole seconds, by the rule 'schedulerx'",
+            )
+            for wrong in (0, 61, "1500ms", "2m")
         ),
-        ({"kind": "second_delay"}, "schedule.kind: 'second_delay' is not valid"),
         ({"kind": []}, "schedule.kind: [] is not valid"),
         (
             CRON | {"tz": "UTC"},
-            "schedule: 'tz' is not valid: the keys are kind, expression, timezone, misfire, anchor, offset",
+            "schedule: 'tz' is not valid: the keys are kind, expression, timezone, misfire, anchor, offset, rule",
         ),
         (CRON | {"timezone": "Mars"}, "schedule.timezone: 'Mars' is not valid: an IANA time zone"),
         (CRON | {"expression": None}, "schedule.expression: '' is not valid: it has 0 fields"),

@@ -1,0 +1,85 @@
+"""Chains of second_delay jobs: what a change of the job does to them, and those whose end nobody has noted.
+
+The row of the next fire is locked, or guarded by the link it had: only one of all that may end a chain does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, case, func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.core.chain import delay_of
+from gateway.core.model import Job
+from gateway.store.tables import job_next_fire, run
+
+MOST = 1000
+_fire = job_next_fire.c
+
+
+async def carry_over(conn: AsyncConnection, new: Job, removed: Collection[int]) -> int | None:
+    """The next fire of a chained job that has been changed; its row is locked by us. `removed`: rows taken back.
+
+    A run of the chain that is open stays the only one. Else the delay of the new version counts from the last end.
+    """
+    mine = job_next_fire.c.job_id == new.id
+    link, ended_ms = (await conn.execute(select(_fire.chain_run_id, _fire.chain_end_ms).where(mine))).one()
+    is_open = link != 0 and abs(link) not in removed and await _is_open(conn, new.id, abs(link))
+    next_fire_at: int | None = None
+    if new.enabled and not is_open:
+        next_fire_at = max(new.next_fire_at or 0, ended_ms + delay_of(new) if ended_ms else 0)
+    values = {"next_fire_at": next_fire_at, "chain_run_id": link if is_open else 0}
+    await conn.execute(update(job_next_fire).where(mine).values(values))
+    return next_fire_at
+
+
+async def unended(conn: AsyncConnection, parts: Collection[int]) -> Sequence[tuple[int, int, int]]:
+    """Chains whose run is not open any more: (job id, link, when it ended, 0 if there is no such run).
+
+    That is the work of a node of the version before, or a fault.
+    """
+    found: list[tuple[int, int, int]] = []
+    for sign, side in ((1, _fire.chain_run_id > 0), (-1, _fire.chain_run_id < 0)):
+        # Two ranges of an index that holds next to nothing.
+        query = (
+            select(_fire.job_id, _fire.chain_run_id, run.c.slot_key)
+            .select_from(job_next_fire.outerjoin(run, run.c.id == sign * _fire.chain_run_id))
+            .where(_fire.part.in_(sorted(parts)), side, or_(run.c.id.is_(None), run.c.open_part.is_(None)))
+            .limit(MOST)
+        )
+        for job_id, link, slot_key in (await conn.execute(query)).all():
+            if slot_key is None:
+                found.append((job_id, link, 0))
+                continue
+            family = select(func.count(run.c.open_part), func.max(run.c.finished_ms))
+            open_ones, ended_ms = (await conn.execute(family.where(*_family(job_id, slot_key)))).one()
+            if not open_ones:
+                found.append((job_id, link, ended_ms or 0))
+    return found
+
+
+async def end(conn: AsyncConnection, job_id: int, link: int, ended_ms: int) -> bool:
+    """The chain goes on after this end. False if it is not at this run any more."""
+    goes_on = and_(_fire.enabled == 1, _fire.chain_delay_ms > 0)
+    values: dict[str, Any] = {
+        "next_fire_at": case((goes_on, ended_ms + _fire.chain_delay_ms), else_=_fire.next_fire_at),
+        "chain_end_ms": ended_ms,
+        "chain_run_id": 0,
+    }
+    here = (_fire.job_id == job_id, _fire.chain_run_id == link)
+    return (await conn.execute(update(job_next_fire).where(*here).values(values))).rowcount == 1
+
+
+async def _is_open(conn: AsyncConnection, job_id: int, root_id: int) -> bool:
+    """Whether this run, or an attempt after it, is open."""
+    slot_key = (await conn.execute(select(run.c.slot_key).where(run.c.id == root_id))).scalar()
+    if slot_key is None:
+        return False
+    query = select(func.count(run.c.open_part)).where(*_family(job_id, slot_key))
+    return bool((await conn.execute(query)).scalar_one())
+
+
+def _family(job_id: int, slot_key: int) -> tuple[ColumnElement[bool], ...]:
+    return run.c.job_id == job_id, run.c.slot_key == slot_key
