@@ -11,7 +11,7 @@ from gateway.api.intake import checked, path_id, query_as, read_as, read_object
 from gateway.api.models.base import MAX_ID
 from gateway.api.models.jobs import MAX_BATCH, JobBody, JobIds, JobList, JobQuery
 from gateway.api.problems import FieldError, InvalidInput
-from gateway.api.render import job_answer, json_answer, nothing
+from gateway.api.render import job_answer, json_answer
 from gateway.api.services import SERVICES, Services
 from gateway.core.errors import Conflict, InvalidValue, NotFound
 from gateway.core.model import Job, JobFilter
@@ -104,14 +104,6 @@ async def patch(request: web.Request) -> web.Response:
             await services.operations.jobs_changed([job_id])
             return await answer_of(services, job)
     raise AssertionError
-
-
-async def delete(request: web.Request) -> web.Response:
-    services = request.app[SERVICES]
-    job_id = job_id_in(request)
-    await services.jobs.delete(job_id)
-    await services.operations.jobs_changed([job_id])
-    return nothing()
 
 
 async def enable(request: web.Request) -> web.Response:

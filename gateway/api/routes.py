@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from aiohttp import web
 from pydantic import BaseModel
 
-from gateway.api import apps, events, jobs, nodes, runs, schedules, system, tokens, trigger, versions
+from gateway.api import apps, events, jobs, nodes, removal, runs, schedules, system, tokens, trigger, versions
 from gateway.api.models.apps import AppAnswer, AppBody, AppList, AppQuery, ExecutorList
 from gateway.api.models.events import EventList, EventQuery
 from gateway.api.models.jobs import (
     BatchBody,
+    DeleteAnswer,
+    DeleteQuery,
     JobAnswer,
     JobBody,
     JobIds,
@@ -81,7 +83,15 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "PATCH", _JOB, jobs.patch, "Change a job", {200: JobAnswer}, JobBody, patch=True, problems=(404, 409)
     ),
-    Route("DELETE", _JOB, jobs.delete, "Delete a job; its runs stay", {204: None}, problems=(404,)),
+    Route(
+        "DELETE",
+        _JOB,
+        removal.delete,
+        "Delete a job, what waits of it, and then its history",
+        {204: None, 200: DeleteAnswer},
+        query=DeleteQuery,
+        problems=(404,),
+    ),
     Route("POST", f"{_JOB}/enable", jobs.enable, "Enable a job", {200: JobAnswer}, problems=(404,)),
     Route("POST", f"{_JOB}/disable", jobs.disable, "Disable a job", {200: JobAnswer}, problems=(404,)),
     Route(

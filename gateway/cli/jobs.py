@@ -177,10 +177,21 @@ def batch(client: Client, file: IO[str]) -> None:
 
 @jobs.command()
 @click.argument("job_id", type=int)
+@click.option(
+    "--stop-running", is_flag=True, help="Stop its runs that are running; else they end by themselves."
+)
+@click.option(
+    "--keep-history", is_flag=True, help="Keep its runs and versions as long as those of other jobs."
+)
 @calls_api
-def delete(client: Client, job_id: int) -> None:
-    """Delete a job; its runs stay."""
-    client.call("DELETE", _path(job_id))
+def delete(client: Client, job_id: int, *, stop_running: bool, keep_history: bool) -> None:
+    """Delete a job: what waits ends, and its history is removed a little later."""
+    query = {"running": "stop" if stop_running else None, "keep_history": "true" if keep_history else None}
+    answer = client.call("DELETE", _path(job_id), query=query)
+    if client.as_json:
+        show.as_json(answer)
+    elif answer and answer["still_running"]:
+        click.echo(f"not reached, still running: {', '.join(map(str, answer['still_running']))}")
 
 
 @jobs.command()

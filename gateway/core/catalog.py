@@ -55,8 +55,8 @@ class JobCatalog(Protocol):
         """Raises `NotFound`, and `InvalidValue` when the schedule to be enabled never fires again."""
         ...
 
-    async def delete(self, job_id: int) -> None:
-        """Raises `NotFound`. The history stays."""
+    async def delete(self, job_id: int, *, keep_history: bool = False) -> None:
+        """What waits ends as `invalid`. Its history is removed a little later, unless it is kept. Raises `NotFound`."""
         ...
 
 

@@ -10,6 +10,7 @@ from gateway.core.specs import Spec
 from gateway.core.states import WAITING, RunState
 from gateway.core.work import After, Move, Value
 
+DELETED = "the job was deleted"
 OF_SCHEDULE = frozenset({TriggerKind.SCHEDULE, TriggerKind.MISFIRE})
 CHANGED = "the schedule was changed before this slot was sent"
 
@@ -17,7 +18,7 @@ CHANGED = "the schedule was changed before this slot was sent"
 def why_not(run: NewRun, job: Job | None) -> str | None:
     """Why this run must not start, or None."""
     if job is None:
-        return "the job was deleted"
+        return DELETED
     if not job.enabled and run.trigger_kind in OF_SCHEDULE:
         return "the job is disabled"
     return None
@@ -95,9 +96,10 @@ def skip_move(
     sources: frozenset[RunState] = WAITING,
     claim: int | None = None,
 ) -> Move:
+    """It does not start; where its job is gone, it never could."""
+    to = RunState.INVALID if reason == DELETED else RunState.SKIPPED
     values: dict[str, Value] = {"reason": reason, "finished_ms": now_ms}
-    chain = chain_end(run, job, now_ms)
-    return Move(run.id, RunState.SKIPPED, sources, values, claim=claim, chain=chain)
+    return Move(run.id, to, sources, values, claim=claim, chain=chain_end(run, job, now_ms))
 
 
 def stop_move(run: NewRun, reason: str, now_ms: int, job: Job | None) -> Move:

@@ -44,7 +44,9 @@ MOVES: dict[RunState, frozenset[RunState]] = {
     # A result may still come for a run that was queued again after a doubtful send.
     _S.QUEUED: frozenset({_S.DISPATCHING, _S.RUNNING}) | _NEVER_STARTED | ENDED_BY_RESULT,
     # Back to queued: claimed, but provably never received.
-    _S.DISPATCHING: frozenset({_S.QUEUED, _S.DISPATCHING, _S.RUNNING, _S.STOPPING, _S.LOST, _S.SKIPPED})
+    _S.DISPATCHING: frozenset(
+        {_S.QUEUED, _S.DISPATCHING, _S.RUNNING, _S.STOPPING, _S.LOST, _S.SKIPPED, _S.INVALID}
+    )
     | ENDED_BY_RESULT,
     _S.RUNNING: frozenset({_S.STOPPING, _S.LOST}) | ENDED_BY_RESULT,
     _S.STOPPING: frozenset({_S.RUNNING, _S.LOST}) | ENDED_BY_RESULT,

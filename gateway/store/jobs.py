@@ -26,6 +26,7 @@ from gateway.core.states import RunState
 from gateway.core.versions import changes
 from gateway.store import chains, cursors
 from gateway.store.definitions import definition_of, definition_text, job_of, version_text
+from gateway.store.deleted import REASON, bury, end_waiting
 from gateway.store.engine import Database
 from gateway.store.events import note
 from gateway.store.ids import Sequence as IdSequence
@@ -157,14 +158,14 @@ class JobStore:
         await self._run_ids.refill()
         return await transact(self._db, self._clock, body)
 
-    async def delete(self, job_id: int) -> None:
+    async def delete(self, job_id: int, *, keep_history: bool = False) -> None:
         async def body(conn: AsyncConnection) -> None:
             old = await _lock(conn, job_id)
             now_ms = self._clock.now_ms()
-            await conn.execute(delete(job).where(job.c.id == job_id))
-            await conn.execute(delete(job_next_fire).where(job_next_fire.c.job_id == job_id))
+            await bury(conn, old, now_ms, keep_history=keep_history)
             await note(conn, now_ms, Source.JOB, "deleted", [(job_id, old.name, f"at version {old.version}")])
-            await self._take_back(conn, old, now_ms, "the job was deleted")
+            await self._take_back(conn, old, now_ms, REASON)
+            await end_waiting(conn, old, now_ms)
 
         await self._run_ids.refill()
         await transact(self._db, self._clock, body)

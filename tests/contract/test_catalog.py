@@ -30,7 +30,7 @@ from gateway.store.apps import AppStore
 from gateway.store.jobs import JobStore
 from gateway.store.runs import RunStore
 from gateway.store.tables import app as app_table
-from gateway.store.tables import executor, job, job_next_fire, job_version, run
+from gateway.store.tables import deleted_job, executor, job, job_next_fire, job_version, run
 from gateway.store.tokens import TokenStore
 
 EVERY_10_S = {"kind": "fixed_rate", "expression": 10}
@@ -512,3 +512,27 @@ async def test_a_configured_token_follows_the_configuration(db, clock):
     assert await tokens.name_of("two") is not None
     assert await tokens.name_of("one") is None
     assert [one.name for one in await tokens.all_tokens()] == ["admin"]
+
+
+async def test_what_waits_of_a_deleted_job_is_invalid(db, jobs, app, rows):
+    one, other = await jobs.create([a_job(app), a_job(app)])
+    await add_runs(
+        db,
+        {"id": 1, "job_id": one.id, "state": 2, "due_ms": 5},
+        {"id": 2, "job_id": one.id, "state": 4, "due_ms": 5},
+        {"id": 3, "job_id": one.id, "state": 10, "due_ms": 5},
+        {"id": 4, "job_id": one.id, "state": 2, "due_ms": 1 << 50},
+        {"id": 5, "job_id": other.id, "state": 2, "due_ms": 5},
+    )
+    await jobs.delete(one.id, keep_history=True)
+    found = {row["id"]: (row["state"], row["open_part"]) for row in await rows(run)}
+    assert found == {
+        1: (18, None),
+        2: (4, one.part),
+        3: (10, None),
+        4: (18, None),
+        5: (2, other.part),
+    }
+    (row,) = await rows(deleted_job)
+    assert (row["job_id"], row["keep_history"], row["author"]) == (one.id, 1, "system")
+    assert [row["id"] for row in await rows(job)] == [other.id]

@@ -133,7 +133,7 @@ class People:
 
     async def _commit(self, life: Life, job_id: int, kind: str) -> int:
         if kind == "delete":
-            await life.jobs.delete(job_id)
+            await life.jobs.delete(job_id, keep_history=True)
             return 1 << 30
         if kind in ("disable", "enable"):
             return (await life.jobs.set_enabled(job_id, enabled=kind == "enable")).version

@@ -257,6 +257,25 @@ class JobIds(Answer):
     ids: list[int]
 
 
+class DeleteQuery(Query):
+    running: Literal["finish", "stop"] = Field(
+        "finish",
+        description="What becomes of its runs that are running: they end by themselves, or are stopped.",
+    )
+    keep_history: bool = Field(
+        default=False, description="Keep its runs and versions for as long as those of other jobs."
+    )
+
+
+class DeleteAnswer(Answer):
+    """What became of the runs that were running, with `running=stop`."""
+
+    stopping: list[int] = Field(description="Their executors were told; they end as `stopped`.")
+    still_running: list[int] = Field(
+        description="Their executors could not be reached; they end by themselves."
+    )
+
+
 class JobQuery(Paging):
     app: str | None = Field(None, description="The appname.")
     name: str | None = Field(None, description="A part of the name, in any case.")
