@@ -25,8 +25,10 @@ async def test_a_running_run_comes_to_its_end_and_is_not_tried_again(world: Worl
     await delete(world, job.id)
     executor.finish(job.id, code=500, message="no")
     await world.clock.advance(5)
-    (run,) = await world.rows(job_id=job.id)
-    assert (run.id, run.state, run.message) == (run_id, RunState.FAILED, "no")
+    first, *later = await world.rows(job_id=job.id)
+    assert (first.id, first.outcome, first.message) == (run_id, RunState.FAILED, "no")
+    assert {run.state for run in later} <= {RunState.INVALID}
+    assert len(executor.received) == 1
 
 
 async def test_what_was_claimed_and_not_sent_is_invalid(world: World) -> None:
