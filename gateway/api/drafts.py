@@ -7,6 +7,7 @@ from typing import Any
 
 from gateway.api.models.jobs import MISFIRE_AFTER_S, XXL_MISFIRE_AFTER_S, JobBody, ScheduleBody
 from gateway.api.policies import retry_fields, retry_of
+from gateway.core.misfire import MisfireLimits
 from gateway.core.model import DEFAULT_NAMESPACE, Job, Misfire, Task
 from gateway.core.moments import parse_moment
 from gateway.core.schedule import parse_schedule, require_future
@@ -75,6 +76,7 @@ def job_of(
         task=_task_of(body, now_ms, base),
         misfire=Misfire(schedule.misfire),
         misfire_after_s=misfire_after_s,
+        misfire_limits=MisfireLimits(body.misfire_window_s, body.misfire_max),
         route=body.route,
         block_strategy=body.block_strategy,
         timeout_s=body.timeout_s,
@@ -120,6 +122,8 @@ def body_of(job: Job, appname: str) -> dict[str, Any]:
         "retry": retry_fields(job),
         "guarantee": job.guarantee.value,
         "misfire_after_s": job.misfire_after_s,
+        "misfire_window_s": job.misfire_limits.window_s,
+        "misfire_max": job.misfire_limits.most,
         "enabled": job.enabled,
     }
 

@@ -110,6 +110,8 @@ def job_answer(job: Job, appname: str | None) -> JobAnswer:
         retry=retry_answer(job),
         guarantee=job.guarantee,
         misfire_after_s=job.misfire_after_s,
+        misfire_window_s=job.misfire_limits.window_s,
+        misfire_max=job.misfire_limits.most,
         **times(next_fire=job.next_fire_at, created=job.created_ms, updated=job.updated_ms),
     )
 

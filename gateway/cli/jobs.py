@@ -65,8 +65,10 @@ def job_fields(command: F) -> F:
     @click.option("--second-delay", help="So long after the end of the run before: seconds, or text.")
     @click.option("--on-demand", is_flag=True, help="No schedule: it runs when it is triggered.")
     @click.option("--timezone", help="IANA name, or an offset such as GMT+8.")
-    @click.option("--misfire", help="skip or fire_once: what becomes of a slot found too late.")
+    @click.option("--misfire", help="skip, fire_once or fire_all: what becomes of a slot found too late.")
     @click.option("--misfire-after", help="How late is too late.")
+    @click.option("--misfire-window", help="For fire_all: how old a missed slot may be.")
+    @click.option("--misfire-max", type=int, help="For fire_all: how many missed slots run, the newest.")
     @click.option("--handler", help="The handler of a BEAN task.")
     @click.option("--params", help="Handed to the handler.")
     @click.option("--glue-type", help="BEAN, GLUE_SHELL, …")
@@ -101,6 +103,8 @@ _PLAIN = {
     **{name: name for name in ("name", "description", "route", "block_strategy", "guarantee", "priority")},
     "timeout": "timeout_s",
     "misfire_after": "misfire_after_s",
+    "misfire_window": "misfire_window_s",
+    "misfire_max": "misfire_max",
 }
 _TASK = {"handler": "handler", "params": "params", "glue_type": "glue_type"}
 _KIND_OPTIONS = {

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Callable, Iterable
+
 from gateway.core.chain import chain_end, is_chained
 from gateway.core.inflight import Flight
 from gateway.core.model import Job, Misfire, NewRun, TriggerKind
@@ -12,6 +15,7 @@ from gateway.core.work import After, Move, Value
 
 DELETED = "the job was deleted"
 OF_SCHEDULE = frozenset({TriggerKind.SCHEDULE, TriggerKind.MISFIRE})
+_GRACE_MS = 60_000
 CHANGED = "the schedule was changed before this slot was sent"
 
 
@@ -56,12 +60,36 @@ def is_late(run: NewRun, job: Job, now_ms: int) -> bool:
     return run.trigger_kind in OF_SCHEDULE and is_misfire(run.due_ms, now_ms, job)
 
 
-def late_reason(
-    run: NewRun, job: Job, now_ms: int, last_late: dict[int, int], catch_ups: CatchUps
-) -> str | None:
-    """Why a late run is skipped, or None for the one fire that makes up for all that were missed with it."""
-    is_last = last_late.get(run.job_id) == run.id and not catch_ups.covers(run)
-    if job.misfire is Misfire.FIRE_ONCE and is_last:
+class Late:
+    """Runs of the schedule that are late, of those at hand and those that still wait, by job."""
+
+    def __init__(self, runs: Iterable[NewRun], job_of: Callable[[int], Job | None], now_ms: int) -> None:
+        self._late: dict[int, list[tuple[int, int]]] = {}
+        for run in runs:
+            if run.trigger_kind in OF_SCHEDULE:
+                job = job_of(run.job_id)
+                if job is None or is_misfire(run.due_ms, now_ms, job):
+                    self._late.setdefault(run.job_id, []).append((run.due_ms, run.id))
+        for late in self._late.values():
+            late.sort()
+
+    def after(self, run: NewRun) -> int:
+        """How many of its job are late and due after it."""
+        late = self._late.get(run.job_id, [])
+        return len(late) - bisect_right(late, (run.due_ms, run.id))
+
+
+def late_reason(run: NewRun, job: Job, now_ms: int, late: Late | None, catch_ups: CatchUps) -> str | None:
+    """Why a late run is skipped, or None for one that makes up for what was missed.
+
+    By `fire_once` that is the last; by `fire_all` as many of the last ones as its limits allow.
+    """
+    after = late.after(run) if late is not None else 0
+    if job.misfire is Misfire.FIRE_ONCE and after == 0 and not catch_ups.covers(run):
+        return None
+    # One that was planned as a catch-up was judged a moment ago.
+    asked_ms = now_ms - _GRACE_MS if run.trigger_kind is TriggerKind.MISFIRE else now_ms
+    if job.misfire is Misfire.FIRE_ALL and job.misfire_limits.spared([run.due_ms], asked_ms, further=after):
         return None
     return misfire_reason(run.due_ms, now_ms, job)
 

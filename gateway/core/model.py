@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from gateway.core.misfire import DAY_OF_100, MisfireLimits
 from gateway.core.retry import AT_ONCE, Retry
 from gateway.core.states import RunState
 
@@ -46,6 +47,7 @@ class BlockStrategy(StrEnum):
 class Misfire(StrEnum):
     SKIP = "skip"
     FIRE_ONCE = "fire_once"
+    FIRE_ALL = "fire_all"
 
 
 class Guarantee(StrEnum):
@@ -127,6 +129,7 @@ class Job:
     timeout_s: int = 0
     max_attempts: int = 1
     retry: Retry = AT_ONCE
+    misfire_limits: MisfireLimits = DAY_OF_100
     guarantee: Guarantee = Guarantee.AT_MOST_ONCE
     priority: int = 5
     anchor_ms: int = 0

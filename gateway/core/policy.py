@@ -114,6 +114,7 @@ def misfire_reason(due_ms: int, now_ms: int, job: Job) -> str:
     return (
         f"misfire: found {(now_ms - due_ms) / 1000:.1f} s late, more than the {job.misfire_after_s} s of "
         f"misfire_after_s; policy {job.misfire.value}"
+        + (job.misfire_limits.words if job.misfire is Misfire.FIRE_ALL else "")
     )
 
 
@@ -125,16 +126,20 @@ class SlotPlan:
     runs: Sequence[int]
 
 
-def plan_slots(slots: Sequence[int], now_ms: int, job: Job, *, more_missed: bool) -> SlotPlan:
-    """Divide due slots by the misfire policy. `more_missed`: later slots that are missed as well will follow."""
+def plan_slots(slots: Sequence[int], now_ms: int, job: Job, *, further: int) -> SlotPlan:
+    """Divide due slots by the misfire policy. `further`: how many later slots that are missed as well will follow."""
     if not slots or not is_misfire(slots[0], now_ms, job):
         return SlotPlan((), slots)
     limit = now_ms - job.misfire_after_s * 1000
     missed = [slot for slot in slots if slot < limit]
     on_time = slots[len(missed) :]
-    if job.misfire is Misfire.FIRE_ONCE and not more_missed:
-        return SlotPlan(missed[:-1], [missed[-1], *on_time])
-    return SlotPlan(missed, on_time)
+    spared = 0
+    if job.misfire is Misfire.FIRE_ONCE:
+        spared = 0 if further else 1
+    elif job.misfire is Misfire.FIRE_ALL:
+        spared = job.misfire_limits.spared(missed, now_ms, further=further)
+    first = len(missed) - spared
+    return SlotPlan(missed[:first], [*missed[first:], *on_time])
 
 
 def matches_run(result: ExecutorResult, trigger_ms: int) -> bool:

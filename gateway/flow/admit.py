@@ -14,8 +14,8 @@ import structlog
 
 from gateway.core.agenda import Agenda
 from gateway.core.claims import (
-    OF_SCHEDULE,
     CatchUps,
+    Late,
     claim_move,
     is_late,
     late_reason,
@@ -37,7 +37,6 @@ from gateway.core.model import (
     Run,
     TriggerKind,
 )
-from gateway.core.policy import is_misfire
 from gateway.core.ports import RunOrder
 from gateway.core.routing import PROBED, Router
 from gateway.core.shards import expand_move, is_pinned, shards_of
@@ -182,15 +181,15 @@ class Admitter:
         moves: list[Move] = []
         flights: dict[int, Flight] = {}
         expanded: dict[int, tuple[NewRun, ...]] = {}
-        last_late: dict[int, int] | None = None
+        late: Late | None = None
         for run in runs:
             spec = context.specs.get(run.job_id)
             job = spec.job if spec else None
             reason = why_not(run, job)
             if reason is None and job is not None and is_late(run, job, now_ms):
-                if last_late is None and job.misfire is Misfire.FIRE_ONCE:
-                    last_late = self._last_late(runs, now_ms)
-                reason = late_reason(run, job, now_ms, last_late or {}, self._catch_ups)
+                if late is None and job.misfire is not Misfire.SKIP:
+                    late = Late((*runs, *self._agenda.until(now_ms)), context.specs.job, now_ms)
+                reason = late_reason(run, job, now_ms, late, self._catch_ups)
                 if reason is None:
                     self._catch_ups.note(run)
             if reason is not None or job is None:
@@ -306,18 +305,6 @@ class Admitter:
         if run.attempt > 1 and live and addresses[0] not in live:
             return live[run.shard] if run.shard < len(live) else live[0]
         return addresses[0]
-
-    def _last_late(self, runs: Iterable[NewRun], now_ms: int) -> dict[int, int]:
-        """Per job the id of its last late scheduled run, among those at hand and those that still wait."""
-        last: dict[int, NewRun] = {}
-        for run in (*runs, *self._agenda.until(now_ms)):
-            if run.trigger_kind in OF_SCHEDULE and (
-                run.job_id not in last or last[run.job_id].due_ms < run.due_ms
-            ):
-                job = self._context.specs.job(run.job_id)
-                if job is None or is_misfire(run.due_ms, now_ms, job):
-                    last[run.job_id] = run
-        return {job_id: run.id for job_id, run in last.items()}
 
     def _nobody(self, run: NewRun) -> str:
         app = self._context.registry.app(run.app_id)

@@ -17,7 +17,7 @@ from gateway.core.clock import iso_utc
 from gateway.core.context import Context
 from gateway.core.errors import LeaseLost, StoreError
 from gateway.core.events import Level, Source
-from gateway.core.model import BROADCAST_PARENT, Job, NewRun, Route, TriggerKind
+from gateway.core.model import BROADCAST_PARENT, Job, Misfire, NewRun, Route, TriggerKind
 from gateway.core.policy import SlotPlan, is_misfire, misfire_reason, plan_slots
 from gateway.core.ports import DueJob, Writer
 from gateway.core.specs import Spec
@@ -184,7 +184,7 @@ class Planner:
 class _Outlook:
     """What is ahead of one job: its slots, divided by policy, and the next fire after them."""
 
-    job: Job
+    spec: Spec
     slots: Sequence[int]
     plan: SlotPlan
     following: int | None
@@ -192,11 +192,15 @@ class _Outlook:
     @classmethod
     def of(cls, spec: Spec, due_ms: int, now_ms: int, far_ms: int) -> _Outlook:
         slots, following = _slots(spec, due_ms, far_ms)
-        return cls(spec.job, slots, _divided(spec.job, slots, following, now_ms), following)
+        return cls(spec, slots, _divided(spec, slots, following, now_ms), following)
 
     def without(self, present: Collection[int], now_ms: int) -> _Outlook:
         rest = [slot for slot in self.slots if slot not in present]
-        return replace(self, plan=_divided(self.job, rest, self.following, now_ms))
+        return replace(self, plan=_divided(self.spec, rest, self.following, now_ms))
+
+    @property
+    def job(self) -> Job:
+        return self.spec.job
 
     @property
     def due_ms(self) -> int:
@@ -207,9 +211,13 @@ class _Outlook:
         return len(self.plan.runs) + bool(self.plan.skipped)
 
 
-def _divided(job: Job, slots: Sequence[int], following: int | None, now_ms: int) -> SlotPlan:
-    more_missed = following is not None and is_misfire(following, now_ms, job)
-    return plan_slots(slots, now_ms, job, more_missed=more_missed)
+def _divided(spec: Spec, slots: Sequence[int], following: int | None, now_ms: int) -> SlotPlan:
+    """`following` and its successors matter only as far as they are missed too, and change what becomes of these."""
+    further, most = 0, spec.job.misfire_limits.most if spec.job.misfire is Misfire.FIRE_ALL else 1
+    while following is not None and further < most and is_misfire(following, now_ms, spec.job):
+        further += 1
+        following = spec.schedule.next_after(following)
+    return plan_slots(slots, now_ms, spec.job, further=further)
 
 
 def _portions(outlooks: Sequence[_Outlook]) -> Iterator[Sequence[_Outlook]]:

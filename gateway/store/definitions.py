@@ -7,6 +7,7 @@ from dataclasses import asdict
 from types import SimpleNamespace
 from typing import Any
 
+from gateway.core.misfire import DAY_OF_100, MisfireLimits
 from gateway.core.model import BlockStrategy, Guarantee, Job, Misfire, Route, Task
 from gateway.core.retry import retry_of
 from gateway.core.retry import stored as stored_retry
@@ -30,6 +31,8 @@ def definition_of(job: Job) -> dict[str, Any]:
 def _not_default(job: Job) -> dict[str, Any]:
     """What only some jobs use is left out for all others, so that a node of the version before reads those."""
     found = {"retry": stored_retry(job.retry)}
+    if job.misfire_limits != DAY_OF_100:
+        found["misfire_limits"] = asdict(job.misfire_limits)
     return {name: value for name, value in found.items() if value}
 
 
@@ -85,6 +88,7 @@ def job_of(row: Any) -> Job:
         block_strategy=BlockStrategy(stored["block_strategy"]),
         guarantee=Guarantee(stored["guarantee"]),
         retry=retry_of(stored.get("retry", {})),
+        misfire_limits=MisfireLimits(**stored.get("misfire_limits", {})),
         anchor_ms=row.anchor_ms,
         next_fire_at=row.next_fire_at,
         created_ms=row.created_ms,

@@ -23,6 +23,7 @@ from gateway.api.models.base import (
     refusal,
     take_along,
 )
+from gateway.core.misfire import DAY_OF_100, MAX_MOST, MAX_WINDOW_S
 from gateway.core.model import BlockStrategy, Guarantee, Route
 from gateway.core.retry import MAX_ATTEMPTS
 
@@ -53,7 +54,7 @@ class ScheduleBody(Body):
     offset: str | int | float | None = Field(
         None, description="interval: how long after each multiple since 1970; less than the interval."
     )
-    misfire: Annotated[Literal["skip", "fire_once"], later_values("fire_all")] = Field(
+    misfire: Literal["skip", "fire_once", "fire_all"] = Field(
         "skip", description="What becomes of a slot found more than `misfire_after_s` late."
     )
     rule: Literal["schedulerx"] | None = Field(
@@ -175,6 +176,18 @@ class JobBody(Body):
         description=f"A slot found later than this follows its misfire policy; {MISFIRE_AFTER_S} if left out, "
         f"{XXL_MISFIRE_AFTER_S} with `xxl_style`.",
     )
+    misfire_window_s: Seconds = Field(
+        DAY_OF_100.window_s,
+        ge=1,
+        le=MAX_WINDOW_S,
+        description="For `fire_all`: how old a missed slot may be.",
+    )
+    misfire_max: int = Field(
+        DAY_OF_100.most,
+        ge=1,
+        le=MAX_MOST,
+        description="For `fire_all`: how many missed slots run, the newest.",
+    )
     xxl_style: bool = Field(
         default=False, description="Choose XXL-JOB's defaults for what is left out. Not kept."
     )
@@ -238,6 +251,8 @@ class JobAnswer(Answer):
     retry: RetryAnswer
     guarantee: Guarantee
     misfire_after_s: int
+    misfire_window_s: int
+    misfire_max: int
     next_fire: Iso | None = Field(
         description="The next slot that has no run yet: some seconds are planned ahead."
     )

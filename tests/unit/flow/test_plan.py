@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import select, update
 
 from gateway.core.job_state import state_of
+from gateway.core.misfire import MisfireLimits
 from gateway.core.model import Job, Misfire, NewRun, Run, TriggerKind
 from gateway.core.states import RunState
 from gateway.core.work import Work
@@ -89,6 +90,33 @@ async def test_an_outage_longer_than_the_misfire_limit(world, misfire, extra, se
     skipped = [run for run in runs if run.state is RunState.SKIPPED]
     assert all("misfire" in run.reason for run in skipped)
     assert len(skipped) <= 8  # consecutive ones share a row
+    assert max(executor.executions.values()) == 1
+
+
+@pytest.mark.parametrize(("window_s", "most", "fired"), [(3600, 100, 25), (15, 100, 10), (3600, 1, 1)])
+async def test_fire_all_after_an_outage(world, monkeypatch, window_s, most, fired):
+    monkeypatch.setattr(plan, "SLOTS_PER_JOB", 7)  # so that they come in portions
+    executor = await world.executor()
+    limits = MisfireLimits(window_s, most)
+    job = await world.job(
+        schedule=EVERY_SECOND, misfire=Misfire.FIRE_ALL, misfire_after_s=5, misfire_limits=limits
+    )
+    await world.clock.advance(3.5)
+    await outage(world, 30)
+    back_ms = world.clock.now_ms()
+    await world.clock.advance(3)
+    runs = await world.rows(job_id=job.id)
+    slots = covered(runs, 1000)
+    assert all(slots[slot] == 1 for slot in range(job.anchor_ms + 1000, back_ms, 1000))
+    late = [
+        run
+        for run in runs
+        if run.state is RunState.SUCCEEDED and job.anchor_ms + 3500 < run.due_ms < back_ms - 5000
+    ]
+    assert len(late) == fired
+    assert [run.due_ms for run in late] == sorted(run.due_ms for run in late)
+    reasons = {run.reason for run in runs if run.state is RunState.SKIPPED}
+    assert all(f"fire_all, at most {most} slots of the last {window_s} s" in reason for reason in reasons)
     assert max(executor.executions.values()) == 1
 
 
