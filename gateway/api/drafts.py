@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.api.models.jobs import MISFIRE_AFTER_S, XXL_MISFIRE_AFTER_S, JobBody, ScheduleBody
-from gateway.api.policies import retry_fields, retry_of
+from gateway.api.policies import child_fields, children_of, retry_fields, retry_of
 from gateway.core.misfire import MisfireLimits
 from gateway.core.model import DEFAULT_NAMESPACE, Job, Misfire, Task
 from gateway.core.moments import parse_moment
@@ -82,6 +82,8 @@ def job_of(
         timeout_s=body.timeout_s,
         max_attempts=max_attempts,
         retry=retry,
+        children=children_of(body),
+        join=body.join,
         guarantee=body.guarantee,
         priority=body.priority,
         description=body.description,
@@ -120,6 +122,7 @@ def body_of(job: Job, appname: str) -> dict[str, Any]:
         "priority": job.priority,
         "timeout_s": job.timeout_s,
         "retry": retry_fields(job),
+        **child_fields(job),
         "guarantee": job.guarantee.value,
         "misfire_after_s": job.misfire_after_s,
         "misfire_window_s": job.misfire_limits.window_s,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.api.models.jobs import RETRY_INTERVAL_S, RetryAnswer, RetryBody
+from gateway.api.models.jobs import RETRY_INTERVAL_S, JobBody, RetryAnswer, RetryBody
+from gateway.core.children import Child
 from gateway.core.model import Job
 from gateway.core.retry import AT_ONCE, FAILURES, Retry, outcomes_of
 
@@ -51,6 +52,16 @@ def retry_fields(job: Job) -> dict[str, Any]:
     if not job.retry.jitter:
         del values["jitter"]
     return {name: value for name, value in values.items() if value is not None}
+
+
+def children_of(body: JobBody) -> tuple[Child, ...]:
+    return tuple(Child(one.job, one.on) for one in body.children)
+
+
+def child_fields(job: Job) -> dict[str, Any]:
+    """The part of the body that would create it."""
+    children = [{"job": child.job_id, "on": child.on.value} for child in job.children]
+    return {"children": children, "join": job.join.value}
 
 
 def _seconds(ms: int) -> float:

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from gateway.api.models.apps import AppAnswer, ExecutorAnswer
 from gateway.api.models.base import Answer
-from gateway.api.models.jobs import JobAnswer, ScheduleAnswer, TaskAnswer, dialect_of
+from gateway.api.models.jobs import ChildAnswer, JobAnswer, ScheduleAnswer, TaskAnswer, dialect_of
 from gateway.api.models.runs import RunAnswer, Slots
 from gateway.api.models.system import TokenAnswer
 from gateway.api.policies import retry_answer
@@ -108,6 +108,8 @@ def job_answer(job: Job, appname: str | None) -> JobAnswer:
         priority=job.priority,
         timeout_s=job.timeout_s,
         retry=retry_answer(job),
+        children=[ChildAnswer(job=child.job_id, on=child.on) for child in job.children],
+        join=job.join,
         guarantee=job.guarantee,
         misfire_after_s=job.misfire_after_s,
         misfire_window_s=job.misfire_limits.window_s,

@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
+from gateway.cli.root import WRONG_INPUT, Failure
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 _RETRY = {
@@ -19,7 +21,7 @@ _RETRY = {
     "retry_on": "on",
 }
 _LISTS = {"retry_intervals", "retry_on"}
-POLICY_OPTIONS = frozenset(_RETRY)
+POLICY_OPTIONS = frozenset({*_RETRY, "children", "join"})
 
 _OPTIONS = (
     click.option("--attempts", type=int, help="All attempts, the first one included."),
@@ -31,6 +33,13 @@ _OPTIONS = (
     click.option("--retry-maximum", help="The longest wait."),
     click.option("--retry-jitter", type=float, help="The share of a wait that chance may take away, 0 to 1."),
     click.option("--retry-on", help="What is tried again, by comma: failed,timed_out,lost."),
+    click.option(
+        "--child",
+        "children",
+        multiple=True,
+        help="A job that its end starts: 12, 12:failure or 12:end (repeat it; '' for none).",
+    ),
+    click.option("--join", help="any or all: what a job with several parents waits for."),
 )
 
 
@@ -50,6 +59,19 @@ def lay_policies(body: dict[str, Any], options: Mapping[str, Any]) -> None:
     }
     if retry:
         body["retry"] = {**(body.get("retry") or {}), **retry}
+    if options["children"]:
+        body["children"] = [_child(text) for text in options["children"] if text]
+    if options["join"] is not None:
+        body["join"] = options["join"]
+
+
+def _child(text: str) -> dict[str, Any]:
+    job_id, _, on = text.partition(":")
+    if not job_id.isdecimal():
+        raise Failure(
+            f"--child: {text!r} is not valid: the id of a job, and perhaps :failure or :end", WRONG_INPUT
+        )
+    return {"job": int(job_id), **({"on": on} if on else {})}
 
 
 def _parts(text: str) -> list[str]:

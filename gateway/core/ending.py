@@ -13,7 +13,8 @@ class End:
     """`outcome` is what happened; whether another attempt follows is decided by `complete`.
 
     Zero times and None texts leave the row's columns as they are. `sources` and `claim` narrow the guard. `as_owner`:
-    it is this node's judgement, not an executor's word, so it counts only while the node owns the run.
+    it is this node's judgement, not an executor's word, so it counts only while the node owns the run. `is_last`: no
+    attempt follows, whatever the job says.
     """
 
     seed: NewRun
@@ -27,3 +28,4 @@ class End:
     sources: frozenset[RunState] | None = None
     claim: int | None = None
     as_owner: bool = False
+    is_last: bool = False

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from gateway.core.children import Child, Join
 from gateway.core.misfire import DAY_OF_100, MisfireLimits
 from gateway.core.retry import AT_ONCE, Retry
 from gateway.core.states import RunState
@@ -137,6 +138,8 @@ class Job:
     description: str = ""
     created_ms: int = 0
     updated_ms: int = 0
+    children: tuple[Child, ...] = ()
+    join: Join = Join.ANY
 
 
 @dataclass(slots=True, eq=False)

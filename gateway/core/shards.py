@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gateway.core.model import BROADCAST_PARENT, Job, NewRun, TriggerKind
+from gateway.core.model import BROADCAST_PARENT, Job, NewRun, Route, TriggerKind
 from gateway.core.states import WAITING, RunState
 from gateway.core.work import Move
 
@@ -24,6 +24,11 @@ class Shard:
     params: str | None = None
     addresses: tuple[str, ...] | None = None
     index: int | None = None
+
+
+def first_shard(job: Job) -> int:
+    """The `shard` of a job's first row: that of a parent, or 0 for a run that is sent itself."""
+    return BROADCAST_PARENT if job.route is Route.SHARDING_BROADCAST else 0
 
 
 def shards_of(run: NewRun, addresses: Sequence[str]) -> list[Shard]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from gateway.core.chain import ChainEnd
+from gateway.core.children import ParentEnd
 from gateway.core.model import NewRun
 from gateway.core.states import RunState
 
@@ -83,6 +84,19 @@ class Move:
 
 
 @dataclass(slots=True, eq=False)
+class JoinEnd:
+    """An end that counts for a child which joins its parents, if `move` is applied. `row` exists if it is the last.
+
+    `is_foreign`: another node must take the row up.
+    """
+
+    move: Move
+    end: ParentEnd
+    row: NewRun
+    is_foreign: bool
+
+
+@dataclass(slots=True, eq=False)
 class Work:
     """What one stage wants written in one transaction. Lists are applied in the order of the fields.
 
@@ -97,6 +111,7 @@ class Work:
     lease: Lease | None = None
     parts: frozenset[int] = frozenset()
     requests: Sequence[tuple[int, int]] = ()
+    joins: Sequence[JoinEnd] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +121,8 @@ class Written:
     `lost_fires`, `lost_moves` are those of the work alone, though `stale_jobs` and the names speak of all that shared
     its commit. `losers` are the fires and moves behind them: of two moves of one run, one may be lost.
 
-    `taken_names` maps a task name that was not free to the id of the run that has it.
+    `taken_names` maps a task name that was not free to the id of the run that has it. `joined` are the runs of
+    children whose last parent has ended.
     """
 
     lost_fires: frozenset[int] = frozenset()
@@ -114,6 +130,7 @@ class Written:
     stale_jobs: frozenset[int] = frozenset()
     taken_names: Mapping[str, int] = field(default_factory=dict)
     losers: frozenset[JobFire | Move] = frozenset()
+    joined: frozenset[int] = frozenset()
 
     def of(self, work: Work) -> Written:
         """What became of one of the works that shared the commit."""

@@ -1,7 +1,7 @@
 """Complete: the last move of an attempt and all that it causes, in one transaction.
 
-In: results, refusals, losses and stops. Out: a final state, or `retrying` together with the queued row of the
-next attempt; and the end of a broadcast parent once the last of its shards has ended.
+In: results, refusals, losses and stops. Out: a final state with the rows of the children it starts, or `retrying`
+with the queued row of the next attempt; and the end of a broadcast parent once the last of its shards has ended.
 """
 
 from __future__ import annotations
@@ -12,55 +12,59 @@ from collections.abc import Callable, Iterable, Sequence
 import structlog
 
 from gateway.core.chain import chain_end
+from gateway.core.children import Child
 from gateway.core.context import Context
 from gateway.core.ending import End
 from gateway.core.model import BROADCAST_PARENT, Job, NewRun
-from gateway.core.policy import clip, ending, next_attempt, parent_ending, seed_of
+from gateway.core.policy import clip, ending, parent_ending, seed_of
 from gateway.core.ports import Writer
 from gateway.core.states import SOURCES, RunState
-from gateway.core.work import After, Move, Value, Work, Written
+from gateway.core.work import After, JoinEnd, Lease, Move, Value, Work, Written
+from gateway.flow.follow_ups import NONE, children_of, retry_of
 
 log = structlog.get_logger(__name__)
 
 OnQueued = Callable[[Iterable[NewRun]], None]
 OnEnded = Callable[[list[NewRun]], None]
+OnLeft = Callable[[int], None]
 
 
 class Completer:
     def __init__(
-        self, context: Context, on_queued: OnQueued, on_ended: OnEnded, writer: Writer | None = None
+        self,
+        context: Context,
+        on_queued: OnQueued,
+        on_ended: OnEnded,
+        writer: Writer | None = None,
+        on_left: OnLeft | None = None,
     ) -> None:
-        """`on_queued` gets the rows of next attempts, but for those that have been left to their owner.
+        """`on_queued` gets the rows that an end has caused, but for those that have been left to their owner.
 
-        `on_ended` gets the runs of other nodes' parts that have ended here.
+        `on_ended` gets the runs of other nodes' parts that have ended here, `on_left` the parts that rows of other jobs
+        have been left in.
         """
         self._context = context
         self._on_ended = on_ended
         self._writer = writer or context.writer
         self._on_queued = on_queued
+        self._on_left = on_left or (lambda _part: None)
         self._parents: dict[tuple[int, int], asyncio.Task[None]] = {}
 
     def finish(self, ends: Sequence[End], on_written: Callable[[frozenset[int] | Exception], None]) -> None:
         """Write these endings; `on_written` gets the ids of runs that could not end so, or the error.
 
-        The jobs of runs that did not succeed must have been loaded (`prepare`), else they get no retry.
+        Their jobs must have been loaded (`prepare`), else they get no retry and start no children.
         """
-        moves: list[Move] = []
-        retries: dict[int, NewRun] = {}
-        for end in ends:
-            move = self._move(end)
-            if move.then:
-                retries[end.seed.id] = move.then[0]
-            moves.append(move)
-
-        foreign: list[NewRun] = []
-        requests = {one.id: one.part for one in retries.values() if one.part not in self._context.held}
+        joins: list[JoinEnd] = []
+        moves = [self._move(end, joins) for end in ends]
+        lease = self._context.lease if any(end.as_owner for end in ends) else None
 
         def written_(result: Written | Exception) -> None:
             if isinstance(result, Exception):
                 on_written(result)
                 return
             lost = result.lost_moves
+            foreign: list[NewRun] = []
             for end in ends:
                 flight = self._context.flights.pop(end.seed.id)
                 if flight is not None:
@@ -69,28 +73,68 @@ class Completer:
                     self._close_parent(end.seed)
                 if end.seed.part not in self._context.held and end.seed.id not in lost:
                     foreign.append(end.seed)
-            if retries:
-                won = [retry for run_id, retry in retries.items() if run_id not in lost]
-                self._on_queued([retry for retry in won if retry.id not in requests])
             if foreign:
                 self._on_ended(foreign)
             self._context.counters.add("finished", sum(end.seed.id not in lost for end in ends))
             on_written(lost)
 
         self._context.signals.reached("before_result_commit", [end.seed.id for end in ends])
-        lease = self._context.lease if any(end.as_owner for end in ends) else None
-        self._writer.submit(Work(moves=moves, requests=list(requests.items()), lease=lease), written_)
+        self._submit(moves, joins, lease, written_)
 
-    async def prepare(self, job_ids: Iterable[int]) -> None:
-        """Load the jobs whose retry policy will be needed."""
-        await self._context.specs.ensure([(job_id, 0) for job_id in set(job_ids)])
+    def _submit(
+        self,
+        moves: Sequence[Move],
+        joins: Sequence[JoinEnd],
+        lease: Lease | None,
+        on_written: Callable[[Written | Exception], None],
+    ) -> None:
+        """Write these moves; the rows that they cause go on where they belong."""
+        held = self._context.held
+        caused = [(move.run_id, row) for move in moves if move.then for row in move.then]
+        requests = {row.id: row.part for _, row in caused if row.part not in held}
 
-    def _move(self, end: End) -> Move:
+        def written_(result: Written | Exception) -> None:
+            if isinstance(result, Written) and (caused or joins):
+                rows = [row for run_id, row in caused if run_id not in result.lost_moves]
+                rows += [one.row for one in joins if one.row.id in result.joined]
+                left = requests | {one.row.id: one.row.part for one in joins if one.is_foreign}
+                self._on_queued([row for row in rows if row.id not in left])
+                for part in {row.part for row in rows if row.id in left}:
+                    self._on_left(part)
+            on_written(result)
+
+        work = Work(moves=moves, requests=list(requests.items()), lease=lease, joins=joins)
+        self._writer.submit(work, written_)
+
+    async def prepare(self, job_ids: Iterable[int], *, patiently: bool = False) -> None:
+        """Load the jobs whose policies will be needed, and those that they start."""
+        wanted, children = set(job_ids), set[int]()
+        while True:
+            needed = [(job_id, 0) for job_id in wanted | children]
+            if patiently:
+                await self._context.specs.ensure_patiently(needed, self._context.clock)
+            else:
+                await self._context.specs.ensure(needed)
+            found = {child.job_id for job_id in wanted for child in self._children(job_id)}
+            if found <= children:
+                return
+            children |= found
+
+    def _children(self, job_id: int) -> Sequence[Child]:
+        job = self._context.specs.job(job_id)
+        return () if job is None else job.children
+
+    def _move(self, end: End, joins: list[JoinEnd]) -> Move:
+        """The move that ends this run, with the rows it causes; ends for children that join go to `joins`."""
         seed = end.seed
         job = self._job(seed)
         finished_ms = end.finished_ms or self._context.clock.now_ms()
-        verdict = ending(end.outcome, seed.attempt, job)
-        then = self._retry(seed, job, finished_ms) if verdict.retry and job is not None else ()
+        verdict = ending(end.outcome, seed.attempt, None if end.is_last else job)
+        causes = NONE
+        if job is not None and verdict.retry:
+            causes = retry_of(self._context, seed, job, finished_ms)
+        elif job is not None and job.children:
+            causes = children_of(self._context, seed, job, verdict.state)
         values: dict[str, Value] = {
             "outcome": int(end.outcome),
             "finished_ms": finished_ms,
@@ -98,15 +142,18 @@ class Completer:
         }
         if end.message is not None:
             values["message"] = clip(end.message)
-        if end.reason is not None:
-            values["reason"] = end.reason
+        if end.reason is not None or causes.note:
+            values["reason"] = "; ".join(filter(None, (end.reason, causes.note)))
         if end.sent_ms:
             values["sent_ms"] = After("due_ms", end.sent_ms - seed.due_ms)
         if end.answered_ms:
             values["answered_ms"] = After("due_ms", end.answered_ms - seed.due_ms)
         sources = end.sources if end.sources is not None else SOURCES[verdict.state]
-        chain = None if then else chain_end(seed, job, finished_ms)
-        return Move(seed.id, verdict.state, sources, values, claim=end.claim, then=then, chain=chain)
+        chain = None if verdict.retry else chain_end(seed, job, finished_ms)
+        move = Move(seed.id, verdict.state, sources, values, claim=end.claim, then=causes.rows, chain=chain)
+        if causes.waiting:
+            joins.extend(causes.joins(move, self._context))
+        return move
 
     def _job(self, run: NewRun) -> Job | None:
         """As it is known now; as it was when it was claimed, where it is not known any more."""
@@ -114,12 +161,6 @@ class Completer:
         if job is None and (flight := self._context.flights.get(run.id)) is not None:
             return flight.order.job
         return job
-
-    def _retry(self, seed: NewRun, job: Job, finished_ms: int) -> tuple[NewRun, ...]:
-        (run_id,) = self._context.run_ids.take(1)
-        now_ms = self._context.clock.now_ms()
-        wait_ms = job.retry.wait_ms(seed.attempt - 1, self._context.chance.random())
-        return (next_attempt(seed, run_id, now_ms, max(now_ms, finished_ms + wait_ms)),)
 
     # ------------------------------------------------------------ broadcast
 
@@ -152,13 +193,27 @@ class Completer:
             {run.shard for run in shards if run.state not in (RunState.SUCCEEDED, RunState.RETRYING)}
         )
         reason = None if state is RunState.SUCCEEDED else f"shards that did not succeed: {failed}"
-        await self.prepare([job_id])
-        now_ms = self._context.clock.now_ms()
-        values: dict[str, Value] = {
-            "outcome": int(state),
-            "finished_ms": now_ms,
-            "reason": reason,
-        }
-        sources = frozenset({RunState.RUNNING, RunState.STOPPING})
-        chain = chain_end(seed_of(parent), self._context.specs.job(job_id), now_ms)
-        await self._context.writer.write(Work(moves=[Move(parent.id, state, sources, values, chain=chain)]))
+        await self.prepare([job_id], patiently=True)
+        end = End(
+            seed_of(parent),
+            state,
+            reason=reason,
+            sources=frozenset({RunState.RUNNING, RunState.STOPPING}),
+            is_last=True,
+        )
+        await self.ended(end)
+
+    async def ended(self, end: End) -> None:
+        """Write one ending and wait for it."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def on_written(result: frozenset[int] | Exception) -> None:
+            if done.done():
+                return
+            if isinstance(result, Exception):
+                done.set_exception(result)
+            else:
+                done.set_result(None)
+
+        self.finish([end], on_written)
+        await done

@@ -82,7 +82,13 @@ class Flow:
         self.planner = Planner(context, self.admitter.add, plan_writer)
         self.dispatcher = Dispatcher(context, verdicts)
         self.settler = Settler(context, verdicts)
-        self.completer = Completer(context, self.queued, self.neighbours.ended_for_others, result_writer)
+        self.completer = Completer(
+            context,
+            self.queued,
+            self.neighbours.ended_for_others,
+            result_writer,
+            self.neighbours.nudge_owner,
+        )
         self.reporter = Reporter(context, self.completer, foreign, spool, self.neighbours)
         self.sweeper = Sweeper(context, self.completer)
         self.scribe = Scribe(context, events)
@@ -293,19 +299,8 @@ class Flow:
 
     async def end(self, end: End) -> None:
         """Write an ending and wait for it, however long the database takes."""
-        await self.context.specs.ensure_patiently([(end.seed.job_id, 0)], self.context.clock)
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        def on_written(result: frozenset[int] | Exception) -> None:
-            if done.done():
-                return
-            if isinstance(result, Exception):
-                done.set_exception(result)
-            else:
-                done.set_result(None)
-
-        self.completer.finish([end], on_written)
-        await done
+        await self.completer.prepare([end.seed.job_id], patiently=True)
+        await self.completer.ended(end)
 
     def spawn(self, work: Awaitable[object]) -> None:
         """Run something that a callback began; its failure is logged."""

@@ -116,13 +116,22 @@ class Reporter:
                 return None
             if flight.ended_elsewhere or flight.let_go:
                 return None
-            if result.code != 200 and self._context.specs.get(flight.seed.job_id) is None:
+            if not self._knows_what_follows(flight.seed.job_id):
                 return None
             flights.append(flight)
         return (
             flights
             if len(flights) < 2 or len({flight.seed.id for flight in flights}) == len(flights)
             else None
+        )
+
+    def _knows_what_follows(self, job_id: int) -> bool:
+        """Whether the job and those that it starts are in memory."""
+        spec = self._context.specs.get(job_id)
+        if spec is None:
+            return False
+        return not spec.job.children or all(
+            self._context.specs.get(child.job_id) is not None for child in spec.job.children
         )
 
     def _finish_known(

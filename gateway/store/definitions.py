@@ -7,6 +7,7 @@ from dataclasses import asdict
 from types import SimpleNamespace
 from typing import Any
 
+from gateway.core.children import Child, Join, On
 from gateway.core.misfire import DAY_OF_100, MisfireLimits
 from gateway.core.model import BlockStrategy, Guarantee, Job, Misfire, Route, Task
 from gateway.core.retry import retry_of
@@ -30,7 +31,11 @@ def definition_of(job: Job) -> dict[str, Any]:
 
 def _not_default(job: Job) -> dict[str, Any]:
     """What only some jobs use is left out for all others, so that a node of the version before reads those."""
-    found = {"retry": stored_retry(job.retry)}
+    found: dict[str, Any] = {
+        "retry": stored_retry(job.retry),
+        "children": [{"job": child.job_id, "on": child.on.value} for child in job.children],
+        "join": "" if job.join is Join.ANY else job.join.value,
+    }
     if job.misfire_limits != DAY_OF_100:
         found["misfire_limits"] = asdict(job.misfire_limits)
     return {name: value for name, value in found.items() if value}
@@ -89,6 +94,8 @@ def job_of(row: Any) -> Job:
         guarantee=Guarantee(stored["guarantee"]),
         retry=retry_of(stored.get("retry", {})),
         misfire_limits=MisfireLimits(**stored.get("misfire_limits", {})),
+        children=tuple(Child(one["job"], On(one["on"])) for one in stored.get("children", ())),
+        join=Join(stored.get("join", Join.ANY)),
         anchor_ms=row.anchor_ms,
         next_fire_at=row.next_fire_at,
         created_ms=row.created_ms,

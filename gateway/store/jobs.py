@@ -30,6 +30,7 @@ from gateway.store.deleted import REASON, bury, end_waiting
 from gateway.store.engine import Database
 from gateway.store.events import note
 from gateway.store.ids import Sequence as IdSequence
+from gateway.store.links import drop_links, lock_links, store_links
 from gateway.store.overdue import overdue_row
 from gateway.store.tables import app, job, job_next_fire, job_version, run
 from gateway.store.transact import reading, transact
@@ -119,8 +120,11 @@ class JobStore:
             made.extend(some)
             await self._clock.sleep(0)
         apps = sorted({one.app_id for one in made})
+        parents = [(index, one) for index, one in enumerate(made) if one.children]
 
         async def body(conn: AsyncConnection) -> None:
+            if parents:
+                await lock_links(conn)
             # Locked, so that no app is deleted under its new jobs.
             lock = select(app.c.id).where(app.c.id.in_(apps)).order_by(app.c.id).with_for_update()
             found = {row.id for row in await conn.execute(lock)}
@@ -132,12 +136,16 @@ class JobStore:
                 await conn.execute(insert(job_next_fire), fire_rows)
                 created = [(row["id"], row["name"], "version 1") for row in job_rows]
                 await note(conn, now_ms, Source.JOB, "created", created)
+            for index, one in parents:
+                await store_links(conn, None, one, within=f"jobs[{index}]." if len(made) > 1 else "")
 
         await transact(self._db, self._clock, body)
         return made
 
     async def update(self, changed: Job) -> Job:
         async def body(conn: AsyncConnection) -> Job:
+            if changed.children:
+                await lock_links(conn)
             old = await _lock(conn, changed.id)
             if old.version != changed.version:
                 raise Conflict(
@@ -166,6 +174,7 @@ class JobStore:
             await note(conn, now_ms, Source.JOB, "deleted", [(job_id, old.name, f"at version {old.version}")])
             await self._take_back(conn, old, now_ms, REASON)
             await end_waiting(conn, old, now_ms)
+            await drop_links(conn, job_id)
 
         await self._run_ids.refill()
         await transact(self._db, self._clock, body)
@@ -197,6 +206,8 @@ class JobStore:
         await conn.execute(update(job_next_fire).where(job_next_fire.c.job_id == old.id).values(fire))
         await conn.execute(insert(job_version).values(_version_row(new)))
         await note(conn, now_ms, Source.JOB, *_told(old, new))
+        if old.children != new.children:
+            await store_links(conn, old, new)
         what = "changed" if new.enabled else "disabled"
         # A chain's slot that is due and not planned is the next one of the chain that goes on.
         is_kept = same_slots or (is_chained(old) and is_chained(new) and new.enabled)

@@ -16,8 +16,20 @@ from gateway.core.chain import ChainEnd
 from gateway.core.errors import LeaseLost
 from gateway.core.model import Counters, NewRun
 from gateway.core.states import OPEN
-from gateway.core.work import NOTHING_LOST, After, JobFire, Lease, Move, TaskName, Value, Work, Written
+from gateway.core.work import (
+    NOTHING_LOST,
+    After,
+    JobFire,
+    JoinEnd,
+    Lease,
+    Move,
+    TaskName,
+    Value,
+    Work,
+    Written,
+)
 from gateway.store.engine import Database
+from gateway.store.joins import Joins
 from gateway.store.sqltext import in_list, in_lists, insert_runs, quote_mysql, quote_sqlite, update_by_id
 
 
@@ -36,6 +48,7 @@ class Merged:
     moves: list[Move] = field(default_factory=list)
     parts: set[int] = field(default_factory=set)
     requests: list[tuple[int, int]] = field(default_factory=list)
+    joins: list[JoinEnd] = field(default_factory=list)
 
     @classmethod
     def of(cls, works: Iterable[Work]) -> Merged:
@@ -48,6 +61,7 @@ class Merged:
             merged.moves.extend(work.moves)
             merged.parts.update(work.parts)
             merged.requests.extend(work.requests)
+            merged.joins.extend(work.joins)
         merged.fires.sort(key=lambda fire: fire.job_id)
         merged.moves.sort(key=lambda move: move.run_id)
         return merged
@@ -91,6 +105,7 @@ class Transaction:
         self._counters = counters
         self._renews = renews
         self._now_ms = now_ms
+        self._joins = Joins(self._execute, self._rows, db.for_update, is_sqlite=db.is_sqlite)
 
     async def _execute(self, sql: str) -> int:
         self._counters.add("statements")
@@ -115,6 +130,8 @@ class Transaction:
     async def hopefully(self, merged: Merged) -> Written:
         await self._own(merged)
         lost_fires, rows = await self._fire(merged.fires, applied_before=False)
+        if merged.joins:
+            await self._joins.lock(merged.joins)
         stale = await self._stale_jobs(merged.moves)
         moves = [move for move in merged.moves if move.job_id not in stale] if stale else merged.moves
         await self._end_chains(moves)
@@ -136,16 +153,20 @@ class Transaction:
                 if await self._execute(sql) != expected and not optional:
                     raise GuardMissedError
         await self._insert([row for move in moves for row in move.then], tolerant=False)
+        joined = await self._join(merged.joins, tolerant=False) if merged.joins else ()
         await self._request(merged.requests)
-        if not (lost_fires or stale or taken):
+        if not (lost_fires or stale or taken or joined):
             return NOTHING_LOST
-        return _written(lost_fires, [move for move in merged.moves if move.job_id in stale], stale, taken)
+        lost = [move for move in merged.moves if move.job_id in stale]
+        return _written(lost_fires, lost, stale, taken, joined)
 
     # -------------------------------------------------------- after a miss or an unknown commit
 
     async def carefully(self, merged: Merged, *, applied_before: bool) -> Written:
         await self._own(merged)
         lost_fires, rows = await self._fire(merged.fires, applied_before=applied_before)
+        if merged.joins:
+            await self._joins.lock(merged.joins)
         stale = await self._stale_jobs(merged.moves)
         chained = {move.chain.job_id for move in merged.moves if move.chain is not None}
         await self._by_id("job_id", "job_next_fire", "job_id", chained, lock=True)  # before any run
@@ -172,8 +193,10 @@ class Transaction:
                 await self._execute(sql)
         await self._end_chains(winners)
         await self._insert([row for move in winners for row in move.then], tolerant=True)
+        won = set(winners)
+        joined = await self._join([one for one in merged.joins if one.move in won], tolerant=True)
         await self._request(merged.requests)
-        return _written(lost_fires, lost, stale, taken)
+        return _written(lost_fires, lost, stale, taken, joined)
 
     async def _lock_runs(self, moves: Sequence[Move]) -> dict[int, tuple[int, int, int]]:
         ids = {move.run_id for move in moves}
@@ -309,6 +332,15 @@ class Transaction:
         tolerant = " ON CONFLICT DO NOTHING" if not self._lock else " ON DUPLICATE KEY UPDATE run_id=run_id"
         await self._execute(f"INSERT INTO request (run_id,part) VALUES {values}{tolerant}")
 
+    async def _join(self, joins: Sequence[JoinEnd], *, tolerant: bool) -> Collection[int]:
+        """The runs of children that have waited for the last of these ends."""
+        if not joins:
+            return ()
+        last = await self._joins.count(joins, self._now_ms)
+        await self._insert([one.row for one in last], tolerant=tolerant)
+        await self._request([(one.row.id, one.row.part) for one in last if one.is_foreign])
+        return [one.row.id for one in last]
+
     async def _insert(self, rows: list[NewRun], *, tolerant: bool) -> None:
         rows.sort(key=lambda row: row.id)
         for sql in insert_runs(rows, self._quote, self._tolerant if tolerant else ""):
@@ -320,6 +352,7 @@ def _written(
     lost_moves: Collection[Move],
     stale: frozenset[int],
     taken: dict[str, int],
+    joined: Collection[int],
 ) -> Written:
     return Written(
         lost_fires=frozenset(fire.job_id for fire in lost_fires),
@@ -327,6 +360,7 @@ def _written(
         stale_jobs=stale,
         taken_names=taken,
         losers=frozenset((*lost_fires, *lost_moves)),
+        joined=frozenset(joined),
     )
 
 

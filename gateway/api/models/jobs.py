@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from gateway.api.models.base import (
+    MAX_ID,
     Address,
     Answer,
     Body,
@@ -23,6 +24,8 @@ from gateway.api.models.base import (
     refusal,
     take_along,
 )
+from gateway.core.children import MOST as MOST_CHILDREN
+from gateway.core.children import Join, On
 from gateway.core.misfire import DAY_OF_100, MAX_MOST, MAX_WINDOW_S
 from gateway.core.model import BlockStrategy, Guarantee, Route
 from gateway.core.retry import MAX_ATTEMPTS
@@ -150,6 +153,22 @@ class RetryBody(Body):
         return self
 
 
+class ChildBody(Body):
+    """A job that the end of this one starts, with its own params and policies."""
+
+    job: int = Field(ge=1, le=MAX_ID, description="The id of a job that exists.")
+    on: On = Field(On.SUCCESS, strict=False, description="`end`: success, failure or a stop.")
+
+
+def _each_once(children: list[ChildBody]) -> list[ChildBody]:
+    seen: set[int] = set()
+    for child in children:
+        if child.job in seen:
+            raise refusal(f"each job once: {child.job} is there twice; `end` is for success and failure")
+        seen.add(child.job)
+    return children
+
+
 class JobBody(Body):
     """What to run, when, and under which policies."""
 
@@ -167,6 +186,13 @@ class JobBody(Body):
     deadline_s: Later = None
     on_deadline: Later = None
     retry: RetryBody = RetryBody()
+    children: Annotated[list[ChildBody], AfterValidator(_each_once)] = Field(
+        [], max_length=MOST_CHILDREN, description="Jobs that its end starts."
+    )
+    join: Join = Field(
+        Join.ANY,
+        description="For a job that is a child of several: start with the end of any, or when all have ended.",
+    )
     guarantee: Guarantee = Field(
         Guarantee.AT_MOST_ONCE,
         description="What to do when nobody can tell whether the executor received a run.",
@@ -230,6 +256,11 @@ class RetryAnswer(Answer):
     on: list[str]
 
 
+class ChildAnswer(Answer):
+    job: int
+    on: On
+
+
 class JobAnswer(Answer):
     id: int
     app: str | None
@@ -249,6 +280,8 @@ class JobAnswer(Answer):
     priority: int
     timeout_s: int
     retry: RetryAnswer
+    children: list[ChildAnswer]
+    join: Join
     guarantee: Guarantee
     misfire_after_s: int
     misfire_window_s: int

@@ -76,6 +76,14 @@ async def test_jobs(api, run, tmp_path):
     )
     assert (made["timeout_s"], made["schedule"]["dialect"]) == (300, "quartz")
     assert (made["retry"]["max_attempts"], made["retry"]["intervals_s"]) == (3, [10, 60])
+    other = await run(
+        *("jobs", "create", "--app", "billing", "--name", "after", "--on-demand", "--handler", "h"),
+        *("--child", f"{made['id']}:end", "--join", "all", "--json"),
+    )
+    assert (other["children"], other["join"]) == ([{"job": made["id"], "on": "end"}], "all")
+    assert "--child" in await run("jobs", "update", other["id"], "--child", "after", code=2)
+    assert (await run("jobs", "update", other["id"], "--child", "", "--json"))["children"] == []
+    await run("jobs", "delete", other["id"])
     changed = await run("jobs", "update", made["id"], "--params", "x", "--cron", "0 4 * * *", "--json")
     assert (changed["schedule"]["timezone"], changed["task"]["handler"]) == ("Asia/Shanghai", "closeDay")
     assert "0 4 * * * (Asia/Shanghai)" in await run("jobs", "list", "--app", "billing", "--enabled")

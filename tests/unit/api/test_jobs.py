@@ -129,6 +129,27 @@ async def test_a_fixed_rate_keeps_its_phase_while_others_come_and_go(billing):
     assert moved["next_fire_ms"] == billing.clock.ms + 660_000
 
 
+async def test_children(billing):
+    one, two = [(await billing.job())["id"] for _ in range(2)]
+    children = [{"job": two, "on": "failure"}, {"job": one}]
+    made = await billing.job(children=children, join="all")
+    assert (made["children"], made["join"]) == (
+        [{"job": two, "on": "failure"}, {"job": one, "on": "success"}],
+        "all",
+    )
+    path = f"/api/v1/jobs/{made['id']}"
+    assert await billing.ok("PATCH", path, {"children": made["children"], "join": made["join"]}) == made
+    changed = await billing.ok("PATCH", path, {"children": None, "join": None})
+    assert (changed["children"], changed["join"]) == ([], "any")
+    await billing.ok("PATCH", f"/api/v1/jobs/{one}", {"children": [{"job": two}]})
+    field, value, expected = await billing.wrong(
+        "PATCH", f"/api/v1/jobs/{two}", {"children": [{"job": made["id"]}, {"job": one}]}
+    )
+    assert (field, value) == ("children[1].job", one)
+    assert f"a cycle of jobs, {two} → {one} → {two}" in expected
+    assert (await billing.ok("GET", f"/api/v1/jobs/{two}"))["version"] == 1
+
+
 async def test_xxl_style_chooses_the_misfire_threshold(billing):
     assert (await billing.job(xxl_style=True))["misfire_after_s"] == 5
     assert (await billing.job(xxl_style=True, misfire_after_s=7))["misfire_after_s"] == 7
@@ -287,6 +308,13 @@ WRONG = [
     ({"retry": {"on": ["stopped"]}}, "retry.on[0]", "'failed', 'timed_out' or 'lost'"),
     ({"retry": {"on": []}}, "retry.on", "at least 1 item"),
     ({"retry": {"max_attempts": "2"}}, "retry.max_attempts", "integer"),
+    ({"children": [{"job": 77}]}, "children[0].job", "the id of a job that exists"),
+    ({"children": [{"job": 0}]}, "children[0].job", "greater than or equal to 1"),
+    ({"children": [{"job": "1"}]}, "children[0].job", "integer"),
+    ({"children": [{"job": 1, "on": "stop"}]}, "children[0].on", "'success', 'failure' or 'end'"),
+    ({"children": [{"job": 1}, {"job": 1, "on": "failure"}]}, "children", "1 is there twice"),
+    ({"children": [{"job": n} for n in range(1, 102)]}, "children", "at most 100 items"),
+    ({"join": "some"}, "join", "'any' or 'all'"),
     ({"guarantee": "exactly_once"}, "guarantee", "'at_most_once' or 'at_least_once'"),
     ({"priority": 0}, "priority", "greater than or equal to 1"),
     ({"enabled": "yes"}, "enabled", "boolean"),
