@@ -38,13 +38,15 @@ async def patch(request: web.Request) -> web.Response:
         "appname": old.appname,
         "title": old.title,
         "address_mode": old.address_mode.value,
+        "max_running": old.max_running,
+        "starts_per_second": old.starts_per_second,
         "addresses": [] if change.get("address_mode") == "auto" else list(old.addresses),
     }
     body = checked(merged(present, change), AppBody)
     if body.appname != old.appname:
         raise InvalidValue("appname", body.appname, f"{old.appname!r}: it cannot be changed")
-    app = await services.apps.update(_app_of(body, old))
-    await services.operations.app_changed(app.id)
+    app, moved = await services.apps.update(_app_of(body, old))
+    await services.operations.app_changed(app.id, moved)
     return json_answer(app_answer(app))
 
 
@@ -76,4 +78,6 @@ def _app_of(body: AppBody, old: App | None = None) -> App:
         addresses=tuple(dict.fromkeys(body.addresses)),
         created_ms=old.created_ms if old else 0,
         updated_ms=0,
+        max_running=body.max_running,
+        starts_per_second=None if body.starts_per_second is None else float(body.starts_per_second),
     )

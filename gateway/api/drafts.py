@@ -10,10 +10,12 @@ from gateway.api.policies import child_fields, children_of, retry_fields, retry_
 from gateway.core.misfire import MisfireLimits
 from gateway.core.model import DEFAULT_NAMESPACE, Job, Misfire, Task
 from gateway.core.moments import parse_moment
+from gateway.core.overlap import QUEUE_LIMIT, UNLIMITED, Concurrency, Overlap
 from gateway.core.schedule import parse_schedule, require_future
 from gateway.core.zones import resolve_zone
 
 _LOCAL = ("cron", "calendar", "one_time")  # kinds that are read on the clock of a zone
+MAX_PRIORITY = 15  # what earlier versions took beyond it means the same
 Spec = Mapping[str, Any] | tuple[Mapping[str, Any], ...]
 
 
@@ -86,8 +88,19 @@ def job_of(
         join=body.join,
         guarantee=body.guarantee,
         priority=body.priority,
+        concurrency=_concurrency_of(body),
+        ttl_s=body.ttl_s,
         description=body.description,
     )
+
+
+def _concurrency_of(body: JobBody) -> Concurrency:
+    overlap = body.overlap
+    if overlap is None:
+        overlap = Overlap.ALLOW if body.max_concurrency is None else Overlap.SKIP
+    if overlap is Overlap.ALLOW:
+        return UNLIMITED
+    return Concurrency(overlap, body.max_concurrency or 1, body.queue_limit or QUEUE_LIMIT)
 
 
 def _task_of(body: JobBody, now_ms: int, base: Job | None) -> Task:
@@ -119,7 +132,11 @@ def body_of(job: Job, appname: str) -> dict[str, Any]:
         },
         "route": job.route.value,
         "block_strategy": job.block_strategy.value,
-        "priority": job.priority,
+        "priority": min(job.priority, MAX_PRIORITY),
+        "overlap": job.concurrency.overlap.value,
+        "max_concurrency": job.concurrency.places if job.concurrency.limited else None,
+        "queue_limit": job.concurrency.queue_limit if job.concurrency.overlap is Overlap.QUEUE else None,
+        "ttl_s": job.ttl_s,
         "timeout_s": job.timeout_s,
         "retry": retry_fields(job),
         **child_fields(job),

@@ -17,6 +17,7 @@ from gateway.api.policies import retry_answer
 from gateway.core.clock import iso_utc
 from gateway.core.job_state import state_of
 from gateway.core.model import App, Executor, Job, Run, Token
+from gateway.core.overlap import Overlap
 from gateway.core.states import PUBLIC_WORDS
 
 JSON = "application/json"
@@ -51,6 +52,8 @@ def app_answer(app: App) -> AppAnswer:
         title=app.title,
         address_mode=app.address_mode.value,
         addresses=list(app.addresses),
+        max_running=app.max_running,
+        starts_per_second=app.starts_per_second,
         **times(created=app.created_ms, updated=app.updated_ms),
     )
 
@@ -105,6 +108,10 @@ def job_answer(job: Job, appname: str | None) -> JobAnswer:
         ),
         route=job.route,
         block_strategy=job.block_strategy,
+        overlap=job.concurrency.overlap,
+        max_concurrency=job.concurrency.places if job.concurrency.limited else None,
+        queue_limit=job.concurrency.queue_limit if job.concurrency.overlap is Overlap.QUEUE else None,
+        ttl_s=job.ttl_s,
         priority=job.priority,
         timeout_s=job.timeout_s,
         retry=retry_answer(job),

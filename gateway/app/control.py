@@ -78,6 +78,9 @@ class _Desk:
     async def jobs_changed(self, job_ids: list[int]) -> None:
         await self._flow.jobs_changed(job_ids)
 
+    async def app_changed(self, app_id: int) -> None:
+        await self._flow.app_changed(app_id)
+
     def beat(self, beat: Beat) -> None:
         self._flow.presence.hear(beat)
 

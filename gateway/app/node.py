@@ -173,7 +173,7 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
         writing = {one: asyncio.create_task(one.run(), name="writer") for one in writers}
         stack.push_async_callback(_stop, flow, writing)
         keeper = Timekeeper(clock, None if db.is_sqlite else nodes.offset_ms)
-        operations = FlowOperations(flow, runs, apps, keeper)
+        operations = FlowOperations(flow, runs, keeper)
         if control is not None:
             await control.start(flow, operations, grant.secret)
         await flow.start(grant.seen_ms)

@@ -10,7 +10,29 @@ import click
 from gateway.cli import show
 from gateway.cli.client import Client, calls_api
 
-_COLUMNS = ("appname", "title", "address_mode", "addresses", "created")
+_COLUMNS = ("appname", "title", "address_mode", "addresses", "max_running", "starts_per_second", "created")
+_NONE = "none"
+
+
+def _limit(_ctx: click.Context, _param: click.Parameter, value: str | None) -> Any:
+    """A number, or `none` to lift the limit; the server says what it may be."""
+    if value is None or value == _NONE:
+        return value
+    try:
+        return int(value) if value.isdecimal() else float(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not valid: a number, or none for no limit") from None
+
+
+def limit_options(command: Any) -> Any:
+    rate, most = "Most starts in any second, or none.", "Most runs at once, over all jobs, or none."
+    command = click.option("--starts-per-second", callback=_limit, help=rate)(command)
+    return click.option("--max-running", callback=_limit, help=most)(command)
+
+
+def _limits(max_running: Any, starts_per_second: Any) -> dict[str, Any]:
+    given = {"max_running": max_running, "starts_per_second": starts_per_second}
+    return {name: None if value == _NONE else value for name, value in given.items() if value is not None}
 
 
 @click.group()
@@ -41,11 +63,20 @@ def show_app(client: Client, appname: str) -> None:
 @click.option(
     "--address", "addresses", multiple=True, help="A fixed address (repeat it); makes the app manual."
 )
+@limit_options
 @calls_api
-def create(client: Client, appname: str, title: str, addresses: tuple[str, ...]) -> None:
+def create(
+    client: Client,
+    appname: str,
+    title: str,
+    addresses: tuple[str, ...],
+    max_running: Any,
+    starts_per_second: Any,
+) -> None:
     """Create an app."""
     mode = "manual" if addresses else "auto"
     body = {"appname": appname, "title": title, "address_mode": mode, "addresses": list(addresses)}
+    body |= _limits(max_running, starts_per_second)
     _show(client, client.call("POST", "/api/v1/apps", body))
 
 
@@ -56,12 +87,20 @@ def create(client: Client, appname: str, title: str, addresses: tuple[str, ...])
     "--address", "addresses", multiple=True, help="A fixed address (repeat it); makes the app manual."
 )
 @click.option("--auto", is_flag=True, help="Back to the executors that register.")
+@limit_options
 @calls_api
 def update(
-    client: Client, appname: str, title: str | None, addresses: tuple[str, ...], *, auto: bool
+    client: Client,
+    appname: str,
+    title: str | None,
+    addresses: tuple[str, ...],
+    max_running: Any,
+    starts_per_second: Any,
+    *,
+    auto: bool,
 ) -> None:
-    """Change an app."""
-    body: dict[str, Any] = {}
+    """Change an app; `none` lifts a limit."""
+    body = _limits(max_running, starts_per_second)
     if title is not None:
         body["title"] = title
     if addresses:

@@ -1,4 +1,4 @@
-"""Options of a job: what follows the end of a run."""
+"""Options of a job: its policies."""
 
 from __future__ import annotations
 
@@ -21,9 +21,21 @@ _RETRY = {
     "retry_on": "on",
 }
 _LISTS = {"retry_intervals", "retry_on"}
-POLICY_OPTIONS = frozenset({*_RETRY, "children", "join"})
+_LIMITS = {
+    "overlap": "overlap",
+    "max_concurrency": "max_concurrency",
+    "queue_limit": "queue_limit",
+    "ttl": "ttl_s",
+}
+POLICY_OPTIONS = frozenset({*_RETRY, *_LIMITS, "children", "join"})
 
 _OPTIONS = (
+    click.option(
+        "--overlap", help="allow, skip, queue or replace: what becomes of a run beyond --max-concurrency."
+    ),
+    click.option("--max-concurrency", type=int, help="Most runs of the job at once, over all executors."),
+    click.option("--queue-limit", type=int, help="With --overlap queue: how many more may wait."),
+    click.option("--ttl", help="How long a run may wait before it expires: seconds, or text such as 10m."),
     click.option("--attempts", type=int, help="All attempts, the first one included."),
     click.option("--retry-intervals", help="The waits between attempts, by comma: 10s,1m,10m."),
     click.option(
@@ -57,6 +69,7 @@ def lay_policies(body: dict[str, Any], options: Mapping[str, Any]) -> None:
         for name, field in _RETRY.items()
         if options[name] is not None
     }
+    body.update({field: options[name] for name, field in _LIMITS.items() if options[name] is not None})
     if retry:
         body["retry"] = {**(body.get("retry") or {}), **retry}
     if options["children"]:

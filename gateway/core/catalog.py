@@ -25,8 +25,8 @@ class AppCatalog(Protocol):
 
     async def page(self, *, cursor: str | None, limit: int) -> Page[App]: ...
 
-    async def update(self, app: App) -> App:
-        """Raises `NotFound`."""
+    async def update(self, app: App) -> tuple[App, list[int]]:
+        """The app, and its jobs if they have moved to other parts. Raises `NotFound`, `Conflict`."""
         ...
 
     async def delete(self, app_id: int) -> None:

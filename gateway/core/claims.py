@@ -57,7 +57,7 @@ def why_not_back(flight: Flight, spec: Spec | None, now_ms: int) -> str | None:
 
 
 def is_late(run: NewRun, job: Job, now_ms: int) -> bool:
-    return run.trigger_kind in OF_SCHEDULE and is_misfire(run.due_ms, now_ms, job)
+    return run.trigger_kind in OF_SCHEDULE and not run.waiting_ms and is_misfire(run.due_ms, now_ms, job)
 
 
 class Late:

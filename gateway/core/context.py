@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from gateway.core.clock import Clock
 from gateway.core.cluster import Holding
+from gateway.core.gate import Gate
 from gateway.core.inflight import InFlight
 from gateway.core.journal import Journal
 from gateway.core.model import Counters
@@ -66,6 +67,8 @@ class Context:
     held: Holding = field(default_factory=Holding)
     chance: random.Random = field(default_factory=random.Random)
     journal: Journal = field(init=False)
+    gate: Gate = field(init=False)
 
     def __post_init__(self) -> None:
         self.journal = Journal(self.counters)
+        self.gate = Gate(self.registry.app)

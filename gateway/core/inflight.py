@@ -26,6 +26,7 @@ class Flight:
     answered_ms: int = 0
     answer_written: bool = False
     stop_asked: bool = False
+    stop_reason: str = ""
     ended: bool = False
     committed: asyncio.Future[bool] | None = None
     ended_elsewhere: bool = False

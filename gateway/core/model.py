@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from gateway.core.children import Child, Join
 from gateway.core.misfire import DAY_OF_100, MisfireLimits
+from gateway.core.overlap import UNLIMITED, Concurrency
 from gateway.core.retry import AT_ONCE, Retry
 from gateway.core.states import RunState
 
@@ -85,6 +86,12 @@ class App:
     addresses: tuple[str, ...]
     created_ms: int
     updated_ms: int
+    max_running: int | None = None
+    starts_per_second: float | None = None
+
+    @property
+    def limited(self) -> bool:
+        return self.max_running is not None or self.starts_per_second is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +140,8 @@ class Job:
     misfire_limits: MisfireLimits = DAY_OF_100
     guarantee: Guarantee = Guarantee.AT_MOST_ONCE
     priority: int = 5
+    concurrency: Concurrency = UNLIMITED
+    ttl_s: int = 0
     anchor_ms: int = 0
     next_fire_at: int | None = None
     description: str = ""
@@ -179,6 +188,8 @@ class NewRun:
     parent_id: int = 0
     queue_rank: int = 0
     bypass: bool = False
+    # Since when it has waited for a place, 0 if it has not; such a run is not late, whatever the time.
+    waiting_ms: int = 0
     shard_name: str = ""
     author: str = ""
     starts_children: bool = True
@@ -226,6 +237,7 @@ class Run:
     parent_id: int = 0
     queue_rank: int = 0
     bypass: int = 0
+    waiting_ms: int = 0
     shard_name: str = ""
     stop_asked_ms: int = 0
     author: str = ""

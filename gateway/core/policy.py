@@ -99,6 +99,7 @@ def seed_of(run: Run) -> NewRun:
         parent_id=run.parent_id,
         queue_rank=run.queue_rank,
         bypass=bool(run.bypass),
+        waiting_ms=run.waiting_ms,
         shard_name=run.shard_name,
         author=run.author,
         starts_children=bool(run.starts_children),

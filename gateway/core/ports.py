@@ -18,6 +18,7 @@ from gateway.core.model import (
     Run,
     TriggerKind,
 )
+from gateway.core.places import Place, Scope
 from gateway.core.states import RunState
 from gateway.core.work import Lease, Work, Written
 
@@ -189,6 +190,12 @@ class RunReader(Protocol):
         """Open runs of one job with a larger id, in the order of ids."""
         ...
 
+    async def under_way(self, scope: Scope) -> list[Place]:
+        """The places that claimed and running rows of a job or an app hold, the longest-held first."""
+        ...
+
+    async def states(self, run_ids: Collection[int]) -> dict[int, RunState]: ...
+
     async def family(self, job_id: int, slot_key: int) -> list[Run]:
         """All rows of one slot: the parent, its shards and their attempts."""
         ...
@@ -285,6 +292,10 @@ class Peers(Protocol):
         """Returns when it follows the change. Raises `Unreachable`."""
         ...
 
+    async def app_changed(self, member: Member, app_id: int) -> None:
+        """Returns when it follows the app's limits. Raises `Unreachable`."""
+        ...
+
     async def stop(self, member: Member, run_id: int) -> StopReport:
         """Raises `Unreachable`, and what stopping a run raises."""
         ...
@@ -377,8 +388,11 @@ class Operations(Protocol):
         """Called after a change of these jobs was committed; returns when unsent claims follow it."""
         ...
 
-    async def app_changed(self, app_id: int) -> None:
-        """Called after an app was created, changed or deleted, and the change was committed."""
+    async def app_changed(self, app_id: int, moved: Collection[int] = ()) -> None:
+        """Called after an app was created, changed or deleted, and the change was committed.
+
+        `moved`: its jobs, where they went to other parts. Returns when unsent claims follow the new limits.
+        """
         ...
 
     async def stop(self, run_id: int) -> StopReport:

@@ -42,7 +42,7 @@ _NEVER_STARTED = frozenset({_S.SKIPPED, _S.EXPIRED, _S.INVALID, _S.STOPPED})
 MOVES: dict[RunState, frozenset[RunState]] = {
     _S.PLANNED: frozenset({_S.QUEUED, _S.DISPATCHING, _S.RUNNING, _S.FAILED, _S.RETRYING}) | _NEVER_STARTED,
     # A result may still come for a run that was queued again after a doubtful send.
-    _S.QUEUED: frozenset({_S.DISPATCHING, _S.RUNNING}) | _NEVER_STARTED | ENDED_BY_RESULT,
+    _S.QUEUED: frozenset({_S.QUEUED, _S.DISPATCHING, _S.RUNNING}) | _NEVER_STARTED | ENDED_BY_RESULT,
     # Back to queued: claimed, but provably never received.
     _S.DISPATCHING: frozenset(
         {_S.QUEUED, _S.DISPATCHING, _S.RUNNING, _S.STOPPING, _S.LOST, _S.SKIPPED, _S.INVALID}

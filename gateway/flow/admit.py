@@ -16,7 +16,6 @@ from gateway.core.agenda import Agenda
 from gateway.core.claims import (
     CatchUps,
     Late,
-    claim_move,
     is_late,
     late_reason,
     skip_move,
@@ -27,6 +26,7 @@ from gateway.core.claims import (
 )
 from gateway.core.context import Context
 from gateway.core.errors import LeaseLost
+from gateway.core.gate import expired_reason
 from gateway.core.inflight import Flight
 from gateway.core.model import (
     BROADCAST_PARENT,
@@ -37,32 +37,39 @@ from gateway.core.model import (
     Run,
     TriggerKind,
 )
-from gateway.core.ports import RunOrder
-from gateway.core.routing import PROBED, Router
-from gateway.core.shards import expand_move, is_pinned, shards_of
-from gateway.core.states import RunState
+from gateway.core.places import Scope
+from gateway.core.routing import Router
+from gateway.core.states import WAITING, RunState
 from gateway.core.work import Move, TaskName, Value, Work, Written
+from gateway.flow.claim import Batch
 
 log = structlog.get_logger(__name__)
 
 LOOK_S = 1  # the longest time between two looks at what is due
 RUNS_PER_CLAIM = 1000
 CLAIMS_AT_ONCE = 3
-DEFAULT_DIALECT = "rest"
 _WITHDRAWN = frozenset({RunState.DISPATCHING})
 
 OnClaimed = Callable[[list[Flight]], None]
 OnUnroutable = Callable[[NewRun, str], None]
 OnForeign = Callable[[list[NewRun]], None]
+OnReplace = Callable[[int, int], None]
 
 
 class Admitter:
     """Owns the agenda of waiting runs and turns them into claims, a batch at a time."""
 
     def __init__(
-        self, context: Context, on_claimed: OnClaimed, on_unroutable: OnUnroutable, on_foreign: OnForeign
+        self,
+        context: Context,
+        on_claimed: OnClaimed,
+        on_unroutable: OnUnroutable,
+        on_foreign: OnForeign,
+        on_replace: OnReplace,
     ) -> None:
+        """`on_replace` gets a run that is to be stopped, and the run that it makes room for."""
         self._context = context
+        self._on_replace = on_replace
         self._on_foreign = on_foreign
         self._on_claimed = on_claimed
         self._on_unroutable = on_unroutable
@@ -72,13 +79,16 @@ class Admitter:
         self._early: list[NewRun] = []
         self._claims: set[asyncio.Future[None]] = set()
         self.wake = asyncio.Event()
+        context.gate.on_room = self.wake.set
 
     @property
     def waiting(self) -> int:
-        return len(self._agenda)
+        return len(self._agenda) + len(self._context.gate)
 
     def next_due_ms(self) -> int | None:
-        return self._agenda.next_due_ms()
+        """When there is something to do at the earliest."""
+        times = (self._agenda.next_due_ms(), self._context.gate.next_ms())
+        return min((at for at in times if at is not None), default=None)
 
     def add(self, runs: Iterable[NewRun]) -> list[NewRun]:
         """Take committed rows that wait for their instant; returns those whose part another node owns."""
@@ -99,7 +109,7 @@ class Admitter:
         """Forget what waits in these parts, and return it: it is in the database for their owner."""
         early = [run for run in self._early if run.part in parts]
         self._early = [run for run in self._early if run.part not in parts]
-        return self._agenda.drop(parts) + early
+        return self._agenda.drop(parts) + self._context.gate.drop(parts) + early
 
     # ------------------------------------------------------------ requests
 
@@ -149,38 +159,55 @@ class Admitter:
     # ------------------------------------------------------------ claims
 
     async def run_once(self, room: int) -> None:
-        """Claim what is due within the claim lead, at most `room` runs."""
+        """Claim what is due within the claim lead, at most `room` runs, and what has got a place meanwhile."""
         context = self._context
         while room > 0 and len(self._claims) < CLAIMS_AT_ONCE:
             now_ms = context.clock.now_ms()
             until_ms = now_ms + context.tuning.claim_lead_ms
             runs = self._agenda.take(until_ms, min(room, RUNS_PER_CLAIM))
-            if not runs:
+            if not runs and not self._has_word(now_ms):
                 break
-            room -= len(runs)
+            room -= max(len(runs), 1)
             try:
                 await context.specs.ensure([(job_id, 0) for job_id in {run.job_id for run in runs}])
+                await self._count(runs)
                 if not context.held.is_all:
                     runs = [run for run in runs if run.part in context.held]
                 self._claim(runs)
             except Exception:
                 # Each of them once: of two of a run in one claim, the second would lose the claim of the first.
                 early, self._early = self._early, []
-                self._agenda.add({run.id: run for run in (*runs, *early)}.values())
+                again = {run.id: run for run in (*runs, *early) if run.id not in context.gate}
+                self._agenda.add(again.values())
                 raise
         early, self._early = self._early, []
         self._agenda.add(early)
 
-    def _claim(self, runs: Sequence[NewRun]) -> None:
-        context = self._context
+    def _has_word(self, now_ms: int) -> bool:
+        """Whether the gate may let somebody in, or turn him away."""
+        next_ms = self._context.gate.next_ms()
+        return next_ms is not None and next_ms <= now_ms
+
+    async def _count(self, runs: Sequence[NewRun]) -> None:
+        """Read how many runs are under way of jobs and apps whose limits have not been met before."""
+        context, gate = self._context, self._context.gate
+        unknown: dict[Scope, None] = {}
+        for run in runs:
+            job = context.specs.job(run.job_id)
+            if job is not None and gate.is_limited(run, job):
+                unknown.update(dict.fromkeys(gate.unknown_scopes(run, job)))
+        if not unknown:
+            return
+        await self.settled()  # what is being claimed at this moment is counted by its row
         now_ms = context.clock.now_ms()
-        budget_ms = context.tuning.lease_ms - context.tuning.lease_margin_ms
-        send_before = context.clock.monotonic() + budget_ms / 1000
-        wall_before_ms = context.clock.wall_ms() + budget_ms
-        token = context.chance.getrandbits(62)
-        moves: list[Move] = []
-        flights: dict[int, Flight] = {}
-        expanded: dict[int, tuple[NewRun, ...]] = {}
+        for scope in unknown:
+            gate.learn(scope, await context.runs.under_way(scope), now_ms)
+
+    def _claim(self, runs: Sequence[NewRun]) -> None:
+        """Judge these runs, and claim those that may start, together with those that have waited until now."""
+        context, gate = self._context, self._context.gate
+        batch = Batch(context, self._router)
+        now_ms = batch.now_ms
         late: Late | None = None
         for run in runs:
             spec = context.specs.get(run.job_id)
@@ -193,55 +220,77 @@ class Admitter:
                 if reason is None:
                     self._catch_ups.note(run)
             if reason is not None or job is None:
-                moves.append(skip_move(run, reason or "", now_ms, job))
-                context.counters.add("skipped")
-                continue
-            if spec is not None and (reason := why_not_any_more(run, spec)) is not None:
-                moves.append(
-                    stop_move(run, reason, now_ms, job)
-                )  # its parent has started, so it is not skipped
-                continue
-            addresses = run.addresses or context.registry.addresses(run.app_id)
-            if not addresses and run.due_ms > now_ms:
-                self._early.append(run)  # an executor may still come before it is due
-            elif not addresses:
-                self._on_unroutable(run, self._nobody(run))
-            elif run.shard == BROADCAST_PARENT:
-                shards = shards_of(run, addresses)
-                move = expand_move(run, job, shards, context.run_ids.take(len(shards)), now_ms)
-                expanded[run.id] = move.then
-                moves.append(move)
+                batch.skip(run, reason or "", job)
+            elif spec is not None and (reason := why_not_any_more(run, spec)) is not None:
+                batch.stop(run, reason, job)  # its parent has started, so it is not skipped
+            elif run.part != job.part:
+                self._move_to_part(run, job.part)
+            elif (reason := expired_reason(run, job, now_ms)) is not None:
+                batch.end(run, RunState.EXPIRED, reason, job)
+            elif gate.is_limited(run, job):
+                gate.offer(run, job, now_ms)
             else:
-                flight = self._fly(run, job, addresses, token, now_ms, send_before, wall_before_ms)
-                flights[run.id] = flight
-                moves.append(claim_move(flight, now_ms, now_ms + budget_ms))
-        if not moves:
-            return
+                batch.start(run, job)
+        try:
+            self._let_in(batch)
+        except Exception:
+            self._release(batch.waited)
+            self._agenda.add(batch.waited)
+            raise
+        self._early.extend(batch.early)
+        self._release(batch.early)
+        self._release(batch.unroutable)
+        for run in batch.unroutable:
+            self._on_unroutable(run, self._nobody(run))
+        if batch.moves:
+            self._write(batch)
 
+    def _let_in(self, batch: Batch) -> None:
+        """Those that have waited for a place: who gets one now, and who has waited in vain."""
+        context = self._context
+        if not self._has_word(batch.now_ms):
+            return
+        made = context.gate.decide(batch.now_ms, RUNS_PER_CLAIM)
+        batch.waited = [*made.start, *(run for run, _, _ in made.end)]
+        for run, state, reason in made.end:
+            batch.end(run, state, reason, context.specs.job(run.job_id))
+        for run in made.start:
+            spec = context.specs.get(run.job_id)
+            if spec is None:
+                self._release((run,))
+                self._agenda.add((run,))  # its job is read again first
+            else:
+                batch.start(run, spec.job)
+        for run_id, by in made.stop:
+            self._on_replace(run_id, by)
+
+    def _release(self, runs: Iterable[NewRun]) -> None:
+        """They have no place: none of them was claimed."""
+        for run in runs:
+            self._context.gate.free(run.id)
+
+    def _write(self, batch: Batch) -> None:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def on_written(result: Written | Exception) -> None:
             self._claims.discard(done)
             done.set_result(None)
             if isinstance(result, Exception):
-                self._not_claimed(runs, result)
+                self._not_claimed(batch, result)
             else:
-                self._claimed(runs, flights, expanded, result)
+                self._claimed(batch, result)
 
         self._claims.add(done)
-        context.writer.submit(Work(moves=moves, lease=context.lease), on_written)
+        self._context.writer.submit(Work(moves=batch.moves, lease=self._context.lease), on_written)
 
-    def _claimed(
-        self,
-        runs: Sequence[NewRun],
-        flights: dict[int, Flight],
-        expanded: dict[int, tuple[NewRun, ...]],
-        written: Written,
-    ) -> None:
-        lost = written.lost_moves
+    def _claimed(self, batch: Batch, written: Written) -> None:
+        lost, gate = written.lost_moves, self._context.gate
+        if lost:
+            self._release(run for run in batch.runs if run.id in lost)
         if written.stale_jobs:
             self._context.specs.invalidate(written.stale_jobs)
-            self.add(run for run in runs if run.id in lost and run.job_id in written.stale_jobs)
+            self.add(run for run in batch.runs if run.id in lost and run.job_id in written.stale_jobs)
+        flights = batch.flights
         won = (
             [flight for run_id, flight in flights.items() if run_id not in lost]
             if lost
@@ -249,62 +298,38 @@ class Admitter:
         )
         for flight in won:
             self._context.flights.add(flight)
-        for parent_id, shards in expanded.items():
+        for parent_id, shards in batch.expanded.items():
             if parent_id not in lost:
                 self.add(shards)
+        for run in batch.waited:
+            gate.places.settle(run.id)
         if won:
             self._context.signals.reached("after_claim", [flight.seed.id for flight in won])
             self._context.counters.add("claimed", len(won))
             self._on_claimed(won)
-        if expanded or written.stale_jobs:
+        if batch.expanded or written.stale_jobs:
             self.wake.set()
 
-    def _not_claimed(self, runs: Sequence[NewRun], error: Exception) -> None:
+    def _move_to_part(self, run: NewRun, part: int) -> None:
+        """Its job belongs to another part since it was inserted: its app has got a limit, or has none any more."""
+        move = Move(run.id, RunState.QUEUED, WAITING, {"part": part, "open_part": part})
+
+        def on_written(result: Written | Exception) -> None:
+            if isinstance(result, Exception):
+                log.warning("run_not_moved", run_id=run.id, error=str(result)[:200])
+                self._agenda.add((run,))
+            elif run.id not in result.lost_moves:
+                run.part = part
+                self._on_foreign(self.add((run,)))
+
+        self._context.writer.submit(Work(moves=[move], lease=self._context.lease), on_written)
+
+    def _not_claimed(self, batch: Batch, error: Exception) -> None:
+        self._release(batch.runs)
         if isinstance(error, LeaseLost):
             return  # another node has these runs now; the next renewal tells the rest
-        log.warning("claim_failed", runs=len(runs), error=str(error)[:200])
-        self.add(runs)
-
-    def _fly(
-        self,
-        run: NewRun,
-        job: Job,
-        addresses: Sequence[str],
-        token: int,
-        now_ms: int,
-        send_before: float,
-        wall_before_ms: int,
-    ) -> Flight:
-        context = self._context
-        address = self._shard_address(run, addresses) or self._router.choose(job.route, job.id, addresses)
-        executor = context.registry.executor(run.app_id, address)
-        app = context.registry.app(run.app_id)
-        order = RunOrder(
-            run_id=run.id,
-            job=job,
-            appname=app.appname if app else "",
-            address=address,
-            dialect=executor.dialect if executor else DEFAULT_DIALECT,
-            params=run.params,
-            shard=run.shard,
-            shard_total=run.shard_total,
-            trigger_ms=run.trigger_ms or max(run.due_ms, now_ms),
-            due_ms=run.due_ms,
-            send_before=send_before,
-            wall_before_ms=wall_before_ms,
-        )
-        context.link.prepare(order)
-        candidates = tuple(addresses) if job.route in PROBED and not is_pinned(run) else ()
-        return Flight(run, order, token, candidates=candidates)
-
-    def _shard_address(self, run: NewRun, addresses: Sequence[str]) -> str | None:
-        """A shard stays where it was put; its retry moves to the executor of its number if that one has left."""
-        if not is_pinned(run):
-            return None
-        live = self._context.registry.addresses(run.app_id)
-        if run.attempt > 1 and live and addresses[0] not in live:
-            return live[run.shard] if run.shard < len(live) else live[0]
-        return addresses[0]
+        log.warning("claim_failed", runs=len(batch.runs), error=str(error)[:200])
+        self.add(batch.runs)
 
     def _nobody(self, run: NewRun) -> str:
         app = self._context.registry.app(run.app_id)
@@ -315,9 +340,13 @@ class Admitter:
         )
 
     def strays(self, overdue: Iterable[Run]) -> list[Run]:
-        """Those of these rows that are neither in the agenda nor on their way: nobody would start or end them."""
-        flights = self._context.flights
-        return [run for run in overdue if run.id not in self._agenda and flights.get(run.id) is None]
+        """Those of these rows that neither wait here nor are on their way: nobody would start or end them."""
+        flights, gate = self._context.flights, self._context.gate
+        return [
+            run
+            for run in overdue
+            if run.id not in self._agenda and run.id not in gate and flights.get(run.id) is None
+        ]
 
     # ------------------------------------------------------------ edits
 
@@ -342,6 +371,7 @@ class Admitter:
         for flight in flights:
             run = flight.seed
             context.flights.pop(run.id)
+            context.gate.free(run.id)
             spec = context.specs.get(run.job_id)
             reason = why_not_back(flight, spec, now_ms)
             if reason is None:
@@ -355,10 +385,17 @@ class Admitter:
         written = await context.writer.write(Work(moves=moves, lease=context.lease))
         return self.add([run for run_id, run in back.items() if run_id not in written.lost_moves])
 
+    def reconsider(self, job_ids: Collection[int] | None) -> None:
+        """What waits for a place is judged again, by these jobs as they are now; None for all jobs."""
+        gate = self._context.gate
+        self._agenda.add(gate.take_out_all() if job_ids is None else gate.take_out(job_ids))
+        self.wake.set()
+
     async def stop_waiting(self, run: NewRun, reason: str) -> bool:
         """End a run that waits. False if it no longer does."""
         await self._context.specs.ensure([(run.job_id, 0)])
         now_ms = self._context.clock.now_ms()
         move = stop_move(run, reason, now_ms, self._context.specs.job(run.job_id))
         written = await self._context.writer.write(Work(moves=[move]))
+        self._context.gate.take_out_run(run.id)
         return run.id not in written.lost_moves

@@ -69,6 +69,8 @@ class Completer:
                 flight = self._context.flights.pop(end.seed.id)
                 if flight is not None:
                     flight.ended = True  # it may have been claimed again, and still wait to be sent
+                if end.seed.id not in lost:
+                    self._context.gate.free(end.seed.id)
                 if end.seed.root_id != end.seed.id and end.seed.id not in lost:
                     self._close_parent(end.seed)
                 if end.seed.part not in self._context.held and end.seed.id not in lost:

@@ -83,6 +83,12 @@ class Dispatcher:
         """Take out the unsent claims of these jobs."""
         return self._withdraw(lambda flight: flight.seed.job_id in job_ids)
 
+    def jobs_of_app(self, app_id: int) -> set[int]:
+        """The jobs of this app that have unsent claims."""
+        found = [flight for bucket in self._by_due.values() for flight in bucket]
+        found += [*self._ready, *self._probing.values()]
+        return {flight.seed.job_id for flight in found if flight.seed.app_id == app_id}
+
     def withdraw_parts(self, parts: Collection[int]) -> list[Flight]:
         """Take out the unsent claims of these parts."""
         return self._withdraw(lambda flight: flight.seed.part in parts)

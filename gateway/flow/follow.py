@@ -47,7 +47,7 @@ class Follower:
     async def follow(self, roster: Roster) -> None:
         known, found = self._known, roster.revisions
         if found.get("app", 0) != known["app"]:
-            await self._reload_apps()
+            await self.reload_apps()
             known["app"] = found.get("app", 0)
         if self._hears_of_none_from_old_nodes(roster):
             self._context.registry.merge(*await self._apps.executors_since(-1))
@@ -72,13 +72,17 @@ class Follower:
         self._read_all_at = now + OLD_NODES_EVERY_S
         return True
 
-    async def _reload_apps(self) -> None:
-        registry = self._context.registry
+    async def reload_apps(self) -> None:
+        registry, gate = self._context.registry, self._context.gate
+        before = {app.id: app for app in registry.apps()}
         present = await self._apps.all_apps()
         for app in present:
             registry.set_app(app)
-        for app_id in {app.id for app in registry.apps()} - {app.id for app in present}:
+            if before.get(app.id) != app:
+                gate.app_changed(app.id)
+        for app_id in before.keys() - {app.id for app in present}:
             registry.drop_app(app_id)
+            gate.app_changed(app_id)
 
     async def _take_requests(self, requests: Sequence[tuple[int, int]]) -> None:
         mine = [run_id for run_id, part in requests if part in self._context.held]

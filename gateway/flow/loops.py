@@ -11,7 +11,7 @@ import structlog
 from gateway.core.cluster import Identity
 from gateway.core.context import Context
 from gateway.core.ending import End
-from gateway.core.errors import LeaseLost, StoreError
+from gateway.core.errors import Conflict, GatewayError, LeaseLost, StoreError
 from gateway.core.events import EventWriter, Level, Source
 from gateway.core.inflight import Flight
 from gateway.core.model import Beat, ExecutorResult, NewRun
@@ -32,6 +32,7 @@ from gateway.flow.complete import Completer
 from gateway.flow.dispatch import Dispatcher
 from gateway.flow.estate import Estate
 from gateway.flow.follow import Follower
+from gateway.flow.limits import Limiter
 from gateway.flow.neighbours import Neighbours
 from gateway.flow.ownership import Ownership
 from gateway.flow.plan import Planner
@@ -50,6 +51,13 @@ STALL_S = 5.0
 STRAY_EVERY_S = 15.0
 STRAY_AFTER_MS = 10_000
 _TAKEN_UP = WAITING | {RunState.DISPATCHING}
+
+
+StopRun = Callable[[int, str], Awaitable[object]]
+
+
+async def _cannot_stop(run_id: int, reason: str) -> None:
+    raise Conflict(f"run {run_id} cannot be stopped yet ({reason})")
 
 
 class Flow:
@@ -78,7 +86,10 @@ class Flow:
         verdicts = Verdicts(self)
         self.ownership: Ownership
         self.neighbours = Neighbours(context, nodes, peers, lambda: self.ownership, self.spawn)
-        self.admitter = Admitter(context, self._claimed, verdicts.unroutable, self.neighbours.leave_to_owner)
+        self.admitter = Admitter(
+            context, self._claimed, verdicts.unroutable, self.neighbours.leave_to_owner, self._replace
+        )
+        self.limiter = Limiter(context)
         self.planner = Planner(context, self.admitter.add, plan_writer)
         self.dispatcher = Dispatcher(context, verdicts)
         self.settler = Settler(context, verdicts)
@@ -113,6 +124,7 @@ class Flow:
         self._grace_over = False
         self._planned_at = 0.0
         self._replan = asyncio.Event()
+        self.stop_run: StopRun = _cannot_stop  # what people and programs use stops runs for the flow as well
         self.ready = False
         context.writer.add_lazy(self.dispatcher.answers)
 
@@ -149,6 +161,7 @@ class Flow:
             "sweep": self._sweep_loop,
             "presence": self.presence.run,
             "strays": self._stray_loop,
+            "limits": self.limiter.run,
             "ownership": self.ownership.run,
             "scribe": self.scribe.run,
         }
@@ -293,6 +306,18 @@ class Flow:
         else:
             self.dispatcher.add(flights)
 
+    def _replace(self, run_id: int, by: int) -> None:
+        """Stop a run of a job that is due again: `by` is to have its place."""
+
+        async def stop() -> None:
+            try:
+                await self.stop_run(run_id, f"replaced by run {by}: overlap replace")
+            except GatewayError as error:
+                log.warning("run_not_replaced", run_id=run_id, by=by, error=str(error)[:200])
+                self.context.gate.not_stopped(run_id)
+
+        self.spawn(stop())
+
     def queued(self, runs: Iterable[NewRun]) -> None:
         """Rows that wait: into the agenda, or left to the owner of their part."""
         self.neighbours.leave_to_owner(self.admitter.add(runs))
@@ -323,12 +348,19 @@ class Flow:
         """After a committed change: returns when no claim made under the old version is left unsent."""
         self.context.specs.invalidate(job_ids)
         self._replan.set()
+        self.admitter.reconsider(job_ids)
         await self.admitter.settled()
         withdrawn = self.dispatcher.withdraw(frozenset(job_ids))
         await self.admitter.take_back(withdrawn, "claimed again: the job was changed before it was sent")
 
+    async def app_changed(self, app_id: int) -> None:
+        """After a committed change: returns when no claim made under the old limits is left unsent."""
+        await self.follower.reload_apps()
+        await self.jobs_changed(self.dispatcher.jobs_of_app(app_id))
+
     def _jobs_may_have_changed(self) -> None:
         self._replan.set()
+        self.admitter.reconsider(None)
 
     # ------------------------------------------------------------ health
 
@@ -346,6 +378,9 @@ class Flow:
             problems.append(f"slots have not been planned for {stalled_s:.0f} s")
         gauges: dict[str, float] = {
             "waiting": self.admitter.waiting,
+            "queued_for_limits": len(context.gate),
+            "queued_for_limits_s": context.gate.longest_wait_ms(context.clock.now_ms()) / 1000,
+            "places": len(context.gate.places),
             "in_flight": len(context.flights),
             "unsent": self.dispatcher.held,
             "doubtful_now": len(self.settler),

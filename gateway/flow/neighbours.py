@@ -114,6 +114,7 @@ class Neighbours:
         """Results of these runs were taken by another node."""
         flights = self._context.flights
         for run_id in run_ids:
+            self._context.gate.free(run_id)
             flight = flights.get(run_id)
             if flight is None:
                 continue
@@ -128,8 +129,17 @@ class Neighbours:
 
         That is when it says so, or else when its claims have run out; it then learns of the change by the database.
         """
-        if self._peers is None:
-            return
+        peers = self._peers
+        if peers is not None:
+            await self._tell("job", lambda member: peers.jobs_changed(member, job_ids))
+
+    async def tell_app(self, app_id: int) -> None:
+        """As `tell_change`, of the limits of an app."""
+        peers = self._peers
+        if peers is not None:
+            await self._tell("app", lambda member: peers.app_changed(member, app_id))
+
+    async def _tell(self, kind: str, call: Callable[[Member], Awaitable[None]]) -> None:
         clock, tuning = self._context.clock, self._context.tuning
         begun = clock.monotonic()
         ownership, is_sure = self._ownership(), True
@@ -137,9 +147,7 @@ class Neighbours:
             others = await ownership.others_now()
         except StoreError:
             others, is_sure = ownership.others(), False  # somebody may have joined since
-        told = await asyncio.gather(
-            *(self._peers.jobs_changed(member, job_ids) for member in others), return_exceptions=True
-        )
+        told = await asyncio.gather(*(call(member) for member in others), return_exceptions=True)
         failed = {
             one.name: str(answer)
             for one, answer in zip(others, told, strict=True)
@@ -147,7 +155,7 @@ class Neighbours:
         }
         if is_sure and not failed:
             return
-        log.warning("change_not_told", nodes=failed, jobs=len(job_ids))
-        await self._nodes.touch("job")
+        log.warning("change_not_told", nodes=failed, kind=kind)
+        await self._nodes.touch(kind)
         claims_end = begun + (tuning.lease_ms - tuning.lease_margin_ms) / 1000
         await clock.sleep(max(claims_end - clock.monotonic(), 0))

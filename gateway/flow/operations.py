@@ -14,7 +14,7 @@ from gateway.core.errors import AlreadySubmitted, Conflict, NotFound, StoreError
 from gateway.core.inflight import Flight
 from gateway.core.model import BROADCAST_PARENT, Executor, LogPage, Run, TriggerKind
 from gateway.core.policy import seed_of
-from gateway.core.ports import AppReader, Health, StopReport
+from gateway.core.ports import Health, StopReport
 from gateway.core.states import IN_FLIGHT, WAITING, RunState
 from gateway.core.work import Move, Value, Work
 from gateway.flow.loops import Flow
@@ -28,12 +28,12 @@ STOP_TRIES = 5
 
 
 class FlowOperations:
-    def __init__(self, flow: Flow, runs: RunCatalog, apps: AppReader, keeper: Timekeeper) -> None:
+    def __init__(self, flow: Flow, runs: RunCatalog, keeper: Timekeeper) -> None:
         self._flow = flow
         self._keeper = keeper
         self._context = flow.context
         self._runs = runs
-        self._apps = apps
+        flow.stop_run = self._stop_for
 
     async def trigger(
         self,
@@ -64,12 +64,10 @@ class FlowOperations:
     async def jobs_changed(self, job_ids: Collection[int]) -> None:
         await asyncio.gather(self._flow.jobs_changed(job_ids), self._flow.neighbours.tell_change(job_ids))
 
-    async def app_changed(self, app_id: int) -> None:
-        app = next((app for app in await self._apps.all_apps() if app.id == app_id), None)
-        if app is None:
-            self._context.registry.drop_app(app_id)
-        else:
-            self._context.registry.set_app(app)
+    async def app_changed(self, app_id: int, moved: Collection[int] = ()) -> None:
+        await asyncio.gather(self._flow.app_changed(app_id), self._flow.neighbours.tell_app(app_id))
+        if moved:
+            await self.jobs_changed(moved)
 
     def live_executors(self, app_id: int) -> list[Executor]:
         return self._context.registry.executors(app_id)
@@ -101,12 +99,16 @@ class FlowOperations:
         """What another node has handed on to this one."""
         return await self.stop_here(await self._runs.get(run_id))
 
-    async def stop_here(self, run: Run) -> StopReport:
+    async def _stop_for(self, run_id: int, reason: str) -> StopReport:
+        """Stop a run of this node's own parts."""
+        return await self.stop_here(await self._runs.get(run_id), reason)
+
+    async def stop_here(self, run: Run, reason: str = _REASON) -> StopReport:
         """As `stop`, by this node."""
         run_id = run.id
         for _ in range(STOP_TRIES):
             for _ in range(2):  # it may be claimed, or taken back, between a look and what follows
-                if await self._stop_before_sending(run):
+                if await self._stop_before_sending(run, reason):
                     if run.root_id != run.id:
                         await self._flow.completer.close_parent(run.job_id, run.slot_key)
                     return StopReport(run_id, RunState.STOPPED)
@@ -120,22 +122,23 @@ class FlowOperations:
                     f"run {run_id} is {run.state.word}: only a run that waits or runs can be stopped"
                 )
             if run.shard == BROADCAST_PARENT:
-                return await self._stop_broadcast(run)
-            if reached := await self._kill(run):
+                return await self._stop_broadcast(run, reason)
+            if reached := await self._kill(run, reason):
                 also = tuple(one.id for one in reached if one.id != run_id)
                 return StopReport(run_id, RunState.STOPPING, also)
         raise Conflict(f"run {run_id} is claimed and taken back at this moment: try again")
 
-    async def _stop_unsent(self, flight: Flight) -> None:
+    async def _stop_unsent(self, flight: Flight, reason: str) -> None:
         self._context.flights.pop(flight.seed.id)
         now_ms = self._context.clock.now_ms()
-        values: dict[str, Value] = {"finished_ms": now_ms, "reason": _REASON}
+        values: dict[str, Value] = {"finished_ms": now_ms, "reason": reason}
         sources = frozenset({RunState.DISPATCHING})
         chain = chain_end(flight.seed, flight.order.job, now_ms)
         move = Move(flight.seed.id, RunState.STOPPED, sources, values, claim=flight.claim, chain=chain)
         await self._context.writer.write(Work(moves=[move]))
+        self._context.gate.free(flight.seed.id)
 
-    async def _stop_broadcast(self, parent: Run) -> StopReport:
+    async def _stop_broadcast(self, parent: Run, reason: str) -> StopReport:
         """Shards that wait end at once, the others are killed where they run."""
         family = await self._context.runs.family(parent.job_id, parent.slot_key)
         gone: list[Run] = []
@@ -144,32 +147,33 @@ class FlowOperations:
             if run.shard == BROADCAST_PARENT or run.state not in WAITING | _STOPPABLE:
                 continue
             try:
-                gone += [run] if await self._stop_before_sending(run) else await self._kill(run)
+                is_gone = await self._stop_before_sending(run, reason)
+                gone += [run] if is_gone else await self._kill(run, reason)
             except Unreachable as error:
                 failure = error
         if failure is not None and not gone:
             raise failure
-        await self._mark([parent])
+        await self._mark([parent], reason)
         await self._flow.completer.close_parent(parent.job_id, parent.slot_key)
         return StopReport(parent.id, RunState.STOPPING, tuple({run.id: None for run in gone}))
 
-    async def _stop_before_sending(self, run: Run) -> bool:
+    async def _stop_before_sending(self, run: Run, reason: str) -> bool:
         """End a run that waits or is claimed but not sent. False if it is neither."""
-        if run.state in WAITING and await self._flow.admitter.stop_waiting(seed_of(run), _REASON):
+        if run.state in WAITING and await self._flow.admitter.stop_waiting(seed_of(run), reason):
             return True
         unsent = self._flow.dispatcher.withdraw_run(run.id)
         if unsent is not None:
-            await self._stop_unsent(unsent)
+            await self._stop_unsent(unsent, reason)
         return unsent is not None
 
-    async def _kill(self, run: Run) -> list[Run]:
+    async def _kill(self, run: Run, reason: str) -> list[Run]:
         """Mark what goes, then ask the executor. The mark comes first: the end may be reported before the answer.
 
         Nothing goes where the run was taken back meanwhile.
         """
         going = [run, *await self._siblings(run)]
         before = {one.id: one.state for one in going}
-        if run.id in await self._mark(going):
+        if run.id in await self._mark(going, reason):
             await self._unmark(going[1:], before, f"run {run.id} was not stopped after all")
             return []
         app = self._context.registry.app(run.app_id)
@@ -207,19 +211,19 @@ class FlowOperations:
         flight = self._context.flights.get(run.id)
         return bool(run.sent_ms) or (flight is not None and bool(flight.order.sent_ms))
 
-    async def _mark(self, runs: Sequence[Run]) -> frozenset[int]:
+    async def _mark(self, runs: Sequence[Run], reason: str) -> frozenset[int]:
         """Those that could not be marked: they have moved meanwhile."""
         moves: list[Move] = []
         for index, run in enumerate(runs):
-            flight = self._context.flights.get(run.id)
-            if flight is not None:
-                flight.stop_asked = True
-            reason = (
-                _REASON
+            why = (
+                reason
                 if index == 0
                 else f"stopped together with run {runs[0].id}: a kill takes the whole job"
             )
-            moves.append(Move(run.id, RunState.STOPPING, _STOPPABLE, {"reason": reason}))
+            flight = self._context.flights.get(run.id)
+            if flight is not None:
+                flight.stop_asked, flight.stop_reason = True, why
+            moves.append(Move(run.id, RunState.STOPPING, _STOPPABLE, {"reason": why}))
         lost = (await self._context.writer.write(Work(moves=moves))).lost_moves
         for run_id in lost:
             flight = self._context.flights.get(run_id)

@@ -27,7 +27,6 @@ from gateway.flow.ports import Finisher
 
 log = structlog.get_logger(__name__)
 
-STOPPED = "stopped on request"
 LATE = "the result came after the run had been given up"
 SPOOL_CHECK_S = 0.05
 REPLAY_AT_ONCE = 50  # another node has little time to take them
@@ -147,7 +146,7 @@ class Reporter:
                     outcome_of(result.code, stop_asked=flight.stop_asked),
                     result.code,
                     result.message,
-                    STOPPED if flight.stop_asked else None,
+                    flight.stop_reason if flight.stop_asked else None,
                     # An answer that is not written yet goes with the result.
                     0 if flight.answer_written else order.sent_ms or result.received_ms,
                     0 if flight.answer_written else flight.answered_ms or result.received_ms,
@@ -346,7 +345,7 @@ def _why_foreign(result: ExecutorResult, run: Run | None) -> str | None:
 
 def _late_end(run: Run, result: ExecutorResult, flight: Flight | None) -> End:
     stop_asked = run.state is RunState.STOPPING or (flight is not None and flight.stop_asked)
-    reason = STOPPED if stop_asked else LATE if run.state is RunState.LOST else None
+    reason = LATE if run.state is RunState.LOST else None  # one that was stopped says why already
     return End(
         seed_of(run),
         outcome_of(result.code, stop_asked=stop_asked),

@@ -94,6 +94,9 @@ class PeerCaller:
     async def jobs_changed(self, member: Member, job_ids: Collection[int]) -> None:
         await self._post(member, "jobs", {"jobs": sorted(job_ids)}, TIMEOUT_S)
 
+    async def app_changed(self, member: Member, app_id: int) -> None:
+        await self._post(member, "apps", {"apps": [app_id]}, TIMEOUT_S)
+
     async def stop(self, member: Member, run_id: int) -> StopReport:
         answer = await self._post(member, "stop", {"runs": [run_id]}, STOP_TIMEOUT_S)
         try:

@@ -35,6 +35,8 @@ class ControlDesk(Protocol):
 
     async def jobs_changed(self, job_ids: list[int]) -> None: ...
 
+    async def app_changed(self, app_id: int) -> None: ...
+
     async def stop(self, run_id: int) -> StopReport: ...
 
     def beat(self, beat: Beat) -> None: ...
@@ -69,6 +71,11 @@ def control_app(desk: ControlDesk, secret: str, name: str) -> web.Application:
         await desk.jobs_changed(_ids(await _body(request), "jobs"))
         return web.Response(status=204)
 
+    async def apps(request: web.Request) -> web.Response:
+        for app_id in _ids(await _body(request), "apps"):
+            await desk.app_changed(app_id)
+        return web.Response(status=204)
+
     async def stop(request: web.Request) -> web.Response:
         (run_id,) = _ids(await _body(request), "runs")[:1] or (0,)
         try:
@@ -91,7 +98,7 @@ def control_app(desk: ControlDesk, secret: str, name: str) -> web.Application:
         return web.json_response({"durable": await desk.report(found, str(body.get("client", "")))})
 
     app = web.Application(middlewares=[proven], client_max_size=MAX_BODY)
-    for handler in (look, ended, jobs, stop, beat, results):
+    for handler in (look, ended, jobs, apps, stop, beat, results):
         app.router.add_post(f"/control/{handler.__name__}", handler)
     return app
 

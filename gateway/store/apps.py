@@ -15,6 +15,7 @@ from gateway.core.errors import Conflict, NotFound
 from gateway.core.events import Source
 from gateway.core.model import DEFAULT_NAMESPACE, AddressMode, App, Executor, Page
 from gateway.store import cursors
+from gateway.store.app_parts import hold_all_nodes, move_jobs
 from gateway.store.engine import Database
 from gateway.store.events import note
 from gateway.store.ids import Sequence as IdSequence
@@ -93,20 +94,28 @@ class AppStore:
         more = len(apps) > limit
         return Page(tuple(apps[:limit]), cursors.encode("a", apps[limit - 1].id) if more else None)
 
-    async def update(self, app: App) -> App:
-        changed = replace(app, updated_ms=self._clock.now_ms())
+    async def update(self, app: App) -> tuple[App, list[int]]:
+        now_ms = self._clock.now_ms()
+        changed = replace(app, updated_ms=now_ms)
 
-        async def body(conn: AsyncConnection) -> None:
-            done = await conn.execute(
-                update(app_table).where(app_table.c.id == app.id).values(**_changeable(changed))
-            )
-            if not done.rowcount:
+        async def body(conn: AsyncConnection) -> list[int]:
+            mine = app_table.c.id == app.id
+            seen = (await conn.execute(select(app_table).where(mine))).first()
+            if seen is None:
                 raise NotFound("app", app.appname)
+            moves = _app_of(seen).limited != changed.limited
+            if moves:
+                await hold_all_nodes(conn)
+            old = (await conn.execute(select(app_table).where(mine).with_for_update())).first()
+            if old is None or (_app_of(old).limited != changed.limited) != moves:
+                raise Conflict(f"app {app.appname!r} was changed at this moment: try again")
+            await conn.execute(update(app_table).where(mine).values(**_changeable(changed)))
+            jobs = await move_jobs(conn, app.id, now_ms, limited=changed.limited) if moves else []
             await note(conn, changed.updated_ms, Source.APP, "changed", [(app.appname, app.title, "")])
             await bump(conn, "app")
+            return jobs
 
-        await transact(self._db, self._clock, body)
-        return changed
+        return changed, await transact(self._db, self._clock, body)
 
     async def delete(self, app_id: int) -> None:
         async def body(conn: AsyncConnection) -> None:
@@ -200,6 +209,8 @@ def _changeable(app: App) -> dict[str, Any]:
         "title": app.title,
         "address_mode": app.address_mode.value,
         "addresses": join_addresses(app.addresses),
+        "max_running": app.max_running,
+        "starts_per_second": None if app.starts_per_second is None else repr(app.starts_per_second),
         "updated_ms": app.updated_ms,
     }
 
@@ -214,4 +225,6 @@ def _app_of(row: Any) -> App:
         addresses=split_addresses(row.addresses) or (),
         created_ms=row.created_ms,
         updated_ms=row.updated_ms,
+        max_running=row.max_running,
+        starts_per_second=None if row.starts_per_second is None else float(row.starts_per_second),
     )

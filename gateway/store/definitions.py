@@ -10,6 +10,7 @@ from typing import Any
 from gateway.core.children import Child, Join, On
 from gateway.core.misfire import DAY_OF_100, MisfireLimits
 from gateway.core.model import BlockStrategy, Guarantee, Job, Misfire, Route, Task
+from gateway.core.overlap import UNLIMITED, Concurrency, Overlap
 from gateway.core.retry import retry_of
 from gateway.core.retry import stored as stored_retry
 
@@ -34,11 +35,18 @@ def _not_default(job: Job) -> dict[str, Any]:
     found: dict[str, Any] = {
         "retry": stored_retry(job.retry),
         "children": [{"job": child.job_id, "on": child.on.value} for child in job.children],
+        "ttl_s": job.ttl_s,
         "join": "" if job.join is Join.ANY else job.join.value,
     }
+    if job.concurrency != UNLIMITED:
+        found["concurrency"] = asdict(job.concurrency)
     if job.misfire_limits != DAY_OF_100:
         found["misfire_limits"] = asdict(job.misfire_limits)
     return {name: value for name, value in found.items() if value}
+
+
+def _concurrency_of(stored: dict[str, Any] | None) -> Concurrency:
+    return UNLIMITED if stored is None else Concurrency(**(stored | {"overlap": Overlap(stored["overlap"])}))
 
 
 def definition_text(job: Job) -> str:
@@ -96,6 +104,8 @@ def job_of(row: Any) -> Job:
         misfire_limits=MisfireLimits(**stored.get("misfire_limits", {})),
         children=tuple(Child(one["job"], On(one["on"])) for one in stored.get("children", ())),
         join=Join(stored.get("join", Join.ANY)),
+        concurrency=_concurrency_of(stored.get("concurrency")),
+        ttl_s=stored.get("ttl_s", 0),
         anchor_ms=row.anchor_ms,
         next_fire_at=row.next_fire_at,
         created_ms=row.created_ms,

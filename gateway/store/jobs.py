@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Select, bindparam, delete, func, insert, select, update
+from sqlalchemy import Select, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.core.acting import author
@@ -19,12 +19,12 @@ from gateway.core.clock import Clock
 from gateway.core.errors import Conflict, NotFound
 from gateway.core.events import Source
 from gateway.core.model import Job, JobFilter, Page
-from gateway.core.parts import part_of
 from gateway.core.ports import DueJob, IdSource
 from gateway.core.schedule import parse_schedule, phases, require_future
 from gateway.core.states import RunState
 from gateway.core.versions import changes
 from gateway.store import chains, cursors
+from gateway.store.app_parts import part_for
 from gateway.store.definitions import definition_of, definition_text, job_of, version_text
 from gateway.store.deleted import REASON, bury, end_waiting
 from gateway.store.engine import Database
@@ -110,26 +110,29 @@ class JobStore:
     async def create(self, jobs: Sequence[Job]) -> list[Job]:
         ids = await self._ids.draw(len(jobs))
         now_ms = self._clock.now_ms()
+        apps = sorted({one.app_id for one in jobs})
+        limited = await self._limited(apps)
         made: list[Job] = []
         # All that can be done before the transaction is; in slices, for runs may be due meanwhile.
         slices: list[tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[str, Any]]]] = []
         for start in range(0, len(jobs), _SLICE):
             pairs = zip(jobs[start : start + _SLICE], ids[start : start + _SLICE], strict=True)
-            some = [_new(one, job_id, now_ms) for one, job_id in pairs]
+            some = [_new(one, job_id, now_ms, limited=one.app_id in limited) for one, job_id in pairs]
             slices.append(([*map(_job_row, some)], [*map(_version_row, some)], [*map(_fire_row, some)]))
             made.extend(some)
             await self._clock.sleep(0)
-        apps = sorted({one.app_id for one in made})
         parents = [(index, one) for index, one in enumerate(made) if one.children]
 
         async def body(conn: AsyncConnection) -> None:
             if parents:
                 await lock_links(conn)
-            # Locked, so that no app is deleted under its new jobs.
-            lock = select(app.c.id).where(app.c.id.in_(apps)).order_by(app.c.id).with_for_update()
-            found = {row.id for row in await conn.execute(lock)}
-            if missing := sorted(set(apps) - found):
+            # Locked, so that no app is deleted under its new jobs, or moves them to another part.
+            locked = await conn.execute(_limits(apps).order_by(app.c.id).with_for_update())
+            found = {row.id: bool(row.limited) for row in locked}
+            if missing := sorted(set(apps) - found.keys()):
                 raise Conflict(f"app {missing[0]} was deleted at this moment")
+            if {app_id for app_id, is_limited in found.items() if is_limited} != limited:
+                raise Conflict("the limits of the app were changed at this moment: try again")
             for job_rows, version_rows, fire_rows in slices:
                 await conn.execute(insert(job), job_rows)
                 await conn.execute(insert(job_version), version_rows)
@@ -141,6 +144,10 @@ class JobStore:
 
         await transact(self._db, self._clock, body)
         return made
+
+    async def _limited(self, app_ids: Collection[int]) -> set[int]:
+        async with reading(self._db) as conn:
+            return {row.id for row in await conn.execute(_limits(app_ids)) if row.limited}
 
     async def update(self, changed: Job) -> Job:
         async def body(conn: AsyncConnection) -> Job:
@@ -284,12 +291,18 @@ def _told(old: Job, new: Job) -> tuple[str, list[tuple[object, str, str]]]:
     return reason, [(new.id, new.name, text)]
 
 
-def _new(one: Job, job_id: int, now_ms: int) -> Job:
+def _limits(app_ids: Collection[int]) -> Select[Any]:
+    """Apps, and whether they have a limit."""
+    limited = or_(app.c.max_running.is_not(None), app.c.starts_per_second.is_not(None))
+    return select(app.c.id, limited.label("limited")).where(app.c.id.in_(app_ids))
+
+
+def _new(one: Job, job_id: int, now_ms: int, *, limited: bool) -> Job:
     return _scheduled(
         replace(
             one,
             id=job_id,
-            part=part_of(job_id),
+            part=part_for(job_id, one.app_id, limited=limited),
             version=1,
             anchor_ms=one.anchor_ms or now_ms,
             created_ms=now_ms,

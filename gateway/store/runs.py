@@ -11,7 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.core.clock import Clock
 from gateway.core.errors import NotFound
 from gateway.core.model import PARTS, Page, Run, RunFilter
-from gateway.core.states import OPEN, RunState
+from gateway.core.places import Place, Scope
+from gateway.core.states import IN_FLIGHT, OPEN, RunState
 from gateway.store import cursors
 from gateway.store.engine import Database
 from gateway.store.run_rows import COLUMNS, TEXT, run_of, run_of_values
@@ -152,6 +153,29 @@ class RunStore:
         )
         async with reading(self._db) as conn:
             return [run_of(row) for row in (await conn.execute(query)).mappings()]
+
+    async def under_way(self, scope: Scope) -> list[Place]:
+        row = run.c
+        mine = row.job_id if scope.kind == "job" else row.app_id
+        query = (
+            select(
+                row.id, row.job_id, row.app_id, row.part, row.root_id, row.shard, row.claimed_ms, row.address
+            )
+            .where(row.open_part == scope.part, mine == scope.id, row.state.in_(sorted(IN_FLIGHT)))
+            .order_by(row.claimed_ms, row.id)
+            .with_hint(run, _OPEN_INDEX, "mysql")
+        )
+        async with reading(self._db) as conn:
+            return [Place(*values, settled=True) for values in await conn.execute(query)]
+
+    async def states(self, run_ids: Collection[int]) -> dict[int, RunState]:
+        found: dict[int, RunState] = {}
+        async with reading(self._db) as conn:
+            cursor = await open_cursor(conn)
+            for ids in in_lists(run_ids):
+                for run_id, state in await cursor.rows(f"SELECT id,state FROM run WHERE id IN ({ids})"):
+                    found[run_id] = RunState(state)
+        return found
 
     async def family(self, job_id: int, slot_key: int) -> list[Run]:
         query = select(*COLUMNS).where(run.c.job_id == job_id, run.c.slot_key == slot_key)

@@ -303,6 +303,7 @@ run = Table(
     # Whoever waits with a larger rank goes first, before any priority.
     _int("queue_rank"),
     _int("bypass", 0, SmallInteger),
+    _big("waiting_ms"),
     Column("shard_name", String(128), nullable=False, server_default=""),
     _big("stop_asked_ms"),
     Column("author", String(64), nullable=False, server_default=""),

@@ -66,7 +66,10 @@ class TokenStore:
                 await conn.execute(update(api_token).where(mine).values(token_hash=_hash(text)))
             else:
                 values = {"name": name, "token_hash": _hash(text), "created_ms": self._clock.now_ms()}
-                await conn.execute(insert(api_token).values(values))
+                try:
+                    await conn.execute(insert(api_token).values(values))
+                except IntegrityError:  # another node, started at the same moment, was faster
+                    await conn.execute(update(api_token).where(mine).values(token_hash=_hash(text)))
 
         await transact(self._db, self._clock, body)
         self._forget()

@@ -39,6 +39,7 @@ config = ExecutorConfig(
     executor_log_path=f"{args.logpath}/pyxxl.log",
     log_local_dir=args.logpath,
     dotenv_try=False,
+    task_queue_length=10_000,  # its own 30 would refuse what a long outage has kept waiting
 )
 runner = PyxxlRunner(config)
 failed_once: set[str] = set()

@@ -36,6 +36,8 @@ class Desk(Protocol):
 
     async def jobs_changed(self, job_ids: list[int]) -> None: ...
 
+    async def app_changed(self, app_id: int) -> None: ...
+
     async def stop_run(self, run_id: int) -> StopReport: ...
 
     def hear(self, beat: Beat) -> None: ...
@@ -90,6 +92,9 @@ class FakePeers:
     async def jobs_changed(self, member: Member, job_ids: Collection[int]) -> None:
         ids = sorted(job_ids)
         await self._call(member, lambda desk: desk.jobs_changed(ids), TIMEOUT_S)
+
+    async def app_changed(self, member: Member, app_id: int) -> None:
+        await self._call(member, lambda desk: desk.app_changed(app_id), TIMEOUT_S)
 
     async def stop(self, member: Member, run_id: int) -> StopReport:
         return await self._call(member, lambda desk: desk.stop_run(run_id), STOP_TIMEOUT_S)

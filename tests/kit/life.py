@@ -150,7 +150,7 @@ class Life:
             plan_writer=plan_writer,
             result_writer=result_writer,
         )
-        self.operations = FlowOperations(self.flow, self.runs, self.apps, _Keeper())
+        self.operations = FlowOperations(self.flow, self.runs, _Keeper())
         world.desks[self.address] = self
 
     async def start(self) -> None:
@@ -242,6 +242,9 @@ class Life:
 
     async def jobs_changed(self, job_ids: list[int]) -> None:
         await self.flow.jobs_changed(job_ids)
+
+    async def app_changed(self, app_id: int) -> None:
+        await self.flow.app_changed(app_id)
 
     async def stop_run(self, run_id: int) -> StopReport:
         return await self.operations.stop_here_by_id(run_id)

@@ -78,7 +78,7 @@ class FakeOperations:
     async def jobs_changed(self, job_ids: Collection[int]) -> None:
         self.changed_jobs.extend(job_ids)
 
-    async def app_changed(self, app_id: int) -> None:
+    async def app_changed(self, app_id: int, moved: Collection[int] = ()) -> None:
         self.changed_apps.append(app_id)
 
     async def stop(self, run_id: int) -> StopReport:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from gateway.api.models.base import APPNAME, Address, Answer, Body, Iso, Later, Paging, refusal
+from gateway.api.models.base import APPNAME, Address, Answer, Body, Iso, Paging, refusal
 
 
 class AppBody(Body):
@@ -23,8 +23,12 @@ class AppBody(Body):
         "auto", description="`auto`: whoever registers; `manual`: `addresses`, whoever registers."
     )
     addresses: list[Address] = Field(default=[], max_length=1000)
-    max_running: Later = None
-    starts_per_second: Later = None
+    max_running: int | None = Field(
+        None, ge=1, le=1_000_000, description="Most runs of this app at once, over all jobs; others wait."
+    )
+    starts_per_second: float | None = Field(
+        None, ge=0.001, le=100_000, description="Most starts in any second; 0.2 is one in 5 s. Others wait."
+    )
 
     @model_validator(mode="after")
     def _addresses_by_mode(self) -> AppBody:

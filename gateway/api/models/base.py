@@ -117,6 +117,7 @@ Duration = Annotated[
     ),
 ]
 """A number of seconds or text with a unit; milliseconds within."""
+Priority = Annotated[int, Field(ge=1, le=15)]
 
 
 def _http_address(value: str) -> str:

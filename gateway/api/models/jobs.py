@@ -17,10 +17,10 @@ from gateway.api.models.base import (
     JsonObject,
     Later,
     Paging,
+    Priority,
     Query,
     Seconds,
     Text,
-    later_values,
     refusal,
     take_along,
 )
@@ -28,6 +28,7 @@ from gateway.core.children import MOST as MOST_CHILDREN
 from gateway.core.children import Join, On
 from gateway.core.misfire import DAY_OF_100, MAX_MOST, MAX_WINDOW_S
 from gateway.core.model import BlockStrategy, Guarantee, Route
+from gateway.core.overlap import MAX_CONCURRENCY, MAX_QUEUE, QUEUE_LIMIT, Overlap
 from gateway.core.retry import MAX_ATTEMPTS
 
 MAX_BATCH = 10_000
@@ -179,9 +180,26 @@ class JobBody(Body):
     task: TaskBody
     route: Route = Route.ROUND
     block_strategy: BlockStrategy = BlockStrategy.SERIAL_EXECUTION
-    overlap: Annotated[Literal["allow"], later_values("skip", "queue", "replace")] = "allow"
-    max_concurrency: Later = None
-    priority: int = Field(5, ge=1, le=100, description="A larger number goes first.")
+    overlap: Overlap | None = Field(
+        None,
+        description="What becomes of a run that is due while `max_concurrency` runs of the job are under way, over all "
+        "executors. `skip` if only `max_concurrency` is given, `allow` if neither is.",
+    )
+    max_concurrency: int | None = Field(
+        None, ge=1, le=MAX_CONCURRENCY, description="1 if only `overlap` is given; not with `allow`."
+    )
+    queue_limit: int | None = Field(
+        None,
+        ge=1,
+        le=MAX_QUEUE,
+        description=f"With `queue`: how many more may wait ({QUEUE_LIMIT} if left out); the next is skipped.",
+    )
+    ttl_s: Seconds = Field(
+        0, description="A run that has waited this long since it was due expires; 0 for never."
+    )
+    priority: Priority = Field(
+        5, description="1 low, 5 medium, 10 high, 15 very high, or any number between."
+    )
     timeout_s: Seconds = Field(0, description="Sent to the executor, which stops the run; 0 for none.")
     deadline_s: Later = None
     on_deadline: Later = None
@@ -218,6 +236,18 @@ class JobBody(Body):
         default=False, description="Choose XXL-JOB's defaults for what is left out. Not kept."
     )
     enabled: bool = True
+
+    @model_validator(mode="after")
+    def _overlap_fits(self) -> JobBody:
+        if self.overlap is Overlap.ALLOW and self.max_concurrency is not None:
+            raise refusal(
+                "null with overlap 'allow': or choose overlap 'skip', 'queue' or 'replace'",
+                at="max_concurrency",
+                value=self.max_concurrency,
+            )
+        if self.overlap is not Overlap.QUEUE and self.queue_limit is not None:
+            raise refusal("null unless overlap is 'queue'", at="queue_limit", value=self.queue_limit)
+        return self
 
 
 class BatchBody(Body):
@@ -275,8 +305,10 @@ class JobAnswer(Answer):
     task: TaskAnswer
     route: Route
     block_strategy: BlockStrategy
-    overlap: Literal["allow"] = "allow"
-    max_concurrency: int | None = None
+    overlap: Overlap
+    max_concurrency: int | None = Field(description="Null with `allow`.")
+    queue_limit: int | None = Field(description="Null unless `queue`.")
+    ttl_s: int
     priority: int
     timeout_s: int
     retry: RetryAnswer

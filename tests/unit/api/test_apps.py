@@ -66,8 +66,10 @@ async def test_an_unknown_app(api):
         ({"address_mode": "manual", "addresses": ["h:9999"]}, "addresses[0]", "http://10.0.0.7:9999/"),
         ({"address_mode": "manual", "addresses": ["ftp://h/"]}, "addresses[0]", "http://10.0.0.7:9999/"),
         ({"address_mode": "somehow"}, "address_mode", "'auto' or 'manual'"),
-        ({"max_running": 5}, "max_running", "not supported yet by this version"),
-        ({"starts_per_second": 0.5}, "starts_per_second", "not supported yet by this version"),
+        ({"max_running": 0}, "max_running", "greater than or equal to 1"),
+        ({"max_running": "5"}, "max_running", "valid integer"),
+        ({"starts_per_second": 0}, "starts_per_second", "greater than or equal to 0.001"),
+        ({"starts_per_second": True}, "starts_per_second", "valid"),
         ({"adresses": []}, "adresses", "did you mean 'addresses'?"),
     ],
 )

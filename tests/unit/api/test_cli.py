@@ -46,7 +46,14 @@ async def test_apps(run):
     assert made["address_mode"] == "manual"
     assert (await run("apps", "update", "batch", "--auto", "--title", "t", "--json"))["addresses"] == []
     lines = (await run("apps", "list")).splitlines()
-    assert lines[0].split() == ["APPNAME", "TITLE", "ADDRESS", "MODE", "ADDRESSES", "CREATED"]
+    assert lines[0].split("  ")[0] == "APPNAME"
+    assert "MAX RUNNING" in lines[0]
+    limited = await run(
+        "apps", "update", "batch", "--max-running", "5", "--starts-per-second", "0.5", "--json"
+    )
+    assert (limited["max_running"], limited["starts_per_second"]) == (5, 0.5)
+    lifted = await run("apps", "update", "batch", "--max-running", "none", "--json")
+    assert (lifted["max_running"], lifted["starts_per_second"]) == (None, 0.5)
     assert lines[1].startswith("billing  结算   auto")
     assert ["appname", "batch"] in [
         line.split() for line in (await run("apps", "show", "batch")).splitlines()

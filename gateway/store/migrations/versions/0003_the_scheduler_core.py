@@ -45,6 +45,7 @@ def _of_run() -> tuple[sa.Column[Any], ...]:
         _big("parent_id"),
         _int("queue_rank"),
         _small("bypass"),
+        _big("waiting_ms"),
         _text("shard_name", 128),
         _big("stop_asked_ms"),
         _text("author", 64),

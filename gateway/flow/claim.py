@@ -1,0 +1,121 @@
+"""Claim: runs that may start are routed, and become the moves of one transaction.
+
+In: runs that nothing holds up. Out: `dispatching` rows with address, job version and claim token, and the flights that
+carry them to the dispatcher once the transaction is committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gateway.core.chain import chain_end
+from gateway.core.claims import claim_move, skip_move, stop_move
+from gateway.core.context import Context
+from gateway.core.inflight import Flight
+from gateway.core.model import BROADCAST_PARENT, Job, NewRun
+from gateway.core.ports import RunOrder
+from gateway.core.routing import PROBED, Router
+from gateway.core.shards import expand_move, is_pinned, shards_of
+from gateway.core.states import WAITING, RunState
+from gateway.core.work import Move, Value
+
+DEFAULT_DIALECT = "rest"
+
+
+class Batch:
+    """`runs` are those that `moves` speak of, `waited` those among them that had to wait for a place.
+
+    `unroutable` are runs that are due while nobody is there to run them; `early` those that may wait for somebody.
+    """
+
+    def __init__(self, context: Context, router: Router) -> None:
+        self._context = context
+        self._router = router
+        tuning, clock = context.tuning, context.clock
+        self.now_ms = clock.now_ms()
+        self._budget_ms = tuning.lease_ms - tuning.lease_margin_ms
+        self._send_before = clock.monotonic() + self._budget_ms / 1000
+        self._wall_before_ms = clock.wall_ms() + self._budget_ms
+        self._token = context.chance.getrandbits(62)
+        self.moves: list[Move] = []
+        self.runs: list[NewRun] = []
+        self.waited: list[NewRun] = []
+        self.flights: dict[int, Flight] = {}
+        self.expanded: dict[int, tuple[NewRun, ...]] = {}
+        self.unroutable: list[NewRun] = []
+        self.early: list[NewRun] = []
+
+    def skip(self, run: NewRun, reason: str, job: Job | None) -> None:
+        self._add(run, skip_move(run, reason, self.now_ms, job))
+        self._context.counters.add("skipped")
+
+    def stop(self, run: NewRun, reason: str, job: Job | None) -> None:
+        self._add(run, stop_move(run, reason, self.now_ms, job))
+
+    def end(self, run: NewRun, state: RunState, reason: str, job: Job | None) -> None:
+        """End a run that waited."""
+        values: dict[str, Value] = {"reason": reason, "finished_ms": self.now_ms}
+        chain = chain_end(run, job, self.now_ms)
+        self._add(run, Move(run.id, state, WAITING, values, chain=chain))
+        self._context.counters.add(state.word)
+
+    def start(self, run: NewRun, job: Job) -> None:
+        context = self._context
+        addresses = run.addresses or context.registry.addresses(run.app_id)
+        if not addresses:
+            # An executor may still come before the run is due.
+            (self.early if run.due_ms > self.now_ms else self.unroutable).append(run)
+        elif run.shard == BROADCAST_PARENT:
+            shards = shards_of(run, addresses)
+            move = expand_move(run, job, shards, context.run_ids.take(len(shards)), self.now_ms)
+            self.expanded[run.id] = move.then
+            self._add(run, move)
+        else:
+            flight = self._fly(run, job, addresses)
+            self.flights[run.id] = flight
+            self._add(run, claim_move(flight, self.now_ms, self.now_ms + self._budget_ms))
+
+    def _add(self, run: NewRun, move: Move) -> None:
+        self.runs.append(run)
+        self.moves.append(move)
+
+    def _fly(self, run: NewRun, job: Job, addresses: Sequence[str]) -> Flight:
+        context = self._context
+        if job.concurrency.limited and not run.addresses:
+            addresses = self._idle(job.id, addresses)
+        address = self._shard_address(run, addresses) or self._router.choose(job.route, job.id, addresses)
+        executor = context.registry.executor(run.app_id, address)
+        app = context.registry.app(run.app_id)
+        order = RunOrder(
+            run_id=run.id,
+            job=job,
+            appname=app.appname if app else "",
+            address=address,
+            dialect=executor.dialect if executor else DEFAULT_DIALECT,
+            params=run.params,
+            shard=run.shard,
+            shard_total=run.shard_total,
+            trigger_ms=run.trigger_ms or max(run.due_ms, self.now_ms),
+            due_ms=run.due_ms,
+            send_before=self._send_before,
+            wall_before_ms=self._wall_before_ms,
+        )
+        context.link.prepare(order)
+        if (place := context.gate.places.get(run.id)) is not None:
+            place.address = address
+        candidates = tuple(addresses) if job.route in PROBED and not is_pinned(run) else ()
+        return Flight(run, order, self._token, candidates=candidates)
+
+    def _idle(self, job_id: int, addresses: Sequence[str]) -> Sequence[str]:
+        """Executors without a run of this job, if there are any: a kill there would take no other with it."""
+        busy = self._context.gate.places.busy(job_id)
+        return tuple(address for address in addresses if address not in busy) or addresses
+
+    def _shard_address(self, run: NewRun, addresses: Sequence[str]) -> str | None:
+        """A shard stays where it was put; its retry moves to the executor of its number if that one has left."""
+        if not is_pinned(run):
+            return None
+        live = self._context.registry.addresses(run.app_id)
+        if run.attempt > 1 and live and addresses[0] not in live:
+            return live[run.shard] if run.shard < len(live) else live[0]
+        return addresses[0]
