@@ -8,7 +8,20 @@ from dataclasses import dataclass
 from aiohttp import web
 from pydantic import BaseModel
 
-from gateway.api import apps, events, jobs, nodes, removal, runs, schedules, system, tokens, trigger, versions
+from gateway.api import (
+    apps,
+    events,
+    jobs,
+    nodes,
+    pauses,
+    removal,
+    runs,
+    schedules,
+    system,
+    tokens,
+    trigger,
+    versions,
+)
 from gateway.api.models.apps import AppAnswer, AppBody, AppList, AppQuery, ExecutorList
 from gateway.api.models.events import EventList, EventQuery
 from gateway.api.models.jobs import (
@@ -26,6 +39,7 @@ from gateway.api.models.jobs import (
     TriggerAnswer,
     TriggerBody,
 )
+from gateway.api.models.pauses import PauseAnswer, PauseBody, PauseList
 from gateway.api.models.runs import LogAnswer, LogQuery, RunAnswer, RunList, RunQuery, StopAnswer
 from gateway.api.models.system import Alive, NewToken, NodeAnswer, NodeList, Ready, TokenBody, TokenList
 from gateway.api.models.versions import DiffAnswer, RollbackBody, VersionAnswer, VersionList, VersionQuery
@@ -155,6 +169,39 @@ ROUTES: tuple[Route, ...] = (
         {200: PreviewAnswer},
         PreviewBody,
     ),
+    Route(
+        "POST",
+        f"{_JOB}/pause",
+        pauses.pause_job,
+        "Pause a job",
+        {200: PauseAnswer},
+        PauseBody,
+        body_optional=True,
+        problems=(404,),
+    ),
+    Route("POST", f"{_JOB}/resume", pauses.resume_job, "Resume a job", {204: None}, problems=(404,)),
+    Route(
+        "POST",
+        f"{_APP}/pause",
+        pauses.pause_app,
+        "Pause an app",
+        {200: PauseAnswer},
+        PauseBody,
+        body_optional=True,
+        problems=(404,),
+    ),
+    Route("POST", f"{_APP}/resume", pauses.resume_app, "Resume an app", {204: None}, problems=(404,)),
+    Route(
+        "POST",
+        f"{_V1}/pause",
+        pauses.pause_all,
+        "Pause everything",
+        {200: PauseAnswer},
+        PauseBody,
+        body_optional=True,
+    ),
+    Route("POST", f"{_V1}/resume", pauses.resume_all, "Resume everything", {204: None}, problems=(404,)),
+    Route("GET", f"{_V1}/pauses", pauses.page, "List the pauses in force", {200: PauseList}),
     Route(
         "GET",
         f"{_V1}/runs",

@@ -9,6 +9,7 @@ from aiohttp import web
 from gateway.core.catalog import AppCatalog, JobCatalog, NodeCatalog, RunCatalog, TokenCatalog, VersionCatalog
 from gateway.core.clock import Clock
 from gateway.core.events import EventCatalog
+from gateway.core.pauses import PauseCatalog
 from gateway.core.ports import Operations
 
 
@@ -25,6 +26,7 @@ class Services:
     clock: Clock
     versions: VersionCatalog
     events: EventCatalog
+    pauses: PauseCatalog
     timezone: str = "UTC"
 
 

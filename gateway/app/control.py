@@ -81,6 +81,9 @@ class _Desk:
     async def app_changed(self, app_id: int) -> None:
         await self._flow.app_changed(app_id)
 
+    async def pauses_changed(self) -> None:
+        await self._flow.pausing.changed()
+
     def beat(self, beat: Beat) -> None:
         self._flow.presence.hear(beat)
 

@@ -48,6 +48,7 @@ from gateway.store.ids import app_ids, job_ids, run_ids
 from gateway.store.jobs import JobStore
 from gateway.store.lanes import Lanes
 from gateway.store.nodes import Nodes
+from gateway.store.pauses import PauseStore
 from gateway.store.runs import RunStore
 from gateway.store.spool import FileSpool
 from gateway.store.tokens import TokenStore
@@ -148,6 +149,7 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
         if PREFIX + "CRASH_POINT" in os.environ:
             marker = Path(os.environ.get(PREFIX + "CRASH_MARKER", str(settings.data_dir / "crashed")))
             context.signals = CrashPoint(os.environ[PREFIX + "CRASH_POINT"], marker)
+        pauses = PauseStore(db, clock)
         spool = FileSpool(settings.data_dir / "spool", settings.spool_max_mb << 20)
         stack.callback(spool.close)
 
@@ -155,6 +157,7 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
         flow = node.flow = Flow(
             context,
             apps=apps,
+            pauses=pauses,
             executors=apps,
             foreign=ForeignStore(db, clock),
             events=events,
@@ -189,6 +192,7 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
             clock=clock,
             versions=VersionStore(db),
             events=events,
+            pauses=pauses,
             timezone=settings.timezone,
         )
         node.urls = await listen(settings, services, flow, clock, stack)

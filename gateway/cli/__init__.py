@@ -9,11 +9,27 @@ from gateway.cli.health import health
 from gateway.cli.jobs import jobs
 from gateway.cli.node import check, migrate, serve
 from gateway.cli.nodes import nodes
+from gateway.cli.pauses import pause, pauses, resume
 from gateway.cli.root import cli, main
 from gateway.cli.runs import runs
 from gateway.cli.tokens import tokens
 
-for command in (serve, check, migrate, apps, jobs, runs, events, nodes, tokens, cron, health):
+for command in (
+    serve,
+    check,
+    migrate,
+    apps,
+    jobs,
+    runs,
+    events,
+    nodes,
+    pause,
+    resume,
+    pauses,
+    tokens,
+    cron,
+    health,
+):
     cli.add_command(command)
 
 __all__ = ["cli", "main"]

@@ -11,6 +11,7 @@ from gateway.core.gate import Gate
 from gateway.core.inflight import InFlight
 from gateway.core.journal import Journal
 from gateway.core.model import Counters
+from gateway.core.pauses import Pauses
 from gateway.core.ports import ExecutorLink, IdSource, JobReader, RunReader, Signals, Writer
 from gateway.core.registry import Registry
 from gateway.core.specs import Specs
@@ -64,6 +65,7 @@ class Context:
     signals: Signals = field(default_factory=NoSignals)
     flights: InFlight = field(default_factory=InFlight)
     counters: Counters = field(default_factory=Counters)
+    pauses: Pauses = field(default_factory=Pauses)
     held: Holding = field(default_factory=Holding)
     chance: random.Random = field(default_factory=random.Random)
     journal: Journal = field(init=False)

@@ -176,6 +176,10 @@ class Gate:
             {waiter.run.job_id for waiter in self._waiters.values()} | self.places.known_jobs()
         )
 
+    def take_out_where(self, wanted: Callable[[NewRun], bool]) -> list[NewRun]:
+        """Forget what waits and is wanted so, and return it."""
+        return self._remove([one for one in self._waiters.values() if wanted(one.run)])
+
     def take_out_run(self, run_id: int) -> None:
         if run_id in self._waiters:
             self._leave(self._waiters[run_id])

@@ -296,6 +296,10 @@ class Peers(Protocol):
         """Returns when it follows the app's limits. Raises `Unreachable`."""
         ...
 
+    async def pauses_changed(self, member: Member) -> None:
+        """Returns when it follows them. Raises `Unreachable`."""
+        ...
+
     async def stop(self, member: Member, run_id: int) -> StopReport:
         """Raises `Unreachable`, and what stopping a run raises."""
         ...
@@ -386,6 +390,10 @@ class Operations(Protocol):
 
     async def jobs_changed(self, job_ids: Collection[int]) -> None:
         """Called after a change of these jobs was committed; returns when unsent claims follow it."""
+        ...
+
+    async def pauses_changed(self) -> None:
+        """Called after a pause, or its end, was committed; returns when no node sends any more what it covers."""
         ...
 
     async def app_changed(self, app_id: int, moved: Collection[int] = ()) -> None:

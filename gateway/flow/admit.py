@@ -13,7 +13,9 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 import structlog
 
 from gateway.core.agenda import Agenda
+from gateway.core.chain import is_chained
 from gateway.core.claims import (
+    OF_SCHEDULE,
     CatchUps,
     Late,
     is_late,
@@ -77,13 +79,15 @@ class Admitter:
         self._router = Router(context.chance)
         self._catch_ups = CatchUps()
         self._early: list[NewRun] = []
+        self._paused: dict[int, NewRun] = {}
+        self._paused_until_ms: int | None = None
         self._claims: set[asyncio.Future[None]] = set()
         self.wake = asyncio.Event()
         context.gate.on_room = self.wake.set
 
     @property
     def waiting(self) -> int:
-        return len(self._agenda) + len(self._context.gate)
+        return len(self._agenda) + len(self._context.gate) + len(self._paused)
 
     def next_due_ms(self) -> int | None:
         """When there is something to do at the earliest."""
@@ -109,7 +113,18 @@ class Admitter:
         """Forget what waits in these parts, and return it: it is in the database for their owner."""
         early = [run for run in self._early if run.part in parts]
         self._early = [run for run in self._early if run.part not in parts]
-        return self._agenda.drop(parts) + self._context.gate.drop(parts) + early
+        paused = [self._paused.pop(run.id) for run in list(self._paused.values()) if run.part in parts]
+        return self._agenda.drop(parts) + self._context.gate.drop(parts) + early + paused
+
+    def look_again(self) -> None:
+        """Pauses have begun or ended: what waits for their end, or for a place that they keep from it, is judged anew."""
+        pauses, now_ms = self._context.pauses, self._context.clock.now_ms()
+        held_up = self._context.gate.take_out_where(
+            lambda run: pauses.find(run.app_id, run.job_id, now_ms) is not None
+        )
+        self._agenda.add((*self._paused.values(), *held_up))
+        self._paused.clear()
+        self.wake.set()
 
     # ------------------------------------------------------------ requests
 
@@ -161,6 +176,8 @@ class Admitter:
     async def run_once(self, room: int) -> None:
         """Claim what is due within the claim lead, at most `room` runs, and what has got a place meanwhile."""
         context = self._context
+        if self._paused and (self._paused_until_ms or 1 << 62) <= context.clock.now_ms():
+            self.look_again()
         while room > 0 and len(self._claims) < CLAIMS_AT_ONCE:
             now_ms = context.clock.now_ms()
             until_ms = now_ms + context.tuning.claim_lead_ms
@@ -209,10 +226,22 @@ class Admitter:
         batch = Batch(context, self._router)
         now_ms = batch.now_ms
         late: Late | None = None
+        pauses = context.pauses or None
         for run in runs:
             spec = context.specs.get(run.job_id)
             job = spec.job if spec else None
             reason = why_not(run, job)
+            if (
+                pauses
+                and reason is None
+                and (pause := pauses.find(run.app_id, run.job_id, max(now_ms, run.due_ms)))
+            ):
+                # A slot that has waited for a place is no slot any more that the pause finds on its way.
+                if run.trigger_kind not in OF_SCHEDULE or run.waiting_ms or (job and is_chained(job)):
+                    self._paused[run.id] = run
+                    self._paused_until_ms = pauses.next_end_ms(now_ms)
+                    continue
+                reason = pause.words
             if reason is None and job is not None and is_late(run, job, now_ms):
                 if late is None and job.misfire is not Misfire.SKIP:
                     late = Late((*runs, *self._agenda.until(now_ms)), context.specs.job, now_ms)
@@ -341,11 +370,11 @@ class Admitter:
 
     def strays(self, overdue: Iterable[Run]) -> list[Run]:
         """Those of these rows that neither wait here nor are on their way: nobody would start or end them."""
-        flights, gate = self._context.flights, self._context.gate
+        flights, places = self._context.flights, (self._agenda, self._context.gate, self._paused)
         return [
             run
             for run in overdue
-            if run.id not in self._agenda and run.id not in gate and flights.get(run.id) is None
+            if not any(run.id in place for place in places) and flights.get(run.id) is None
         ]
 
     # ------------------------------------------------------------ edits

@@ -81,7 +81,7 @@ class Dispatcher:
 
     def withdraw(self, job_ids: Collection[int]) -> list[Flight]:
         """Take out the unsent claims of these jobs."""
-        return self._withdraw(lambda flight: flight.seed.job_id in job_ids)
+        return self.withdraw_where(lambda flight: flight.seed.job_id in job_ids)
 
     def jobs_of_app(self, app_id: int) -> set[int]:
         """The jobs of this app that have unsent claims."""
@@ -91,9 +91,10 @@ class Dispatcher:
 
     def withdraw_parts(self, parts: Collection[int]) -> list[Flight]:
         """Take out the unsent claims of these parts."""
-        return self._withdraw(lambda flight: flight.seed.part in parts)
+        return self.withdraw_where(lambda flight: flight.seed.part in parts)
 
-    def _withdraw(self, wanted: Callable[[Flight], bool]) -> list[Flight]:
+    def withdraw_where(self, wanted: Callable[[Flight], bool]) -> list[Flight]:
+        """Take out the unsent claims of which this is true."""
         taken: list[Flight] = []
         for due_ms, bucket in self._by_due.items():
             theirs = [flight for flight in bucket if wanted(flight)]

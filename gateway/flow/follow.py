@@ -7,6 +7,7 @@ job definitions as they are now, and the waiting rows of its parts in the agenda
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from gateway.core.cluster import Roster
 from gateway.core.context import Context
@@ -18,6 +19,16 @@ from gateway.core.states import WAITING
 OLD_NODES_EVERY_S = 20.0
 
 
+class FollowsPauses(Protocol):
+    async def load(self) -> None:
+        """Read all pauses."""
+        ...
+
+    def apply_soon(self) -> None:
+        """Let what waits and what is claimed follow them."""
+        ...
+
+
 class Follower:
     """`on_jobs` is called when changes of jobs may have been missed, `on_queued` gets rows left by other nodes."""
 
@@ -27,13 +38,15 @@ class Follower:
         apps: AppReader,
         on_jobs: Callable[[], None],
         on_queued: Callable[[Sequence[NewRun]], None],
+        pauses: FollowsPauses,
     ) -> None:
         self._context = context
         self._apps = apps
         self._on_jobs = on_jobs
         self._on_queued = on_queued
+        self._pauses = pauses
         self._read_all_at = 0.0
-        self._known = {"app": -1, "executor": -1, "job": -1}
+        self._known = {"app": -1, "executor": -1, "job": -1, "pause": -1}
 
     async def load(self, revisions: dict[str, int]) -> None:
         """All apps and executors, for a start. `revisions` were read before."""
@@ -42,6 +55,7 @@ class Follower:
             registry.set_app(app)
         there, _ = await self._apps.executors_since(-1)
         registry.load(there)
+        await self._pauses.load()
         self._known |= revisions
 
     async def follow(self, roster: Roster) -> None:
@@ -58,6 +72,10 @@ class Follower:
             self._context.specs.clear()
             self._on_jobs()
             known["job"] = found.get("job", 0)
+        if found.get("pause", 0) != known["pause"]:
+            await self._pauses.load()
+            known["pause"] = found.get("pause", 0)
+            self._pauses.apply_soon()
         if roster.requests:
             await self._take_requests(roster.requests)
 

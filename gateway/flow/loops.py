@@ -15,6 +15,7 @@ from gateway.core.errors import Conflict, GatewayError, LeaseLost, StoreError
 from gateway.core.events import EventWriter, Level, Source
 from gateway.core.inflight import Flight
 from gateway.core.model import Beat, ExecutorResult, NewRun
+from gateway.core.pauses import PauseReader
 from gateway.core.policy import seed_of
 from gateway.core.ports import (
     AppReader,
@@ -35,6 +36,7 @@ from gateway.flow.follow import Follower
 from gateway.flow.limits import Limiter
 from gateway.flow.neighbours import Neighbours
 from gateway.flow.ownership import Ownership
+from gateway.flow.pausing import Pausing
 from gateway.flow.plan import Planner
 from gateway.flow.presence import CreateApp, Presence
 from gateway.flow.report import Reporter
@@ -68,6 +70,7 @@ class Flow:
         context: Context,
         *,
         apps: AppReader,
+        pauses: PauseReader,
         executors: ExecutorWriter,
         foreign: ForeignResults,
         events: EventWriter,
@@ -106,7 +109,8 @@ class Flow:
         self.presence = Presence(
             context, executors, create_app, self.neighbours.nudge_all, self.neighbours.pass_beat
         )
-        self.follower = Follower(context, apps, self._jobs_may_have_changed, self.queued)
+        self.pausing = Pausing(context, pauses, self.admitter, self.dispatcher, self.spawn)
+        self.follower = Follower(context, apps, self._jobs_may_have_changed, self.queued, self.pausing)
         self.estate = Estate(
             context,
             self.planner,

@@ -139,6 +139,11 @@ class Neighbours:
         if peers is not None:
             await self._tell("app", lambda member: peers.app_changed(member, app_id))
 
+    async def tell_pauses(self) -> None:
+        """As `tell_change`, of what is paused."""
+        if self._peers is not None:
+            await self._tell("pause", self._peers.pauses_changed)
+
     async def _tell(self, kind: str, call: Callable[[Member], Awaitable[None]]) -> None:
         clock, tuning = self._context.clock, self._context.tuning
         begun = clock.monotonic()

@@ -52,6 +52,9 @@ class FlowOperations:
                 raise NotFound("job", job_id)
         if not self._flow.ready:
             raise StoreError("the scheduler is starting or stopping: try again in a moment")
+        pause = self._context.pauses.find(spec.job.app_id, job_id, self._context.clock.now_ms())
+        if pause is not None:
+            raise Conflict(f"job {job_id} cannot be triggered: {pause.words}")
         run, first_id = await self._flow.admitter.request(
             spec.job, kind=kind, params=params, addresses=addresses, task_id=task_id
         )
@@ -63,6 +66,9 @@ class FlowOperations:
 
     async def jobs_changed(self, job_ids: Collection[int]) -> None:
         await asyncio.gather(self._flow.jobs_changed(job_ids), self._flow.neighbours.tell_change(job_ids))
+
+    async def pauses_changed(self) -> None:
+        await asyncio.gather(self._flow.pausing.changed(), self._flow.neighbours.tell_pauses())
 
     async def app_changed(self, app_id: int, moved: Collection[int] = ()) -> None:
         await asyncio.gather(self._flow.app_changed(app_id), self._flow.neighbours.tell_app(app_id))

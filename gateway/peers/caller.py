@@ -97,6 +97,9 @@ class PeerCaller:
     async def app_changed(self, member: Member, app_id: int) -> None:
         await self._post(member, "apps", {"apps": [app_id]}, TIMEOUT_S)
 
+    async def pauses_changed(self, member: Member) -> None:
+        await self._post(member, "pauses", {}, TIMEOUT_S)
+
     async def stop(self, member: Member, run_id: int) -> StopReport:
         answer = await self._post(member, "stop", {"runs": [run_id]}, STOP_TIMEOUT_S)
         try:

@@ -37,6 +37,8 @@ class ControlDesk(Protocol):
 
     async def app_changed(self, app_id: int) -> None: ...
 
+    async def pauses_changed(self) -> None: ...
+
     async def stop(self, run_id: int) -> StopReport: ...
 
     def beat(self, beat: Beat) -> None: ...
@@ -76,6 +78,10 @@ def control_app(desk: ControlDesk, secret: str, name: str) -> web.Application:
             await desk.app_changed(app_id)
         return web.Response(status=204)
 
+    async def pauses(_request: web.Request) -> web.Response:
+        await desk.pauses_changed()
+        return web.Response(status=204)
+
     async def stop(request: web.Request) -> web.Response:
         (run_id,) = _ids(await _body(request), "runs")[:1] or (0,)
         try:
@@ -98,7 +104,7 @@ def control_app(desk: ControlDesk, secret: str, name: str) -> web.Application:
         return web.json_response({"durable": await desk.report(found, str(body.get("client", "")))})
 
     app = web.Application(middlewares=[proven], client_max_size=MAX_BODY)
-    for handler in (look, ended, jobs, apps, stop, beat, results):
+    for handler in (look, ended, jobs, apps, pauses, stop, beat, results):
         app.router.add_post(f"/control/{handler.__name__}", handler)
     return app
 

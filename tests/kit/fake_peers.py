@@ -38,6 +38,8 @@ class Desk(Protocol):
 
     async def app_changed(self, app_id: int) -> None: ...
 
+    async def pauses_changed(self) -> None: ...
+
     async def stop_run(self, run_id: int) -> StopReport: ...
 
     def hear(self, beat: Beat) -> None: ...
@@ -95,6 +97,9 @@ class FakePeers:
 
     async def app_changed(self, member: Member, app_id: int) -> None:
         await self._call(member, lambda desk: desk.app_changed(app_id), TIMEOUT_S)
+
+    async def pauses_changed(self, member: Member) -> None:
+        await self._call(member, lambda desk: desk.pauses_changed(), TIMEOUT_S)
 
     async def stop(self, member: Member, run_id: int) -> StopReport:
         return await self._call(member, lambda desk: desk.stop_run(run_id), STOP_TIMEOUT_S)

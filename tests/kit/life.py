@@ -22,6 +22,7 @@ from gateway.store.ids import app_ids, job_ids, run_ids
 from gateway.store.jobs import JobStore
 from gateway.store.lanes import Lanes
 from gateway.store.nodes import Nodes
+from gateway.store.pauses import PauseStore
 from gateway.store.runs import RunStore
 from gateway.store.writer import GroupWriter
 from tests.kit.crash import CrashSignals
@@ -89,6 +90,7 @@ class Life:
         self.jobs = JobStore(self.db, clock, job_ids(self.db, clock), self.ids)
         self.runs = RunStore(self.db, clock)
         self.apps = AppStore(self.db, clock, app_ids(self.db, clock))
+        self.pauses = PauseStore(self.db, clock)
         self.nodes = Nodes(self.db, clock, world.tuning.lease_ms)
         self.writer = GroupWriter(self.faulty, clock, self.counters, chance=world.rng)
         self.writers = [self.writer]
@@ -138,6 +140,7 @@ class Life:
         self.flow = Flow(
             self.context,
             apps=self.apps,
+            pauses=self.pauses,
             executors=self.apps,
             foreign=ForeignStore(self.db, self.clock),
             events=EventStore(self.db, self.clock),
@@ -245,6 +248,9 @@ class Life:
 
     async def app_changed(self, app_id: int) -> None:
         await self.flow.app_changed(app_id)
+
+    async def pauses_changed(self) -> None:
+        await self.flow.pausing.changed()
 
     async def stop_run(self, run_id: int) -> StopReport:
         return await self.operations.stop_here_by_id(run_id)

@@ -45,6 +45,7 @@ class FakeOperations:
     triggered: list[Triggered] = field(default_factory=list)
     changed_jobs: list[int] = field(default_factory=list)
     changed_apps: list[int] = field(default_factory=list)
+    pauses_changed_times: int = 0
     stopped: list[int] = field(default_factory=list)
     executors: list[Executor] = field(default_factory=list)
     logs: dict[int, LogPage] = field(default_factory=dict)
@@ -77,6 +78,9 @@ class FakeOperations:
 
     async def jobs_changed(self, job_ids: Collection[int]) -> None:
         self.changed_jobs.extend(job_ids)
+
+    async def pauses_changed(self) -> None:
+        self.pauses_changed_times += 1
 
     async def app_changed(self, app_id: int, moved: Collection[int] = ()) -> None:
         self.changed_apps.append(app_id)

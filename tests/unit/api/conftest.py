@@ -21,6 +21,7 @@ from gateway.store.engine import Database, database_url, open_database
 from gateway.store.events import EventStore
 from gateway.store.jobs import JobStore
 from gateway.store.nodes import Nodes
+from gateway.store.pauses import PauseStore
 from gateway.store.runs import RunStore
 from gateway.store.tables import metadata
 from gateway.store.tokens import TokenStore
@@ -111,6 +112,7 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
         clock=clock,
         versions=VersionStore(db),
         events=EventStore(db, clock),
+        pauses=PauseStore(db, clock),
     )
     app = web.Application()
     setup_api(app, services)
