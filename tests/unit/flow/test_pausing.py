@@ -228,6 +228,7 @@ async def test_what_waits_for_a_place_waits_on_and_is_not_late_then(world):
     sent = len(executor.received)
     await world.clock.advance(200)
     assert len(executor.received) == sent
+    await world.beat(A)
     await resume(world, Scope.APP, job.app_id)
     await world.clock.advance(20)
     assert [(await world.row(run.id)).state for run in waiting] == [RunState.SUCCEEDED] * len(waiting)
