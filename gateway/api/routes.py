@@ -14,6 +14,7 @@ from gateway.api import (
     jobs,
     nodes,
     pauses,
+    queue,
     removal,
     runs,
     schedules,
@@ -40,6 +41,7 @@ from gateway.api.models.jobs import (
     TriggerBody,
 )
 from gateway.api.models.pauses import PauseAnswer, PauseBody, PauseList
+from gateway.api.models.queue import QueueAnswer, QueueQuery
 from gateway.api.models.runs import LogAnswer, LogQuery, RunAnswer, RunList, RunQuery, StopAnswer
 from gateway.api.models.system import Alive, NewToken, NodeAnswer, NodeList, Ready, TokenBody, TokenList
 from gateway.api.models.versions import DiffAnswer, RollbackBody, VersionAnswer, VersionList, VersionQuery
@@ -86,6 +88,15 @@ ROUTES: tuple[Route, ...] = (
         apps.executors,
         "List live executors",
         {200: ExecutorList},
+        problems=(404,),
+    ),
+    Route(
+        "GET",
+        f"{_APP}/queue",
+        queue.view,
+        "Runs of an app that wait for a place, in order",
+        {200: QueueAnswer},
+        query=QueueQuery,
         problems=(404,),
     ),
     Route("POST", f"{_V1}/jobs", jobs.create, "Create a job", {201: JobAnswer}, JobBody),
@@ -220,6 +231,22 @@ ROUTES: tuple[Route, ...] = (
         {200: LogAnswer},
         query=LogQuery,
         problems=(404, 409, 502),
+    ),
+    Route(
+        "POST",
+        f"{_RUN}/move-to-front",
+        queue.move_to_front,
+        "Have a waiting run start before all others of its app",
+        {200: RunAnswer},
+        problems=(404, 409),
+    ),
+    Route(
+        "POST",
+        f"{_RUN}/bypass-limits",
+        queue.bypass,
+        "Let a waiting run start whatever the limits",
+        {200: RunAnswer},
+        problems=(404, 409),
     ),
     Route("POST", f"{_RUN}/stop", runs.stop, "Stop a run", {200: StopAnswer}, problems=(404, 409, 502)),
     Route(

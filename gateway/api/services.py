@@ -11,6 +11,7 @@ from gateway.core.clock import Clock
 from gateway.core.events import EventCatalog
 from gateway.core.pauses import PauseCatalog
 from gateway.core.ports import Operations
+from gateway.core.waiting import QueueDesk
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Services:
     versions: VersionCatalog
     events: EventCatalog
     pauses: PauseCatalog
+    queues: QueueDesk
     timezone: str = "UTC"
 
 

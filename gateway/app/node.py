@@ -36,6 +36,7 @@ from gateway.core.registry import Registry
 from gateway.core.specs import Specs
 from gateway.flow.loops import Flow
 from gateway.flow.operations import FlowOperations
+from gateway.flow.queue import FlowQueues
 from gateway.flow.timekeeping import Timekeeper
 from gateway.peers.caller import PeerCaller
 from gateway.settings import PREFIX, Settings
@@ -49,6 +50,7 @@ from gateway.store.jobs import JobStore
 from gateway.store.lanes import Lanes
 from gateway.store.nodes import Nodes
 from gateway.store.pauses import PauseStore
+from gateway.store.queue import QueueStore
 from gateway.store.runs import RunStore
 from gateway.store.spool import FileSpool
 from gateway.store.tokens import TokenStore
@@ -193,6 +195,7 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
             versions=VersionStore(db),
             events=events,
             pauses=pauses,
+            queues=FlowQueues(flow, runs, QueueStore(db)),
             timezone=settings.timezone,
         )
         node.urls = await listen(settings, services, flow, clock, stack)

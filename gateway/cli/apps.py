@@ -128,6 +128,24 @@ def executors(client: Client, appname: str) -> None:
     show.as_json(found) if client.as_json else show.table(found, columns)
 
 
+@apps.command()
+@click.argument("appname")
+@click.option(
+    "--limit", type=click.IntRange(1, 500), default=100, show_default=True, help="How many to show."
+)
+@calls_api
+def queue(client: Client, appname: str, limit: int) -> None:
+    """List the runs of an app that wait for a place, the next one first."""
+    found = client.call("GET", f"{_path(appname)}/queue", query={"limit": limit})
+    if client.as_json:
+        show.as_json(found)
+        return
+    most = "any number" if found["max_running"] is None else found["max_running"]
+    click.echo(f"{found['running']} of {most} under way, {found['waiting']} waiting")
+    columns = ("position", "run_id", "job_id", "priority", "due", "waited_ms", "predicted_start", "reason")
+    show.table(found["items"], columns)
+
+
 def _path(appname: str) -> str:
     return f"/api/v1/apps/{quote(appname, safe='')}"
 

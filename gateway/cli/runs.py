@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import click
 
@@ -73,6 +74,22 @@ def stop(client: Client, run_id: int) -> None:
 
 @runs.command()
 @click.argument("run_id", type=int)
+@calls_api
+def front(client: Client, run_id: int) -> None:
+    """Have a waiting run start before all others of its app."""
+    _show(client, client.call("POST", f"{_path(run_id)}/move-to-front", {}))
+
+
+@runs.command()
+@click.argument("run_id", type=int)
+@calls_api
+def bypass(client: Client, run_id: int) -> None:
+    """Let a waiting run start whatever the limits."""
+    _show(client, client.call("POST", f"{_path(run_id)}/bypass-limits", {}))
+
+
+@runs.command()
+@click.argument("run_id", type=int)
 @click.option("--from-line", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--follow", "-f", is_flag=True, help="Until the run has ended.")
 @calls_api
@@ -94,3 +111,7 @@ def log(client: Client, run_id: int, from_line: int, *, follow: bool) -> None:
 
 def _path(run_id: int) -> str:
     return f"/api/v1/runs/{run_id}"
+
+
+def _show(client: Client, run: Any) -> None:
+    show.as_json(run) if client.as_json else show.record(run)

@@ -103,6 +103,9 @@ class Admitter:
             others = [run for run in runs if run.part not in held]
             if others:
                 runs = [run for run in runs if run.part in held]
+        if len(self._context.gate):
+            for run in runs:
+                self._context.gate.take_out_run(run.id)  # its row says more than the one that waits here
         self._agenda.add(runs)
         soon_ms = self._context.clock.now_ms() + self._context.tuning.claim_lead_ms + 1000 * LOOK_S
         if any(run.due_ms <= soon_ms for run in runs):

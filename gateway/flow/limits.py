@@ -6,17 +6,24 @@ runs that have waited for a while say so and why, so that no restart takes them 
 
 from __future__ import annotations
 
+import structlog
+
 from gateway.core.context import Context
 from gateway.core.states import IN_FLIGHT, WAITING, RunState
 from gateway.core.work import Move, Work
 
+log = structlog.get_logger(__name__)
+
 EVERY_S = 1.0
+LONG_QUEUE = 10_000
+LONG_WAIT_MS = 600_000
 MARKS_PER_WORK = 1000
 
 
 class Limiter:
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._was_long = False
 
     async def run(self) -> None:
         while True:
@@ -26,6 +33,16 @@ class Limiter:
     async def run_once(self) -> None:
         await self._free_ended()
         await self._mark_waiting()
+        self._tell_of_long_queue()
+
+    def _tell_of_long_queue(self) -> None:
+        """Once when it has become long, and again when it is so after having been short."""
+        gate = self._context.gate
+        waited_ms = gate.longest_wait_ms(self._context.clock.now_ms())
+        is_long = len(gate) > LONG_QUEUE or waited_ms > LONG_WAIT_MS
+        if is_long and not self._was_long:
+            log.warning("queue_is_long", waiting=len(gate), longest_wait_s=waited_ms // 1000)
+        self._was_long = is_long
 
     async def _free_ended(self) -> None:
         """An end that another node has written, or that nobody told of."""

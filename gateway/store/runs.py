@@ -27,7 +27,7 @@ _SPANS = 100
 _NEWEST = 1 << 62
 _ALL_PARTS = run.c.open_part.in_(bindparam("parts", range(PARTS), expanding=True, literal_execute=True))
 # MySQL would rather walk the primary key when a query is ordered by it; `+ 0` says the same to SQLite.
-_OPEN_INDEX = "FORCE INDEX (ix_run_open_part_due_ms)"
+OPEN_INDEX = "FORCE INDEX (ix_run_open_part_due_ms)"
 _ID = run.c.id + 0
 
 
@@ -64,7 +64,7 @@ class RunStore:
     ) -> Page[Run]:
         """By the index that holds open runs only."""
         query = _newest(wanted).where(_ALL_PARTS, before > _ID).order_by(_ID.desc())
-        return await _page_of(conn, query.with_hint(run, _OPEN_INDEX, "mysql"), limit, None)
+        return await _page_of(conn, query.with_hint(run, OPEN_INDEX, "mysql"), limit, None)
 
     async def _job_window(self, conn: AsyncConnection, wanted: RunFilter, before: int) -> tuple[int, bool]:
         """The smallest id to examine among the job's own, and whether there may be smaller ones."""
@@ -113,7 +113,7 @@ class RunStore:
             .where(ahead, or_(column > part, later), run.c.state.in_(sorted(states)))
             .order_by(column, run.c.due_ms, run.c.id)
             .limit(limit)
-            .with_hint(run, _OPEN_INDEX, "mysql")
+            .with_hint(run, OPEN_INDEX, "mysql")
         )
         async with reading(self._db) as conn:
             return [run_of(row) for row in (await conn.execute(query)).mappings()]
@@ -128,7 +128,7 @@ class RunStore:
             )
             .order_by(run.c.due_ms)
             .limit(limit)
-            .with_hint(run, _OPEN_INDEX, "mysql")
+            .with_hint(run, OPEN_INDEX, "mysql")
         )
         async with reading(self._db) as conn:
             return [run_of(row) for row in (await conn.execute(query)).mappings()]
@@ -149,7 +149,7 @@ class RunStore:
             .where(run.c.open_part == part, run.c.job_id == job_id, after_id < _ID)
             .order_by(_ID)
             .limit(limit)
-            .with_hint(run, _OPEN_INDEX, "mysql")
+            .with_hint(run, OPEN_INDEX, "mysql")
         )
         async with reading(self._db) as conn:
             return [run_of(row) for row in (await conn.execute(query)).mappings()]
@@ -163,7 +163,7 @@ class RunStore:
             )
             .where(row.open_part == scope.part, mine == scope.id, row.state.in_(sorted(IN_FLIGHT)))
             .order_by(row.claimed_ms, row.id)
-            .with_hint(run, _OPEN_INDEX, "mysql")
+            .with_hint(run, OPEN_INDEX, "mysql")
         )
         async with reading(self._db) as conn:
             return [Place(*values, settled=True) for values in await conn.execute(query)]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from gateway.core.errors import AlreadySubmitted, NotFound
-from gateway.core.model import FIRST_LONG_ID, Executor, LogPage, TriggerKind
+from gateway.core.errors import AlreadySubmitted, Conflict, NotFound
+from gateway.core.model import FIRST_LONG_ID, App, Executor, LogPage, Run, TriggerKind
 from gateway.core.ports import Health, StopReport
 from gateway.core.states import RunState
+from gateway.core.waiting import Queue
 
 
 class StillClock:
@@ -101,3 +102,27 @@ class FakeOperations:
 
     def health(self) -> Health:
         return self.present
+
+
+class FakeQueues:
+    """A queue of one app, as somebody has set it up."""
+
+    def __init__(self) -> None:
+        self.queue = Queue(0, 0, ())
+        self.changed: list[tuple[str, int]] = []
+        self.run: Run | None = None
+
+    async def view(self, app: App, limit: int) -> Queue:
+        return replace(self.queue, first=self.queue.first[:limit])
+
+    async def move_to_front(self, run_id: int) -> Run:
+        return self._change("front", run_id)
+
+    async def bypass(self, run_id: int) -> Run:
+        return self._change("bypass", run_id)
+
+    def _change(self, what: str, run_id: int) -> Run:
+        if self.run is None:
+            raise Conflict(f"run {run_id} is running: only a run that waits can be moved to the front")
+        self.changed.append((what, run_id))
+        return self.run

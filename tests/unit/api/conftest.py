@@ -26,7 +26,7 @@ from gateway.store.runs import RunStore
 from gateway.store.tables import metadata
 from gateway.store.tokens import TokenStore
 from gateway.store.versions import VersionStore
-from tests.kit.operations import FakeOperations, StillClock
+from tests.kit.operations import FakeOperations, FakeQueues, StillClock
 
 
 @dataclass
@@ -39,6 +39,7 @@ class Api:
     db: Database
     clock: StillClock
     operations: FakeOperations
+    queues: FakeQueues
 
     async def call(
         self, method: str, path: str, body: Any = None, *, raw: bytes | None = None, token: Any = ...
@@ -102,6 +103,7 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
         await conn.run_sync(metadata.create_all)
     tokens = TokenStore(db, clock)
     _, token = await tokens.create("test")
+    queues = FakeQueues()
     services = Services(
         jobs=JobStore(db, clock, ids.job_ids(db, clock), ids.run_ids(db, clock)),
         apps=AppStore(db, clock, ids.app_ids(db, clock)),
@@ -113,11 +115,12 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
         versions=VersionStore(db),
         events=EventStore(db, clock),
         pauses=PauseStore(db, clock),
+        queues=queues,
     )
     app = web.Application()
     setup_api(app, services)
     async with TestServer(app) as server, ClientSession() as session:
-        yield Api(session, str(server.make_url("")).rstrip("/"), token, db, clock, operations)
+        yield Api(session, str(server.make_url("")).rstrip("/"), token, db, clock, operations, queues)
     await db.close()
 
 

@@ -6,10 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.core.errors import Conflict
 from gateway.core.model import TriggerKind
 from gateway.core.overlap import Concurrency, Overlap
 from gateway.core.parts import part_of, part_of_app
 from gateway.core.states import RunState
+from gateway.flow.queue import FlowQueues
+from gateway.store.queue import QueueStore
 from tests.kit.fake_link import SILENT, Behaviour, FakeExecutor
 from tests.kit.flow_world import A, B, C, World
 
@@ -236,6 +239,60 @@ async def test_a_waiting_run_expires(world):
     run = await world.row(second)
     assert run.state is RunState.EXPIRED
     assert run.reason == "expired after 30.0 s: 1 of 1 runs of app 'shop' are under way"
+
+
+# ------------------------------------------------------------ the queue as people see it
+
+
+def queues_of(world: World, life=None) -> FlowQueues:
+    life = life or world.now
+    return FlowQueues(life.flow, life.runs, QueueStore(life.db))
+
+
+async def test_the_queue_tells_who_starts_when(world):
+    await world.executor(usual=Behaviour(runs_s=10))
+    await limit(world, max_running=1)
+    jobs = [await world.job(schedule=NEVER, priority=priority) for priority in (5, 15)]
+    await world.trigger(jobs[0])
+    await world.clock.advance(11)
+    running, low, high = (
+        await world.trigger(jobs[0]),
+        await world.trigger(jobs[0]),
+        await world.trigger(jobs[1]),
+    )
+    await world.clock.advance(2)
+    app = world.flow.context.registry.app(world.app.id)
+    queue = await world.do(queues_of(world).view(app, 10))
+    assert (queue.running, queue.count) == (1, 2)
+    assert [(one.run.id, one.position) for one in queue.first] == [(high, 1), (low, 2)]
+    assert {one.reason for one in queue.first} == {"1 of 1 runs of app 'shop' are under way"}
+    first, second = [one.predicted_ms - world.clock.now_ms() for one in queue.first]
+    assert 7000 < first < 9000  # the job's last run took ten seconds
+    assert second == first + 1000  # nothing is known of the other job
+    assert (await world.row(running)).state is RunState.RUNNING
+
+
+@pytest.mark.parametrize("on", ["owner", "other"])
+async def test_a_run_is_moved_to_the_front_or_past_the_limits(several, on):
+    executor = await several.executor(usual=Behaviour(runs_s=10))
+    await limit(several, max_running=1)
+    jobs = [await several.job(schedule=NEVER) for _ in range(4)]
+    part = part_of_app(several.app.id)
+    owner = next(life for life in several.nodes.values() if part in life.flow.context.held)
+    life = owner if on == "owner" else next(one for one in several.nodes.values() if one is not owner)
+    first, second, third, fourth = [await several.trigger(job, by=owner) for job in jobs]
+    await several.clock.advance(2)
+    queues = queues_of(several, life)
+    moved = await several.do(queues.move_to_front(fourth), by=life)
+    assert (moved.queue_rank, moved.reason) == (1, "moved to the front by system")
+    await several.do(queues.bypass(third), by=life)
+    await several.clock.advance(1)
+    assert [request.run_id for request in executor.received] == [first, third]
+    with pytest.raises(Conflict, match="only a run that waits can be moved to the front"):
+        await several.do(queues.move_to_front(third), by=life)
+    await several.clock.advance(25)
+    assert [request.run_id for request in executor.received] == [first, third, fourth, second]
+    assert max(executor.executions.values()) == 1
 
 
 # ------------------------------------------------------------ several nodes
