@@ -7,12 +7,14 @@ from typing import Any
 
 from gateway.api.models.jobs import MISFIRE_AFTER_S, XXL_MISFIRE_AFTER_S, JobBody, ScheduleBody
 from gateway.api.policies import child_fields, children_of, retry_fields, retry_of
+from gateway.api.timings import is_zoned, require_no_bounds, require_open, timing_fields, timing_of
+from gateway.core.chain import SecondDelay
 from gateway.core.misfire import MisfireLimits
 from gateway.core.model import DEFAULT_NAMESPACE, Job, Misfire, Task
 from gateway.core.moments import parse_moment
 from gateway.core.overlap import QUEUE_LIMIT, UNLIMITED, Concurrency, Overlap
-from gateway.core.schedule import parse_schedule, require_future
-from gateway.core.zones import resolve_zone
+from gateway.core.schedule import parse_schedule, require_future, zone_of
+from gateway.core.zones import Zone, resolve_zone
 
 _LOCAL = ("cron", "calendar", "one_time")  # kinds that are read on the clock of a zone
 MAX_PRIORITY = 15  # what earlier versions took beyond it means the same
@@ -20,16 +22,23 @@ Spec = Mapping[str, Any] | tuple[Mapping[str, Any], ...]
 
 
 def spec_of(
-    body: ScheduleBody | list[ScheduleBody], default_timezone: str, *, field: str = "schedule"
+    body: ScheduleBody | list[ScheduleBody],
+    default_timezone: str,
+    *,
+    field: str = "schedule",
+    zoned: bool = False,
 ) -> Spec:
-    """What is kept: all that the meaning depends on, so the server's default time zone is written out."""
+    """What is kept: all that the meaning depends on, so the server's default time zone is written out.
+
+    `zoned`: also for kinds that have none of their own, since something else is read on a clock.
+    """
     if isinstance(body, list):
-        return tuple(_one_spec(one, default_timezone, f"{field}[{n}]") for n, one in enumerate(body))
-    return _one_spec(body, default_timezone, field)
+        return tuple(_one_spec(one, default_timezone, f"{field}[{n}]", zoned) for n, one in enumerate(body))
+    return _one_spec(body, default_timezone, field, zoned)
 
 
-def _one_spec(body: ScheduleBody, default_timezone: str, field: str) -> dict[str, Any]:
-    zone = body.timezone or (default_timezone if body.kind in _LOCAL else None)
+def _one_spec(body: ScheduleBody, default_timezone: str, field: str, zoned: bool) -> dict[str, Any]:
+    zone = body.timezone or (default_timezone if zoned or body.kind in _LOCAL else None)
     anchor = body.anchor
     if anchor is not None:
         clock = resolve_zone(zone or default_timezone, field=f"{field}.timezone")
@@ -46,6 +55,11 @@ def _one_spec(body: ScheduleBody, default_timezone: str, field: str) -> dict[str
     return {name: value for name, value in spec.items() if value is not None}
 
 
+def clock_of(spec: Spec, default_timezone: str) -> Zone:
+    """On whose clock local times of the job are read: its schedule's, or that of the first of several."""
+    return zone_of(spec[0] if isinstance(spec, tuple) else spec, default_timezone)
+
+
 def job_of(
     body: JobBody,
     app_id: int,
@@ -57,8 +71,13 @@ def job_of(
 ) -> Job:
     """The job a body asks for, as a new one or as a change of `base`. Raises `InvalidValue` for its schedule."""
     field = f"{within}.schedule" if within else "schedule"
-    spec = spec_of(body.schedule, default_timezone, field=field)
+    spec = spec_of(body.schedule, default_timezone, field=field, zoned=is_zoned(body))
     schedule = parse_schedule(spec, anchor_ms=now_ms, field=field)
+    if isinstance(schedule, SecondDelay):
+        require_no_bounds(body, within)
+    timing = timing_of(body, clock_of(spec, default_timezone), within)
+    if body.enabled and (base is None or base.timing.window != timing.window):
+        require_open(timing, body, now_ms, within)
     if base is None or base.schedule != spec:
         require_future(schedule, now_ms, field=f"{field}.expression", enabled=body.enabled)
     misfire_after_s = body.misfire_after_s
@@ -75,6 +94,7 @@ def job_of(
         name=body.name,
         enabled=body.enabled,
         schedule=spec,
+        timing=timing,
         task=_task_of(body, now_ms, base),
         misfire=Misfire(schedule.misfire),
         misfire_after_s=misfire_after_s,
@@ -145,6 +165,7 @@ def body_of(job: Job, appname: str) -> dict[str, Any]:
         "misfire_window_s": job.misfire_limits.window_s,
         "misfire_max": job.misfire_limits.most,
         "enabled": job.enabled,
+        **timing_fields(job.timing),
     }
 
 

@@ -68,7 +68,8 @@ async def page(request: web.Request) -> web.Response:
         limit=query.limit,
     )
     names = await services.apps.names({job.app_id for job in found.items})
-    items = [job_answer(job, names.get(job.app_id)) for job in found.items]
+    now_ms = services.clock.now_ms()
+    items = [job_answer(job, names.get(job.app_id), now_ms) for job in found.items]
     return json_answer(JobList(items=items, next_cursor=found.next_cursor))
 
 
@@ -149,4 +150,4 @@ async def _app_id(services: Services, appname: str, field: str) -> int:
 
 async def answer_of(services: Services, job: Job, status: int = 200) -> web.Response:
     names = await services.apps.names([job.app_id])
-    return json_answer(job_answer(job, names.get(job.app_id)), status)
+    return json_answer(job_answer(job, names.get(job.app_id), services.clock.now_ms()), status)

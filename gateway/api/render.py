@@ -14,6 +14,7 @@ from gateway.api.models.jobs import ChildAnswer, JobAnswer, ScheduleAnswer, Task
 from gateway.api.models.runs import RunAnswer, Slots
 from gateway.api.models.system import TokenAnswer
 from gateway.api.policies import retry_answer
+from gateway.api.timings import timing_answer
 from gateway.core.clock import iso_utc
 from gateway.core.job_state import state_of
 from gateway.core.model import App, Executor, Job, Run, Token
@@ -24,7 +25,7 @@ JSON = "application/json"
 
 
 def json_answer(answer: Answer, status: int = 200) -> web.Response:
-    return web.Response(status=status, body=answer.model_dump_json().encode(), content_type=JSON)
+    return web.Response(status=status, body=answer.model_dump_json(by_alias=True).encode(), content_type=JSON)
 
 
 def nothing() -> web.Response:
@@ -90,7 +91,7 @@ def _one_schedule(schedule: Mapping[str, Any]) -> ScheduleAnswer:
     )
 
 
-def job_answer(job: Job, appname: str | None) -> JobAnswer:
+def job_answer(job: Job, appname: str | None, now_ms: int) -> JobAnswer:
     return JobAnswer(
         id=job.id,
         app=appname,
@@ -100,6 +101,7 @@ def job_answer(job: Job, appname: str | None) -> JobAnswer:
         state=state_of(job),
         version=job.version,
         schedule=schedule_answer(job.schedule),
+        **timing_answer(job, now_ms),
         task=TaskAnswer(
             handler=job.task.handler,
             params=job.task.params,

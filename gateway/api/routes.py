@@ -34,13 +34,11 @@ from gateway.api.models.jobs import (
     JobIds,
     JobList,
     JobQuery,
-    PreviewAnswer,
-    PreviewBody,
-    PreviewQuery,
     TriggerAnswer,
     TriggerBody,
 )
 from gateway.api.models.pauses import PauseAnswer, PauseBody, PauseList
+from gateway.api.models.previews import PreviewAnswer, PreviewBody, PreviewQuery
 from gateway.api.models.queue import QueueAnswer, QueueQuery
 from gateway.api.models.runs import LogAnswer, LogQuery, RunAnswer, RunList, RunQuery, StopAnswer
 from gateway.api.models.system import Alive, NewToken, NodeAnswer, NodeList, Ready, TokenBody, TokenList

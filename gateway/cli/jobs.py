@@ -14,6 +14,7 @@ from gateway.cli import show
 from gateway.cli.client import Client, calls_api
 from gateway.cli.policies import POLICY_OPTIONS, lay_policies, policy_options
 from gateway.cli.root import FAILED, WRONG_INPUT, Failure
+from gateway.cli.timings import TIMING_OPTIONS, lay_timing, timing_options
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -78,6 +79,7 @@ def job_fields(command: F) -> F:
     @click.option("--route", help="ROUND, FAILOVER, SHARDING_BROADCAST, …")
     @click.option("--block-strategy", help="SERIAL_EXECUTION, DISCARD_LATER or COVER_EARLY.")
     @click.option("--timeout", help="Seconds, or text such as 5m; 0 for none.")
+    @timing_options
     @policy_options
     @click.option("--guarantee", help="at_most_once or at_least_once.")
     @click.option("--priority", type=int, help="A larger number goes first.")
@@ -121,6 +123,7 @@ _FIELD_OPTIONS = {
     *_KIND_OPTIONS,
     *("anchor", "offset", "timezone", "misfire", "glue_source", "file"),
     *POLICY_OPTIONS,
+    *TIMING_OPTIONS,
 }
 
 
@@ -142,6 +145,7 @@ def _lay_over(body: dict[str, Any], options: Mapping[str, Any]) -> None:
     for name, part in (("task", task), ("schedule", schedule)):
         if part:
             body[name] = {**(body.get(name) or {}), **part}
+    lay_timing(body, options)
     lay_policies(body, options)
 
 
@@ -245,14 +249,19 @@ def trigger(
 @jobs.command()
 @click.argument("job_id", type=int)
 @click.option("--count", type=click.IntRange(1, 1000), default=5, show_default=True)
+@click.option("--from", "from_", help="ISO 8601 with an offset; now if left out.")
+@click.option("--timezone", help="In which zone to show times.")
 @calls_api
-def preview(client: Client, job_id: int, count: int) -> None:
+def preview(client: Client, job_id: int, count: int, from_: str | None, timezone: str | None) -> None:
     """When a job is due next."""
-    answer = client.call("GET", f"{_path(job_id)}/preview", query={"count": count})
+    query = {"count": count, "from": from_, "timezone": timezone}
+    answer = client.call("GET", f"{_path(job_id)}/preview", query=query)
     if client.as_json:
         show.as_json(answer)
-    else:
-        click.echo("\n".join(fire["time"] for fire in answer["next"]) or "never")
+        return
+    click.echo("\n".join(fire["time"] for fire in answer["next"]) or "never")
+    for warning in answer["warnings"]:
+        click.echo(warning, err=True)
 
 
 @jobs.command()

@@ -58,8 +58,8 @@ class CalendarExpression(QuartzExpression):
         self._days = 0
         self._special_days = ()
         self._nth_weekdays = ()
-        weekdays = _mask(ranges["dayOfWeek"])
-        self._weekdays = (weekdays & 0x7F | weekdays >> 7) << 1  # that dialect counts from Sunday = 1
+        weekdays = weekdays_of(fields.get("dayOfWeek"), f"{field}.dayOfWeek")
+        self._weekdays = weekdays << 1  # that dialect counts from Sunday = 1
         self._every_hour = self._hours == _EVERY_HOUR
         self._first_second = (
             _lowest(self._hours) * 3600 + _lowest(self._minutes) * 60 + _lowest(self._seconds)
@@ -68,6 +68,12 @@ class CalendarExpression(QuartzExpression):
 
     def _days_of(self, year: int, month: int) -> int:
         return super()._days_of(year, month) & self._month_days
+
+
+def weekdays_of(value: object, field: str) -> int:
+    """Weekdays alone, written as `dayOfWeek`: one bit each, Sunday the lowest. Raises InvalidValue."""
+    bits = _mask(tuple(_ranges("dayOfWeek", value, field)))
+    return bits & 0x7F | bits >> 7
 
 
 def _ranges(name: str, value: object, path: str) -> Iterator[range]:

@@ -39,7 +39,7 @@ def why_not_any_more(run: NewRun, spec: Spec) -> str | None:
         return None
     if not spec.job.enabled:
         return "the job is disabled"
-    if not is_chained(spec.job) and spec.schedule.next_after(run.due_ms - 1) != run.due_ms:
+    if not is_chained(spec.job) and spec.schedule.next_after(run.slot_key - 1) != run.slot_key:
         return CHANGED
     return None
 
@@ -53,7 +53,7 @@ def why_not_back(flight: Flight, spec: Spec | None, now_ms: int) -> str | None:
         return reason
     if is_chained(spec.job):
         return None if spec.job.schedule == flight.order.job.schedule else CHANGED
-    return None if spec.schedule.next_after(run.due_ms - 1) == run.due_ms else CHANGED
+    return None if spec.schedule.next_after(run.slot_key - 1) == run.slot_key else CHANGED
 
 
 def is_late(run: NewRun, job: Job, now_ms: int) -> bool:

@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from gateway.core.calendar_days import Days
 from gateway.core.children import Child, Join
 from gateway.core.misfire import DAY_OF_100, MisfireLimits
 from gateway.core.overlap import UNLIMITED, Concurrency
 from gateway.core.retry import AT_ONCE, Retry
 from gateway.core.states import RunState
+from gateway.core.timing import PLAIN, Timing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -149,6 +151,12 @@ class Job:
     updated_ms: int = 0
     children: tuple[Child, ...] = ()
     join: Join = Join.ANY
+    timing: Timing = PLAIN
+    # Slots planned so far, for a job with a maximum.
+    fired: int = 0
+    # How often its calendar has changed, and the days of it.
+    edition: int = 0
+    days: Days | None = None
 
 
 @dataclass(slots=True, eq=False)

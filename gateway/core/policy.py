@@ -111,6 +111,11 @@ def is_misfire(due_ms: int, now_ms: int, job: Job) -> bool:
     return now_ms - due_ms > job.misfire_after_s * 1000 and not is_chained(job)
 
 
+def late_before(now_ms: int, job: Job) -> int:
+    """Slots before that are late, whatever part of the jitter is theirs. Those of a chain never are."""
+    return 0 if is_chained(job) else now_ms - job.misfire_after_s * 1000 - job.timing.jitter_ms
+
+
 def misfire_reason(due_ms: int, now_ms: int, job: Job) -> str:
     return (
         f"misfire: found {(now_ms - due_ms) / 1000:.1f} s late, more than the {job.misfire_after_s} s of "
@@ -129,9 +134,9 @@ class SlotPlan:
 
 def plan_slots(slots: Sequence[int], now_ms: int, job: Job, *, further: int) -> SlotPlan:
     """Divide due slots by the misfire policy. `further`: how many later slots that are missed as well will follow."""
-    if not slots or not is_misfire(slots[0], now_ms, job):
+    limit = late_before(now_ms, job)
+    if not slots or slots[0] >= limit:
         return SlotPlan((), slots)
-    limit = now_ms - job.misfire_after_s * 1000
     missed = [slot for slot in slots if slot < limit]
     on_time = slots[len(missed) :]
     spared = 0

@@ -163,6 +163,7 @@ class DueJob:
     job_id: int
     version: int
     next_fire_at: int
+    fired: int = 0
 
 
 class RunReader(Protocol):

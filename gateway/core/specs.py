@@ -10,10 +10,11 @@ from itertools import count
 import structlog
 
 from gateway.core.clock import Clock
+from gateway.core.confine import Slots, schedule_of
 from gateway.core.errors import InvalidValue, StoreError
 from gateway.core.model import Job
 from gateway.core.ports import JobReader
-from gateway.core.schedule import Api, Schedule, parse_schedule
+from gateway.core.schedule import Api
 
 log = structlog.get_logger(__name__)
 
@@ -26,7 +27,7 @@ class Spec:
     """`readable` is False for a stored schedule that this version cannot read: such a job has no slots."""
 
     job: Job
-    schedule: Schedule
+    schedule: Slots
     readable: bool = True
 
 
@@ -113,7 +114,7 @@ class Specs:
 
 def _spec(job: Job) -> Spec:
     try:
-        return Spec(job, parse_schedule(job.schedule, anchor_ms=job.anchor_ms))
+        return Spec(job, schedule_of(job))
     except InvalidValue as error:
         # One such job must not keep all others from firing.
         log.error("schedule_unreadable", job_id=job.id, version=job.version, error=str(error)[:200])

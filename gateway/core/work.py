@@ -24,7 +24,8 @@ class Lease:
 class JobFire:
     """A compare-and-set of a job's next fire, and the rows that exist only if it succeeds.
 
-    `chain_run_id` names the run among them whose end sets the next fire after it (`core.chain`).
+    `chain_run_id` names the run among them whose end sets the next fire after it (`core.chain`). `fired` counts the
+    slots planned by then, for a job with a maximum. `edition` is that of its calendar.
     """
 
     job_id: int
@@ -34,6 +35,8 @@ class JobFire:
     next_fire_at: int | None
     rows: tuple[NewRun, ...]
     chain_run_id: int = 0
+    fired: int = 0
+    edition: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from gateway.core.context import Context
 from gateway.core.errors import LeaseLost, StoreError
 from gateway.core.events import Level, Source
 from gateway.core.model import BROADCAST_PARENT, Job, Misfire, NewRun, Route, TriggerKind
-from gateway.core.policy import SlotPlan, is_misfire, misfire_reason, plan_slots
+from gateway.core.policy import SlotPlan, is_misfire, late_before, misfire_reason, plan_slots
 from gateway.core.ports import DueJob, Writer
 from gateway.core.specs import Spec
 from gateway.core.states import RunState
@@ -100,7 +100,7 @@ class Planner:
             spec = self._context.specs.get(one.job_id)
             if spec is None or spec.job.version != one.version or not spec.readable:
                 continue  # edited or deleted since it was read; the next look sees the new state
-            outlook = _Outlook.of(spec, one.next_fire_at, now_ms, far_ms)
+            outlook = _Outlook.of(spec, one, now_ms, far_ms)
             outlooks.append(outlook)
             if len(outlook.plan.skipped) + len(outlook.plan.runs) > SLOTS_AT_ONCE:
                 await self._context.clock.sleep(
@@ -173,11 +173,19 @@ class Planner:
             self._context.journal.note(
                 now_ms, Level.WARN, Source.JOB, job.id, "misfire", _missed(plan.skipped), name=job.name
             )
-        chained = is_chained(job)
-        limit_ms = 0 if chained else now_ms - job.misfire_after_s * 1000
+        limit_ms = late_before(now_ms, job)
         rows.extend(_planned(job, next(ids), slot, now_ms, is_catch_up=slot < limit_ms) for slot in plan.runs)
-        link = link_of(rows[0]) if chained else 0
-        return JobFire(job.id, job.part, job.version, outlook.due_ms, outlook.following, tuple(rows), link)
+        return JobFire(
+            job.id,
+            job.part,
+            job.version,
+            outlook.due_ms,
+            outlook.following,
+            tuple(rows),
+            chain_run_id=link_of(rows[0]) if is_chained(job) else 0,
+            fired=outlook.fired,
+            edition=job.edition,
+        )
 
 
 @dataclass(slots=True, eq=False)
@@ -188,15 +196,21 @@ class _Outlook:
     slots: Sequence[int]
     plan: SlotPlan
     following: int | None
+    fired: int
 
     @classmethod
-    def of(cls, spec: Spec, due_ms: int, now_ms: int, far_ms: int) -> _Outlook:
-        slots, following = _slots(spec, due_ms, far_ms)
-        return cls(spec, slots, _divided(spec, slots, following, now_ms), following)
+    def of(cls, spec: Spec, due: DueJob, now_ms: int, far_ms: int) -> _Outlook:
+        slots, following = _slots(spec, due.next_fire_at, far_ms)
+        fired, most = 0, spec.job.timing.window.max_fires
+        if most:
+            slots = slots[: max(most - due.fired, 1)]
+            fired = due.fired + len(slots)
+            following = following if fired < most else None
+        return cls(spec, slots, _divided(spec, slots, following, now_ms, fired), following, fired)
 
     def without(self, present: Collection[int], now_ms: int) -> _Outlook:
         rest = [slot for slot in self.slots if slot not in present]
-        return replace(self, plan=_divided(self.spec, rest, self.following, now_ms))
+        return replace(self, plan=_divided(self.spec, rest, self.following, now_ms, self.fired))
 
     @property
     def job(self) -> Job:
@@ -211,13 +225,17 @@ class _Outlook:
         return len(self.plan.runs) + bool(self.plan.skipped)
 
 
-def _divided(spec: Spec, slots: Sequence[int], following: int | None, now_ms: int) -> SlotPlan:
+def _divided(spec: Spec, slots: Sequence[int], following: int | None, now_ms: int, fired: int) -> SlotPlan:
     """`following` and its successors matter only as far as they are missed too, and change what becomes of these."""
-    further, most = 0, spec.job.misfire_limits.most if spec.job.misfire is Misfire.FIRE_ALL else 1
-    while following is not None and further < most and is_misfire(following, now_ms, spec.job):
+    job = spec.job
+    further, most = 0, job.misfire_limits.most if job.misfire is Misfire.FIRE_ALL else 1
+    if job.timing.window.max_fires:
+        most = min(most, job.timing.window.max_fires - fired)
+    limit_ms = late_before(now_ms, job)
+    while following is not None and further < most and following < limit_ms:
         further += 1
         following = spec.schedule.next_after(following)
-    return plan_slots(slots, now_ms, spec.job, further=further)
+    return plan_slots(slots, now_ms, job, further=further)
 
 
 def _portions(outlooks: Sequence[_Outlook]) -> Iterator[Sequence[_Outlook]]:
@@ -251,7 +269,7 @@ def _planned(job: Job, run_id: int, slot_ms: int, now_ms: int, *, is_catch_up: b
         app_id=job.app_id,
         part=job.part,
         slot_key=slot_ms,
-        due_ms=slot_ms,
+        due_ms=job.timing.due_ms(job.id, slot_ms) if job.timing.jitter_ms else slot_ms,
         created_ms=now_ms,
         trigger_kind=TriggerKind.MISFIRE if is_catch_up else TriggerKind.SCHEDULE,
         state=RunState.PLANNED,
@@ -269,6 +287,7 @@ def _missed(slots: Sequence[int]) -> str:
 def _skipped(job: Job, run_id: int, slots: Sequence[int], now_ms: int) -> NewRun:
     row = _planned(job, run_id, slots[0], now_ms, is_catch_up=False)
     row.state = RunState.SKIPPED
+    row.due_ms = slots[0]
     row.reason = misfire_reason(slots[0], now_ms, job)
     row.last_slot_ms = slots[-1]
     row.slot_count = len(slots)

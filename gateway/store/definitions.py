@@ -13,6 +13,8 @@ from gateway.core.model import BlockStrategy, Guarantee, Job, Misfire, Route, Ta
 from gateway.core.overlap import UNLIMITED, Concurrency, Overlap
 from gateway.core.retry import retry_of
 from gateway.core.retry import stored as stored_retry
+from gateway.core.timing import stored as stored_timing
+from gateway.core.timing import timing_of
 
 _PLAIN = ("misfire_after_s", "timeout_s", "max_attempts", "priority", "description")
 
@@ -33,6 +35,7 @@ def definition_of(job: Job) -> dict[str, Any]:
 def _not_default(job: Job) -> dict[str, Any]:
     """What only some jobs use is left out for all others, so that a node of the version before reads those."""
     found: dict[str, Any] = {
+        "timing": stored_timing(job.timing),
         "retry": stored_retry(job.retry),
         "children": [{"job": child.job_id, "on": child.on.value} for child in job.children],
         "ttl_s": job.ttl_s,
@@ -76,6 +79,8 @@ def job_at(version: Any, job: Any) -> Job:
         definition=version.definition,
         anchor_ms=version.anchor_ms,
         next_fire_at=None,
+        fired=0,
+        edition=0,
         created_ms=job.created_ms,
         updated_ms=version.created_ms,
     )
@@ -106,8 +111,11 @@ def job_of(row: Any) -> Job:
         join=Join(stored.get("join", Join.ANY)),
         concurrency=_concurrency_of(stored.get("concurrency")),
         ttl_s=stored.get("ttl_s", 0),
+        timing=timing_of(stored.get("timing", {})),
         anchor_ms=row.anchor_ms,
         next_fire_at=row.next_fire_at,
+        fired=row.fired,
+        edition=row.edition,
         created_ms=row.created_ms,
         updated_ms=row.updated_ms,
         **{name: stored[name] for name in _PLAIN},

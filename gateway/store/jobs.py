@@ -1,16 +1,16 @@
 """Jobs. A change and all it causes (version, next fire, rows planned ahead) are one transaction.
 
-Locks are taken in the order app → job → next fire → run. The row of `job_next_fire` is written before planned
-rows are looked for: the planner writes it too, before it inserts, so it is either seen here or refused there.
+Locks are taken in the order app → calendar → job → next fire → run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import Select, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Select, bindparam, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.core.acting import author
@@ -20,8 +20,7 @@ from gateway.core.errors import Conflict, NotFound
 from gateway.core.events import Source
 from gateway.core.model import Job, JobFilter, Page
 from gateway.core.ports import DueJob, IdSource
-from gateway.core.schedule import parse_schedule, phases, require_future
-from gateway.core.states import RunState
+from gateway.core.schedule import phases
 from gateway.core.versions import changes
 from gateway.store import chains, cursors
 from gateway.store.app_parts import part_for
@@ -31,12 +30,13 @@ from gateway.store.engine import Database
 from gateway.store.events import note
 from gateway.store.ids import Sequence as IdSequence
 from gateway.store.links import drop_links, lock_links, store_links
-from gateway.store.overdue import overdue_row
-from gateway.store.tables import app, job, job_next_fire, job_version, run
+from gateway.store.next_fires import replanned, scheduled, take_back
+from gateway.store.tables import app, job, job_next_fire, job_version
 from gateway.store.transact import reading, transact
 
 _CHUNK = 500
 _SLICE = 100
+_OF_FIRE = tuple(job_next_fire.c[name] for name in ("next_fire_at", "fired", "edition"))
 _PARTS = job_next_fire.c.part.in_(bindparam("parts", expanding=True, literal_execute=True))
 
 
@@ -69,7 +69,7 @@ class JobStore:
     async def due(self, before_ms: int, limit: int, parts: Collection[int]) -> list[DueJob]:
         fire = job_next_fire.c
         query = (
-            select(fire.job_id, fire.version, fire.next_fire_at)
+            select(fire.job_id, fire.version, fire.next_fire_at, fire.fired)
             # As many short seeks in the index as there are parts, instead of a scan.
             .where(_PARTS, fire.next_fire_at < before_ms, fire.enabled == 1)
             .order_by(fire.next_fire_at, fire.job_id)
@@ -179,7 +179,7 @@ class JobStore:
             now_ms = self._clock.now_ms()
             await bury(conn, old, now_ms, keep_history=keep_history)
             await note(conn, now_ms, Source.JOB, "deleted", [(job_id, old.name, f"at version {old.version}")])
-            await self._take_back(conn, old, now_ms, REASON)
+            await take_back(conn, old, now_ms, REASON, self._run_ids)
             await end_waiting(conn, old, now_ms)
             await drop_links(conn, job_id)
 
@@ -190,7 +190,7 @@ class JobStore:
 
     async def _store_change(self, conn: AsyncConnection, old: Job, changed: Job) -> Job:
         now_ms = self._clock.now_ms()
-        same_schedule = old.schedule == changed.schedule
+        same_schedule = (old.schedule, old.timing.bounds) == (changed.schedule, changed.timing.bounds)
         same_slots = same_schedule and old.enabled == changed.enabled
         new = replace(
             changed,
@@ -201,12 +201,17 @@ class JobStore:
             anchor_ms=old.anchor_ms if phases(old.schedule) == phases(changed.schedule) else now_ms,
             created_ms=old.created_ms,
             updated_ms=now_ms,
+            edition=old.edition,
         )
         if same_slots and old.next_fire_at is not None and old.next_fire_at <= now_ms:
             # Slots that are due but not planned yet are the planner's, who judges them by the new version.
             new = replace(new, next_fire_at=old.next_fire_at)
         else:
-            new = _scheduled(new, now_ms, may_end=same_slots)
+            new = scheduled(new, now_ms, may_end=same_slots)
+        # A chain's slot that is due and not planned is the next one of the chain that goes on.
+        is_kept = same_slots or (is_chained(old) and is_chained(new) and new.enabled)
+        reason = "" if is_kept else f"the job was {'changed' if new.enabled else 'disabled'}"
+        new, removed = await replanned(conn, old, new, now_ms, reason, self._run_ids)
         row = _job_row(new)
         fire = _fire_row(new)
         await conn.execute(update(job).where(job.c.id == old.id).values(row))
@@ -215,60 +220,23 @@ class JobStore:
         await note(conn, now_ms, Source.JOB, *_told(old, new))
         if old.children != new.children:
             await store_links(conn, old, new)
-        what = "changed" if new.enabled else "disabled"
-        # A chain's slot that is due and not planned is the next one of the chain that goes on.
-        is_kept = same_slots or (is_chained(old) and is_chained(new) and new.enabled)
-        removed = await self._take_back(conn, old, now_ms, "" if is_kept else f"the job was {what}")
         if is_chained(new):
             new = replace(new, next_fire_at=await chains.carry_over(conn, new, removed))
         return new
 
-    async def _take_back(self, conn: AsyncConnection, old: Job, now_ms: int, reason: str) -> list[int]:
-        """Remove what is planned ahead; the ids. With a `reason`, slots due but not planned yet get a row that says it."""
-        mine = (run.c.job_id == old.id, run.c.state == RunState.PLANNED)
-        # By the index on open runs of a part: its rows ahead are those of a few seconds.
-        ahead = select(run.c.id).where(run.c.open_part == old.part, run.c.due_ms > now_ms, *mine)
-        ids = sorted(row.id for row in await conn.execute(ahead))
-        for start in range(0, len(ids), _CHUNK):
-            await conn.execute(delete(run).where(run.c.id.in_(ids[start : start + _CHUNK]), *mine))
-        if not reason or old.next_fire_at is None or old.next_fire_at > now_ms:
-            return ids
-        between = select(run.c.slot_key).where(
-            run.c.job_id == old.id, run.c.slot_key.between(old.next_fire_at, now_ms)
-        )
-        present = {row.slot_key for row in await conn.execute(between)}
-        late = overdue_row(old, now_ms, f"{reason} before this slot was planned", self._run_ids, present)
-        if late is not None:
-            await conn.execute(insert(run).values(late))
-        return ids
-
 
 def _jobs() -> Select[Any]:
-    return select(job, job_next_fire.c.next_fire_at).join(job_next_fire, job_next_fire.c.job_id == job.c.id)
+    return select(job, *_OF_FIRE).join(job_next_fire, job_next_fire.c.job_id == job.c.id)
 
 
 async def _lock(conn: AsyncConnection, job_id: int) -> Job:
     """The job as it is now, its rows locked, `job` before `job_next_fire`. Raises `NotFound`."""
-    mine = (await conn.execute(select(job).where(job.c.id == job_id).with_for_update())).first()
+    mine = (await conn.execute(select(job).where(job.c.id == job_id).with_for_update())).mappings().first()
     if mine is None:
         raise NotFound("job", job_id)
-    fire = (
-        await conn.execute(
-            select(job_next_fire.c.next_fire_at).where(job_next_fire.c.job_id == job_id).with_for_update()
-        )
-    ).scalar_one()
-    return job_of(_Joined(mine, fire))
-
-
-class _Joined:
-    """A row of `job` with the next fire read apart."""
-
-    def __init__(self, row: Any, next_fire_at: int | None) -> None:
-        self._row = row
-        self.next_fire_at = next_fire_at
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._row, name)
+    query = select(*_OF_FIRE).where(job_next_fire.c.job_id == job_id).with_for_update()
+    fire = (await conn.execute(query)).mappings().one()
+    return job_of(SimpleNamespace(**mine, **fire))
 
 
 def _same(old: Job, changed: Job) -> bool:
@@ -298,7 +266,7 @@ def _limits(app_ids: Collection[int]) -> Select[Any]:
 
 
 def _new(one: Job, job_id: int, now_ms: int, *, limited: bool) -> Job:
-    return _scheduled(
+    return scheduled(
         replace(
             one,
             id=job_id,
@@ -310,14 +278,6 @@ def _new(one: Job, job_id: int, now_ms: int, *, limited: bool) -> Job:
         ),
         now_ms,
     )
-
-
-def _scheduled(one: Job, now_ms: int, *, may_end: bool = False) -> Job:
-    """With its next fire. Raises `InvalidValue` for a wrong schedule, or unless it `may_end` one that has ended."""
-    schedule = parse_schedule(one.schedule, anchor_ms=one.anchor_ms)
-    if not may_end:
-        require_future(schedule, now_ms, enabled=one.enabled)
-    return replace(one, next_fire_at=schedule.first_after(now_ms) if one.enabled else None)
 
 
 def _job_row(one: Job) -> dict[str, Any]:
@@ -354,5 +314,6 @@ def _fire_row(one: Job) -> dict[str, Any]:
         "version": one.version,
         "enabled": int(one.enabled),
         "next_fire_at": one.next_fire_at,
+        "fired": one.fired,
         "chain_delay_ms": delay_of(one),
     }

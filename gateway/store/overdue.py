@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from gateway.core.confine import schedule_of
 from gateway.core.model import Job, TriggerKind
 from gateway.core.ports import IdSource
-from gateway.core.schedule import parse_schedule
 from gateway.core.states import RunState
 
 MOST = 10_000
@@ -21,12 +21,15 @@ def overdue_row(
     None when there are none. Counting stops at 10,000 slots (the planner must have stood still for hours);
     the row then says so.
     """
-    schedule = parse_schedule(job.schedule, anchor_ms=job.anchor_ms)
+    schedule = schedule_of(job)
     slots: list[int] = []
+    most = job.timing.window.max_fires
     slot = job.next_fire_at if job.enabled else None
     while slot is not None and slot <= now_ms:
         if len(slots) == MOST:
             reason += f" (not counted beyond {MOST} slots)"
+            break
+        if most and job.fired + len(slots) >= most:
             break
         if slot not in present:
             slots.append(slot)

@@ -235,7 +235,7 @@ class Transaction:
         """The fires that are lost, and the rows of the others."""
         if not fires:
             return [], []
-        columns = "job_id,version,next_fire_at,enabled"
+        columns = "job_id,version,next_fire_at,enabled,edition"
         ids = {fire.job_id for fire in fires}
         present = {
             row[0]: row[1:] for row in await self._by_id(columns, "job_next_fire", "job_id", ids, lock=True)
@@ -244,7 +244,7 @@ class Transaction:
         rows: list[NewRun] = []
         missed: list[JobFire] = []
         for fire in fires:
-            if present.get(fire.job_id) == (fire.version, fire.expected, 1):
+            if present.get(fire.job_id) == (fire.version, fire.expected, 1, fire.edition):
                 won.append(fire)
                 rows.extend(fire.rows)
             else:
@@ -258,6 +258,9 @@ class Transaction:
         chains = [(fire.job_id, (None, fire.chain_run_id)) for fire in won if fire.chain_run_id]
         both = ("next_fire_at", "chain_run_id")
         for sql, _ in update_by_id("job_next_fire", "job_id", chains, both, "", self._quote):
+            await self._execute(sql)
+        counted = [(fire.job_id, (fire.fired,)) for fire in won if fire.fired]
+        for sql, _ in update_by_id("job_next_fire", "job_id", counted, ("fired",), "", self._quote):
             await self._execute(sql)
         return missed, rows
 

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
 from gateway.core.clock import SystemClock
 from gateway.core.errors import Conflict, InvalidValue, NotFound, StoreError
@@ -25,6 +25,7 @@ from gateway.core.model import (
 from gateway.core.parts import part_of
 from gateway.core.retry import Retry
 from gateway.core.states import OPEN, RunState
+from gateway.core.timing import PLAIN, Timing, Window
 from gateway.store import ids
 from gateway.store.apps import AppStore
 from gateway.store.jobs import JobStore
@@ -267,8 +268,8 @@ async def test_a_change_takes_back_what_was_planned_ahead(db, jobs, app, clock, 
     base = FIRST_LONG_ID
     await add_runs(
         db,
-        {**mine, "id": base + 1, "state": RunState.PLANNED, "slot_key": 1, "due_ms": clock.ms},
-        {**mine, "id": base + 2, "state": RunState.PLANNED, "slot_key": 2, "due_ms": clock.ms + 1},
+        {**mine, "id": base + 1, "state": RunState.PLANNED, "slot_key": clock.ms, "due_ms": clock.ms},
+        {**mine, "id": base + 2, "state": RunState.PLANNED, "slot_key": clock.ms + 1, "due_ms": clock.ms + 1},
         {**mine, "id": base + 3, "state": RunState.DISPATCHING, "slot_key": 3, "due_ms": clock.ms + 1},
         {**mine, "id": base + 4, "state": RunState.QUEUED, "slot_key": 4, "due_ms": clock.ms + 1},
         {
@@ -276,13 +277,63 @@ async def test_a_change_takes_back_what_was_planned_ahead(db, jobs, app, clock, 
             "id": base + 5,
             "job_id": 77,
             "state": RunState.PLANNED,
-            "slot_key": 5,
+            "slot_key": clock.ms + 1,
             "due_ms": clock.ms + 1,
         },
     )
     changed = await jobs.update(replace(made, schedule={"kind": "fixed_rate", "expression": 60}))
     assert changed.next_fire_at == clock.ms + 60_000
     assert sorted(row["id"] - base for row in await rows(run)) == [1, 3, 4, 5]
+
+
+async def test_slots_that_are_over_while_their_jitter_is_not_keep_their_rows(db, jobs, app, clock, rows):
+    (made,) = await jobs.create([a_job(app, timing=Timing(jitter_ms=60_000))])
+    mine = {"job_id": made.id, "part": made.part, "created_ms": 0, "state": RunState.PLANNED}
+    late, ahead = clock.ms - 5000, clock.ms + 3000
+    await add_runs(
+        db,
+        {**mine, "id": FIRST_LONG_ID + 1, "slot_key": late, "due_ms": clock.ms + 20_000},
+        {**mine, "id": FIRST_LONG_ID + 2, "slot_key": ahead, "due_ms": clock.ms + 20_000},
+    )
+    other = await jobs.update(
+        replace(made, description="other")
+    )  # which version it is sent with is not decided yet
+    assert [row["slot_key"] for row in await rows(run)] == [late]
+    await jobs.update(replace(other, schedule={"kind": "fixed_rate", "expression": 60}))
+    ((state, reason, part),) = [(row["state"], row["reason"], row["open_part"]) for row in await rows(run)]
+    assert (state, part) == (RunState.SKIPPED, None)
+    assert reason == "the job was changed before this slot was sent"
+
+
+async def test_a_maximum_counts_from_when_it_is_set(jobs, app, clock, db, rows):
+    (made,) = await jobs.create([a_job(app)])
+    limited = await jobs.update(replace(made, timing=Timing(Window(max_fires=3))))
+    async with db.write() as conn:
+        await conn.execute(
+            update(job_next_fire).values(fired=3, next_fire_at=None).where(job_next_fire.c.job_id == made.id)
+        )
+    ahead = {"job_id": made.id, "part": made.part, "created_ms": 0, "due_ms": clock.ms + 10_000}
+    planned = {**ahead, "id": FIRST_LONG_ID + 1, "state": RunState.PLANNED, "slot_key": clock.ms + 10_000}
+    await add_runs(db, planned)
+    # What is taken back will be planned again: it is not counted twice.
+    other = await jobs.update(replace(await jobs.get(made.id), description="other"))
+    assert (other.fired, other.next_fire_at) == (2, limited.next_fire_at)
+    less = await jobs.update(replace(other, timing=Timing(Window(max_fires=2))))
+    assert (less.fired, less.next_fire_at) == (2, None)
+    free = await jobs.update(replace(less, timing=PLAIN))
+    assert (free.fired, free.next_fire_at) == (0, limited.next_fire_at)
+    assert await jobs.get(made.id) == free
+
+
+async def test_overdue_slots_count_up_to_the_maximum(jobs, app, clock, rows):
+    (made,) = await jobs.create([a_job(app, timing=Timing(Window(max_fires=3)))])
+    clock.ms += 45_000
+    off = await jobs.set_enabled(made.id, enabled=False)
+    assert (off.fired, off.next_fire_at) == (3, None)
+    (late,) = await rows(run)
+    assert (late["slot_count"], late["last_slot_ms"]) == (3, made.next_fire_at + 20_000)
+    on = await jobs.set_enabled(made.id, enabled=True)
+    assert (on.enabled, on.next_fire_at) == (True, None)
 
 
 @pytest.mark.parametrize("how", ["edit", "disable", "delete"])

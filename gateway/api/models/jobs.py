@@ -12,7 +12,6 @@ from gateway.api.models.base import (
     Answer,
     Body,
     Duration,
-    Instant,
     Iso,
     JsonObject,
     Later,
@@ -24,6 +23,7 @@ from gateway.api.models.base import (
     refusal,
     take_along,
 )
+from gateway.api.models.timing import TimingAnswer, TimingFields
 from gateway.core.children import MOST as MOST_CHILDREN
 from gateway.core.children import Join, On
 from gateway.core.misfire import DAY_OF_100, MAX_MOST, MAX_WINDOW_S
@@ -170,7 +170,7 @@ def _each_once(children: list[ChildBody]) -> list[ChildBody]:
     return children
 
 
-class JobBody(Body):
+class JobBody(TimingFields):
     """What to run, when, and under which policies."""
 
     app: str = Field(min_length=1, max_length=64, description="The appname. Cannot be changed.")
@@ -291,7 +291,7 @@ class ChildAnswer(Answer):
     on: On
 
 
-class JobAnswer(Answer):
+class JobAnswer(TimingAnswer):
     id: int
     app: str | None
     name: str
@@ -378,24 +378,3 @@ class TriggerBody(Body):
 
 class TriggerAnswer(Answer):
     run_id: int
-
-
-class PreviewQuery(Query):
-    count: int = Field(5, ge=1, le=1000)
-
-
-class PreviewBody(Body):
-    schedule: Schedules
-    from_: Instant | None = Field(None, alias="from", description="Now, if left out.")
-    count: int = Field(5, ge=1, le=1000)
-
-
-class Fire(Answer):
-    time: Iso = Field(description="In the schedule's time zone, or UTC if there are several.")
-    time_ms: int
-
-
-class PreviewAnswer(Answer):
-    schedule: ScheduleAnswer | list[ScheduleAnswer]
-    timezone: str
-    next: list[Fire] = Field(description="Fewer than asked for if the schedule ends.")

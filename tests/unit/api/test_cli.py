@@ -120,6 +120,27 @@ async def test_each_kind_of_schedule_has_an_option(run):
     assert "one schedule here" in await run(*new, "--every", "1m", "--at", "5", code=2)
 
 
+async def test_bounds_have_options(run):
+    await run("apps", "create", "billing")
+    made = await run(
+        *("jobs", "create", "--app", "billing", "--name", "n", "--handler", "h", "--every", "1h", "--json"),
+        *("--start", "2030-01-01 00:00:00", "--max-fires", 3, "--jitter", "30s"),
+        *("--exclude", "22:00-06:00", "--exclude", "12:00-13:00 MON-FRI"),
+    )
+    assert (made["window"]["max_fires"], made["jitter_s"]) == (3, 30)
+    assert [(one["from"], one["weekdays"]) for one in made["exclusions"]] == [
+        ("22:00", None),
+        ("12:00", "MON-FRI"),
+    ]
+    changed = await run(
+        "jobs", "update", made["id"], "--end", "2031-01-01T00:00:00Z", "--exclude", "none", "--json"
+    )
+    assert (changed["window"]["start"], changed["exclusions"]) == (made["window"]["start"], [])
+    shown = await run("jobs", "preview", made["id"], "--timezone", "GMT+8", "--from", "2029-06-01T00:00:00Z")
+    assert "+08:00" in shown
+    assert "22:00-06:00" in await run("jobs", "update", made["id"], "--exclude", "nights", code=2)
+
+
 async def test_jobs_from_files(run, tmp_path):
     await run("apps", "create", "billing")
     one = tmp_path / "job.json"

@@ -150,6 +150,68 @@ async def test_children(billing):
     assert (await billing.ok("GET", f"/api/v1/jobs/{two}"))["version"] == 1
 
 
+BOUNDS = {
+    "window": {"start": "2026-12-01 00:00:00", "end": "2027-01-01T00:00:00+08:00", "max_fires": 4},
+    "exclusions": [
+        {"from": "02:00", "to": "04:00", "weekdays": "SAT,SUN", "comment": "backup"},
+        {"from": "2026-12-03 00:00:00", "to": "2026-12-05 00:00:00"},
+    ],
+    "jitter_s": "1m30s",
+}
+
+
+async def test_bounds_of_a_schedule(billing):
+    made = await billing.job(**BOUNDS)
+    assert made["window"] == {
+        "start": "2026-11-30T16:00:00.000+00:00",
+        "start_ms": 1_796_054_400_000,
+        "end": "2026-12-31T16:00:00.000+00:00",
+        "end_ms": 1_798_732_800_000,
+        "max_fires": 4,
+    }
+    assert [(one["from"], one["to"], one["weekdays"]) for one in made["exclusions"]] == [
+        ("02:00", "04:00", "SAT,SUN"),
+        ("2026-12-02T16:00:00.000+00:00", "2026-12-04T16:00:00.000+00:00", None),
+    ]
+    assert (made["jitter_s"], made["fired"], made["warnings"]) == (90, 0, [])
+    path = f"/api/v1/jobs/{made['id']}"
+    same = {name: made[name] for name in ("window", "exclusions", "jitter_s", "schedule")}
+    assert await billing.ok("PATCH", path, same) == made
+    found = await billing.ok("GET", f"{path}/preview?timezone=Asia/Shanghai&count=9")
+    # The 5th and the 6th are a weekend, the 3rd and the 4th are excluded by name.
+    assert [one["slot"][:16] for one in found["next"]] == [f"2026-12-{day:02}T03:00" for day in (1, 2, 7, 8)]
+    assert all(0 <= one["time_ms"] - one["slot_ms"] <= 90_000 for one in found["next"])
+    later = await billing.ok("GET", f"{path}/preview?from=2026-12-02T00:00:00Z")
+    assert [one["slot"][8:10] for one in later["next"]] == ["07", "08"]
+    less = {"window": {"max_fires": None, "end": None}, "exclusions": None, "jitter_s": None}
+    changed = await billing.ok("PATCH", path, less)
+    assert (changed["window"]["start"], changed["window"]["end"]) == (made["window"]["start"], None)
+    assert (changed["exclusions"], changed["jitter_s"], changed["fired"]) == ([], 0, None)
+    assert (await billing.ok("PATCH", path, {"window": None}))["window"] is None
+
+
+async def test_a_kind_without_a_clock_gets_one_with_exclusions_and_keeps_its_phase(billing):
+    made = await billing.job(schedule={"kind": "fixed_rate", "expression": "1h"})
+    billing.clock.ms += 600_000
+    path = f"/api/v1/jobs/{made['id']}"
+    changed = await billing.ok("PATCH", path, {"exclusions": [{"from": "12:00", "to": "13:00"}]})
+    assert changed["schedule"]["timezone"] == "UTC"
+    assert changed["next_fire_ms"] == made["next_fire_ms"] + 3_600_000  # 12:06 is excluded
+    again = await billing.ok("PATCH", path, {"exclusions": []})
+    assert again["next_fire_ms"] == made["next_fire_ms"]
+
+
+async def test_a_schedule_that_its_bounds_leave_nothing_of_is_taken_with_a_warning(billing):
+    whole = [{"from": "00:00", "to": "24:00"}]
+    made = await billing.job(exclusions=whole)
+    assert (made["state"], made["next_fire"]) == ("done", None)
+    assert "never fires" in made["warnings"][0]
+    found = await billing.ok("GET", f"/api/v1/jobs/{made['id']}/preview")
+    assert (found["next"], found["warnings"]) == ([], made["warnings"])
+    body = {"schedule": {"kind": "interval", "expression": 60}, "exclusions": whole}
+    assert "never fires" in (await billing.ok("POST", "/api/v1/schedules/preview", body))["warnings"][0]
+
+
 async def test_xxl_style_chooses_the_misfire_threshold(billing):
     assert (await billing.job(xxl_style=True))["misfire_after_s"] == 5
     assert (await billing.job(xxl_style=True, misfire_after_s=7))["misfire_after_s"] == 7
@@ -254,6 +316,22 @@ WRONG = [
         "the same instant",
     ),
     ({"schedule": {"kind": "interval", "expression": 60, "offset": 60}}, "schedule.offset", "less than"),
+    ({"window": {"start": 2_000_000_000_000, "end": 2_000_000_000_000}}, "window.end", "after window.start"),
+    ({"window": {"end": "2026-11-18 08:00:00"}}, "window.end", "in the future"),
+    ({"window": {"start": "soon"}}, "window.start", "an instant"),
+    ({"window": {"max_fires": 0}}, "window.max_fires", "greater than or equal to 1"),
+    ({"window": {"till": 5}}, "window.till", "a known field: start, end, max_fires"),
+    ({"exclusions": [{"from": "22:00", "to": "22:00"}]}, "exclusions[0].to", "a whole day"),
+    ({"exclusions": [{"from": "22:00"}]}, "exclusions[0].to", "a value"),
+    ({"exclusions": [{"from": 5, "to": 4}]}, "exclusions[0].to", "an instant after from"),
+    ({"exclusions": [{"from": "1:00", "to": "2:00"}]}, "exclusions[0].from", "an instant"),
+    ({"jitter_s": "25h"}, "jitter_s", "at most one day"),
+    ({"jitter_s": -1}, "jitter_s", "not negative"),
+    (
+        {"schedule": {"kind": "second_delay", "expression": 5}, "window": {"max_fires": 3}},
+        "window",
+        "nothing: a second_delay",
+    ),
     (
         {"schedule": {"kind": "calendar", "expression": {"hour": 25}}},
         "schedule.expression.hour",
@@ -505,6 +583,9 @@ async def test_the_preview_of_a_schedule(api):
         ({"from": "tomorrow"}, "from"),
         ({"from": -1}, "from"),
         ({"count": 1001}, "count"),
+        ({"timezone": "Mars"}, "timezone"),
+        ({"jitter_s": "2 days"}, "jitter_s"),
+        ({"exclusions": [{"from": "06:00", "to": 5}]}, "exclusions[0].to"),
         ({"schedule": {"kind": "cron", "expression": "nonsense"}}, "schedule.expression"),
     ],
 )

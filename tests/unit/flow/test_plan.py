@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import select, update
 
+from gateway.core.exclusions import parse_exclusion
 from gateway.core.job_state import state_of
 from gateway.core.misfire import MisfireLimits
 from gateway.core.model import Job, Misfire, NewRun, Run, TriggerKind
 from gateway.core.states import RunState
+from gateway.core.timing import Timing, Window
 from gateway.core.work import Work
+from gateway.core.zones import resolve_zone
 from gateway.flow import plan
 from gateway.store import tables
 from gateway.store.writer import GroupWriter
@@ -288,3 +292,97 @@ async def test_a_schedule_that_cannot_be_read_stops_only_its_own_job(world):
     assert {request.job_id for request in executor.executed} == {good.id}
     assert len(executor.executed) == 3
     assert not world.flow.health().problems
+
+
+# ---------------------------------------------------------------- bounds
+
+
+async def test_a_maximum_holds_over_an_outage_and_edits(world):
+    executor = await world.executor()
+    job = await world.job(schedule=EVERY_SECOND, timing=Timing(Window(max_fires=20)), misfire_after_s=5)
+    await world.clock.advance(6.5)
+    await world.change(job, description="changed")  # some seconds are planned ahead
+    await world.clock.advance(1)
+    await outage(world, 8)
+    await world.clock.advance(2)
+    await world.change(job, task=replace(job.task, params="changed"))
+    await world.clock.advance(60)
+    slots = covered(await world.rows(job_id=job.id), 1000)
+    assert slots == Counter(range(job.anchor_ms + 1000, job.anchor_ms + 21_000, 1000))
+    now = await world.now.jobs.get(job.id)
+    assert (state_of(now), now.fired, now.next_fire_at) == ("done", 20, None)
+    assert max(executor.executions.values()) == 1
+    await world.change(now, timing=Timing(Window(max_fires=22)))
+    await world.clock.advance(10)
+    assert len(covered(await world.rows(job_id=job.id), 1000)) == 22
+
+
+async def test_a_window_and_exclusions_leave_no_rows(world):
+    executor = await world.executor()
+    start = world.clock.now_ms() // 5000 * 5000 + 10_000
+    first, last = (datetime.fromtimestamp(start / 1000 + s, UTC) for s in (20, 40))
+    pause = {"from": f"{first:%H:%M:%S}", "to": f"{last:%H:%M:%S}"}
+    timing = Timing(Window(start, start + 60_000), (parse_exclusion(pause, resolve_zone("UTC"), field="e"),))
+    job = await world.job(schedule={"kind": "interval", "expression": "5s"}, timing=timing)
+    await world.clock.advance(80)
+    wanted = [start + s * 1000 for s in (*range(0, 20, 5), *range(40, 60, 5))]
+    assert [run.slot_key for run in await world.rows(job_id=job.id)] == wanted
+    assert [request.at_ms for request in executor.executed] == wanted
+    assert state_of(await world.now.jobs.get(job.id)) == "done"
+
+
+async def test_jitter_moves_the_run_and_not_the_slot(world):
+    executor = await world.executor()
+    job = await world.job(timing=Timing(jitter_ms=4000))
+    await world.clock.advance(101)
+    runs = [run for run in await world.rows(job_id=job.id) if run.state is RunState.SUCCEEDED]
+    slots = [job.anchor_ms + n * 10_000 for n in range(1, len(runs) + 1)]
+    assert [run.slot_key for run in runs] == slots
+    assert [run.due_ms for run in runs] == [job.timing.due_ms(job.id, slot) for slot in slots]
+    assert [request.at_ms for request in executor.executed] == [run.due_ms for run in runs]
+    assert len({run.due_ms - run.slot_key for run in runs}) > 3
+
+
+async def test_edits_while_jitter_runs_lose_no_slot_and_double_none(world):
+    executor = await world.executor()
+    job = await world.job(schedule=EVERY_SECOND, timing=Timing(jitter_ms=7000), misfire_after_s=30)
+    for n in range(12):
+        await world.clock.advance(1.7)
+        await world.change(job, description=f"change {n}")
+    await outage(world, 9)
+    await world.clock.advance(20)
+    slots = covered(await world.rows(job_id=job.id), 1000)
+    assert set(slots) >= set(range(job.anchor_ms + 1000, world.clock.now_ms(), 1000))
+    assert set(slots.values()) == {1}
+    assert max(executor.executions.values()) == 1
+    await world.change(job, schedule={"kind": "fixed_rate", "expression": "1h"})
+    changed_ms = world.clock.now_ms()
+    await world.clock.advance(20)
+    assert all(request.at_ms <= changed_ms for request in executor.executed)
+    runs = await world.rows(job_id=job.id)
+    assert {run.state for run in runs} == {RunState.SUCCEEDED, RunState.SKIPPED}
+    skipped = [run for run in runs if run.state is RunState.SKIPPED]
+    assert {run.reason.rpartition(" before")[0] for run in skipped} <= {
+        "the job was changed",
+        "the schedule was changed",
+    }
+    assert set(covered(runs, 1000)) >= set(
+        range(job.anchor_ms + 1000, changed_ms // 1000 * 1000 - 1000, 1000)
+    )
+
+
+@pytest.mark.parametrize(("misfire", "extra"), [(Misfire.SKIP, 0), (Misfire.FIRE_ONCE, 1)])
+async def test_an_outage_with_jitter(world, misfire, extra):
+    executor = await world.executor()
+    timing = Timing(jitter_ms=2000)
+    job = await world.job(schedule=EVERY_SECOND, timing=timing, misfire=misfire, misfire_after_s=5)
+    await world.clock.advance(3.5)
+    await outage(world, 60)
+    await world.clock.advance(10)
+    runs = await world.rows(job_id=job.id)
+    slots = covered(runs, 1000)
+    assert set(slots) >= set(range(job.anchor_ms + 1000, world.clock.now_ms(), 1000))
+    assert set(slots.values()) == {1}
+    late = [run for run in runs if run.sent_ms - run.due_ms > 5000]
+    assert len(late) == extra
+    assert max(executor.executions.values()) == 1

@@ -1,0 +1,58 @@
+"""Options of a job: what bounds its schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import click
+
+from gateway.cli.root import WRONG_INPUT, Failure
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_WINDOW = {"start": "start", "end": "end", "max_fires": "max_fires"}
+TIMING_OPTIONS = frozenset({*_WINDOW, "exclude", "jitter"})
+
+_OPTIONS = (
+    click.option("--start", help="No slots before: 'yyyy-MM-dd HH:mm:ss', ISO 8601 or milliseconds."),
+    click.option("--end", help="No slots from then on."),
+    click.option("--max-fires", type=int, help="As many slots at most."),
+    click.option(
+        "--exclude",
+        multiple=True,
+        help="No slots between two times of day, perhaps on some weekdays: '22:00-06:00' or '22:00-06:00 SAT,SUN' "
+        "(repeat it; 'none' for no exclusions).",
+    ),
+    click.option(
+        "--jitter", help="Each run is due later by a part of this that is always the same for its slot."
+    ),
+)
+
+
+def timing_options(command: F) -> F:
+    """Give a command these options."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def lay_timing(body: dict[str, Any], options: Mapping[str, Any]) -> None:
+    """What these options say goes over the body."""
+    window = {field: options[name] for name, field in _WINDOW.items() if options[name] is not None}
+    if window:
+        body["window"] = {**(body.get("window") or {}), **window}
+    if options["exclude"]:
+        wanted = [text for text in options["exclude"] if text.strip() != "none"]
+        body["exclusions"] = list(map(_exclusion, wanted))
+    if options["jitter"] is not None:
+        body["jitter_s"] = options["jitter"]
+
+
+def _exclusion(text: str) -> dict[str, str]:
+    times, _, weekdays = text.strip().partition(" ")
+    start, dash, end = times.partition("-")
+    if not dash:
+        raise Failure(f"--exclude: {text!r} is not valid: two times such as 22:00-06:00", WRONG_INPUT)
+    found = {"from": start, "to": end}
+    return found | ({"weekdays": weekdays.strip()} if weekdays.strip() else {})

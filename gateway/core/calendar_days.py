@@ -1,0 +1,58 @@
+"""The days that a named calendar lists, and how a job uses them."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+
+from gateway.core.zones import EPOCH_ORDINAL
+
+
+class CalendarMode(StrEnum):
+    """A job fires on the listed days only, or on all others only."""
+
+    INCLUDE = "include"
+    EXCLUDE = "exclude"
+
+
+@dataclass(frozen=True, slots=True)
+class CalendarUse:
+    name: str
+    mode: CalendarMode = CalendarMode.INCLUDE
+
+
+class Days:
+    """Local days, counted from 1970, of no zone in particular."""
+
+    __slots__ = ("_listed", "_ordered", "years")
+
+    def __init__(self, days: Iterable[date]) -> None:
+        found = set(days)
+        self._ordered = tuple(sorted(day.toordinal() - EPOCH_ORDINAL for day in found))
+        self._listed = frozenset(self._ordered)
+        self.years = frozenset(day.year for day in found)
+
+    def __len__(self) -> int:
+        return len(self._ordered)
+
+    def __contains__(self, day: int) -> bool:
+        return day in self._listed
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Days) and other._ordered == self._ordered
+
+    def __hash__(self) -> int:
+        return hash(self._ordered)
+
+    def first_listed(self, day: int) -> int | None:
+        """The first listed day from that one on."""
+        index = bisect_left(self._ordered, day)
+        return self._ordered[index] if index < len(self._ordered) else None
+
+    def first_unlisted(self, day: int) -> int:
+        while day in self._listed:
+            day += 1
+        return day

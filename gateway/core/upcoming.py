@@ -1,0 +1,78 @@
+"""What people are told of the slots ahead: the next ones, and what may not be meant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from gateway.core.calendar_days import CalendarMode, Days
+from gateway.core.confine import Confined, Slots
+from gateway.core.errors import InvalidValue
+from gateway.core.schedule import is_timed
+from gateway.core.timing import Timing
+
+MOST_COUNTED = 20_000
+
+
+def upcoming(
+    schedule: Slots, from_ms: int, count: int, *, left: int | None = None, next_fire_at: int | None = None
+) -> list[int]:
+    """The next slots after an instant. `left`: how many a maximum still allows, from `next_fire_at` on.
+
+    Raises InvalidValue where so many would have to be counted up to that instant that others would wait.
+    """
+    if left is not None and next_fire_at is not None:
+        left -= _counted(schedule, next_fire_at, from_ms, left)
+    found: list[int] = []
+    at = schedule.first_after(from_ms)
+    while at is not None and len(found) < count:
+        if left is not None and (next_fire_at is None or at >= next_fire_at):
+            if left == 0:
+                break
+            left -= 1
+        found.append(at)
+        at = schedule.next_after(at)
+    return found
+
+
+def _counted(schedule: Slots, first_ms: int, to_ms: int, most: int) -> int:
+    """How many slots there are from one on to an instant, at most that many."""
+    counted = 0
+    at: int | None = first_ms
+    while at is not None and at <= to_ms and counted < most:
+        if counted == MOST_COUNTED:
+            raise InvalidValue(
+                "from", to_ms, f"an instant within the next {MOST_COUNTED} slots of a job with a maximum"
+            )
+        counted += 1
+        at = schedule.next_after(at)
+    return counted
+
+
+def cautions(
+    schedule: Slots,
+    spec: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+    timing: Timing,
+    days: Days | None,
+    now_ms: int,
+    *,
+    fired: int = 0,
+) -> list[str]:
+    """Why a schedule may not do what was meant, in whole sentences."""
+    if not is_timed(spec):
+        return []
+    found: list[str] = []
+    if 0 < timing.window.max_fires <= fired:
+        found.append(f"The maximum of {timing.window.max_fires} fires is reached: it fires no more.")
+    if isinstance(schedule, Confined) and schedule.first_after(now_ms) is None:
+        found.append("Its window, exclusions and calendar leave nothing of its schedule: it never fires.")
+    use = timing.calendar
+    if use is not None and use.mode is CalendarMode.INCLUDE:
+        years = days.years if days else frozenset()
+        year = datetime.fromtimestamp(now_ms / 1000, UTC).year
+        if year not in years:
+            found.append(f"Calendar {use.name!r} lists no day of {year}: nothing fires in that year.")
+        elif year + 1 not in years:
+            found.append(f"Calendar {use.name!r} lists no day of {year + 1}: nothing fires in that year.")
+    return found
