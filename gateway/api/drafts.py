@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.api.models.jobs import MISFIRE_AFTER_S, XXL_MISFIRE_AFTER_S, JobBody, ScheduleBody
-from gateway.api.policies import child_fields, children_of, retry_fields, retry_of
+from gateway.api.policies import child_fields, children_of, patience_fields, retry_fields, retry_of
 from gateway.api.timings import is_zoned, require_no_bounds, require_open, timing_fields, timing_of
 from gateway.core.chain import SecondDelay
 from gateway.core.misfire import MisfireLimits
@@ -106,6 +106,9 @@ def job_of(
         retry=retry,
         children=children_of(body),
         join=body.join,
+        deadline_s=body.deadline_s or 0,
+        on_deadline=body.on_deadline,
+        lost_after_s=body.lost_after_s,
         guarantee=body.guarantee,
         priority=body.priority,
         concurrency=_concurrency_of(body),
@@ -160,6 +163,7 @@ def body_of(job: Job, appname: str) -> dict[str, Any]:
         "timeout_s": job.timeout_s,
         "retry": retry_fields(job),
         **child_fields(job),
+        **patience_fields(job),
         "guarantee": job.guarantee.value,
         "misfire_after_s": job.misfire_after_s,
         "misfire_window_s": job.misfire_limits.window_s,

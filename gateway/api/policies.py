@@ -64,5 +64,14 @@ def child_fields(job: Job) -> dict[str, Any]:
     return {"children": children, "join": job.join.value}
 
 
+def patience_fields(job: Job) -> dict[str, Any]:
+    """What is said of runs that do not end."""
+    return {
+        "deadline_s": job.deadline_s or None,
+        "on_deadline": job.on_deadline.value,
+        "lost_after_s": job.lost_after_s,
+    }
+
+
 def _seconds(ms: int) -> float:
     return ms // 1000 if ms % 1000 == 0 else ms / 1000

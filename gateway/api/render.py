@@ -11,12 +11,13 @@ from aiohttp import web
 from gateway.api.models.apps import AppAnswer, ExecutorAnswer
 from gateway.api.models.base import Answer
 from gateway.api.models.jobs import ChildAnswer, JobAnswer, ScheduleAnswer, TaskAnswer, dialect_of
-from gateway.api.models.runs import RunAnswer, Slots
+from gateway.api.models.runs import KillAnswer, RunAnswer, Slots
 from gateway.api.models.system import TokenAnswer
-from gateway.api.policies import retry_answer
+from gateway.api.policies import patience_fields, retry_answer
 from gateway.api.timings import timing_answer
 from gateway.core.clock import iso_utc
 from gateway.core.job_state import state_of
+from gateway.core.kills import kill_state
 from gateway.core.model import App, Executor, Job, Run, Token
 from gateway.core.overlap import Overlap
 from gateway.core.states import PUBLIC_WORDS
@@ -119,6 +120,7 @@ def job_answer(job: Job, appname: str | None, now_ms: int) -> JobAnswer:
         retry=retry_answer(job),
         children=[ChildAnswer(job=child.job_id, on=child.on) for child in job.children],
         join=job.join,
+        **patience_fields(job),
         guarantee=job.guarantee,
         misfire_after_s=job.misfire_after_s,
         misfire_window_s=job.misfire_limits.window_s,
@@ -127,7 +129,12 @@ def job_answer(job: Job, appname: str | None, now_ms: int) -> JobAnswer:
     )
 
 
-def run_answer(run: Run, appname: str | None) -> RunAnswer:
+def kill_answer(run: Run, now_ms: int) -> KillAnswer | None:
+    state = kill_state(run, now_ms)
+    return None if state is None else KillAnswer(state=state, **times(asked=run.stop_asked_ms))
+
+
+def run_answer(run: Run, appname: str | None, now_ms: int) -> RunAnswer:
     slots = None
     if run.slot_count > 1:
         slots = Slots(count=run.slot_count, **times(first=run.slot_ms or run.due_ms, last=run.last_slot_ms))
@@ -140,7 +147,9 @@ def run_answer(run: Run, appname: str | None) -> RunAnswer:
         attempt=run.attempt,
         shard=run.shard,
         shard_total=run.shard_total,
+        shard_name=run.shard_name or None,
         root_id=run.root_id,
+        parent_id=run.parent_id or None,
         trigger=run.trigger_kind.name.lower(),
         priority=run.priority,
         **times(
@@ -160,6 +169,7 @@ def run_answer(run: Run, appname: str | None) -> RunAnswer:
         params=run.params,
         job_version=run.job_version or None,
         slots=slots,
+        kill=kill_answer(run, now_ms),
     )
 
 

@@ -26,7 +26,8 @@ async def page(request: web.Request) -> web.Response:
     )
     found = await services.runs.page(wanted, cursor=query.cursor, limit=query.limit)
     names = await services.apps.names({run.app_id for run in found.items})
-    items = [run_answer(run, names.get(run.app_id)) for run in found.items]
+    now_ms = services.clock.now_ms()
+    items = [run_answer(run, names.get(run.app_id), now_ms) for run in found.items]
     return json_answer(RunList(items=items, next_cursor=found.next_cursor))
 
 
@@ -34,7 +35,7 @@ async def get(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     run = await services.runs.get(path_id(request, "run_id"))
     names = await services.apps.names([run.app_id])
-    return json_answer(run_answer(run, names.get(run.app_id)))
+    return json_answer(run_answer(run, names.get(run.app_id), services.clock.now_ms()))
 
 
 async def log(request: web.Request) -> web.Response:

@@ -27,7 +27,8 @@ _LIMITS = {
     "queue_limit": "queue_limit",
     "ttl": "ttl_s",
 }
-POLICY_OPTIONS = frozenset({*_RETRY, *_LIMITS, "children", "join"})
+_PATIENCE = {"deadline": "deadline_s", "on_deadline": "on_deadline", "lost_after": "lost_after_s"}
+POLICY_OPTIONS = frozenset({*_RETRY, *_LIMITS, *_PATIENCE, "children", "join"})
 
 _OPTIONS = (
     click.option(
@@ -51,6 +52,9 @@ _OPTIONS = (
         multiple=True,
         help="A job that its end starts: 12, 12:failure or 12:end (repeat it; '' for none).",
     ),
+    click.option("--deadline", help="How long an attempt may run: seconds, or text such as 10m."),
+    click.option("--on-deadline", help="alert or kill."),
+    click.option("--lost-after", help="How long an executor must have nothing of a run until it is lost."),
     click.option("--join", help="any or all: what a job with several parents waits for."),
 )
 
@@ -72,6 +76,7 @@ def lay_policies(body: dict[str, Any], options: Mapping[str, Any]) -> None:
     body.update({field: options[name] for name, field in _LIMITS.items() if options[name] is not None})
     if retry:
         body["retry"] = {**(body.get("retry") or {}), **retry}
+    body.update({field: options[name] for name, field in _PATIENCE.items() if options[name] is not None})
     if options["children"]:
         body["children"] = [_child(text) for text in options["children"] if text]
     if options["join"] is not None:

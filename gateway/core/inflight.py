@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from gateway.core.model import NewRun
 from gateway.core.ports import RunOrder
+from gateway.core.states import RunState
 
 
 @dataclass(slots=True, eq=False)
@@ -27,6 +28,7 @@ class Flight:
     answer_written: bool = False
     stop_asked: bool = False
     stop_reason: str = ""
+    stop_outcome: RunState = RunState.STOPPED
     ended: bool = False
     committed: asyncio.Future[bool] | None = None
     ended_elsewhere: bool = False

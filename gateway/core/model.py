@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from gateway.core.calendar_days import Days
 from gateway.core.children import Child, Join
+from gateway.core.deadlines import LOST_AFTER_S, OnDeadline
 from gateway.core.misfire import DAY_OF_100, MisfireLimits
 from gateway.core.overlap import UNLIMITED, Concurrency
 from gateway.core.retry import AT_ONCE, Retry
@@ -157,6 +158,9 @@ class Job:
     # How often its calendar has changed, and the days of it.
     edition: int = 0
     days: Days | None = None
+    deadline_s: int = 0
+    on_deadline: OnDeadline = OnDeadline.ALERT
+    lost_after_s: int = LOST_AFTER_S
 
 
 @dataclass(slots=True, eq=False)

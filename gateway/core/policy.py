@@ -29,10 +29,10 @@ class Ending:
         return self.state in FAILURES
 
 
-def outcome_of(code: int, *, stop_asked: bool) -> RunState:
-    """What a result code means. Some clients report success for a killed run, so a stop that was asked wins."""
-    if stop_asked:
-        return RunState.STOPPED
+def outcome_of(code: int, *, stop: RunState | None) -> RunState:
+    """What a result code means. Some clients report success for a killed run, so the outcome of a `stop` wins."""
+    if stop is not None:
+        return stop
     if code == SUCCESS_CODE:
         return RunState.SUCCEEDED
     return RunState.TIMED_OUT if code == TIMED_OUT_CODE else RunState.FAILED

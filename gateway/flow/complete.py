@@ -96,6 +96,7 @@ class Completer:
         requests = {row.id: row.part for _, row in caused if row.part not in held}
 
         def written_(result: Written | Exception) -> None:
+            on_written(result)  # first, for it makes room that what follows may need
             if isinstance(result, Written) and (caused or joins):
                 rows = [row for run_id, row in caused if run_id not in result.lost_moves]
                 rows += [one.row for one in joins if one.row.id in result.joined]
@@ -103,7 +104,6 @@ class Completer:
                 self._on_queued([row for row in rows if row.id not in left])
                 for part in {row.part for row in rows if row.id in left}:
                     self._on_left(part)
-            on_written(result)
 
         work = Work(moves=moves, requests=list(requests.items()), lease=lease, joins=joins)
         self._writer.submit(work, written_)

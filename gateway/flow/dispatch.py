@@ -49,7 +49,9 @@ class Verdicts(Protocol):
 class Dispatcher:
     """Holds claimed runs until they are due and sends them in turn by app, a burst at a time."""
 
-    def __init__(self, context: Context, verdicts: Verdicts) -> None:
+    def __init__(self, context: Context, verdicts: Verdicts, on_taken: Callable[[Flight], None]) -> None:
+        """`on_taken` is told of runs with a deadline that an executor has taken."""
+        self._on_taken = on_taken
         self._context = context
         self._verdicts = verdicts
         self._by_due: dict[int, list[Flight]] = {}
@@ -213,6 +215,8 @@ class Dispatcher:
                 self._context.signals.reached("after_answer", (order.run_id,))
                 flight.answered_ms = self._context.clock.now_ms()
                 self._answers.append(flight)
+                if order.job.deadline_s:
+                    self._on_taken(flight)
             case Outcome.REFUSED:
                 flight.answered_ms = self._context.clock.now_ms()
                 self._verdicts.refused(flight, message)

@@ -40,7 +40,9 @@ class Estate:
         follower: Follower,
         neighbours: Neighbours,
         spawn: Callable[[Awaitable[object]], None],
+        on_running: Callable[[Iterable[Run]], None],
     ) -> None:
+        self._on_running = on_running
         self._context = context
         self._planner = planner
         self._admitter = admitter
@@ -67,6 +69,7 @@ class Estate:
                 flight.let_go = False  # its part is back
         self._admitter.add(waiting)
         self._admitter.add(planned)
+        self._on_running(runs)
         if waiting or doubtful:
             log.info("recovered", waiting=len(waiting), doubtful=len(doubtful))
         if after_crash:

@@ -14,7 +14,7 @@ from gateway.core.ending import End
 from gateway.core.errors import Conflict, GatewayError, LeaseLost, StoreError
 from gateway.core.events import EventWriter, Level, Source
 from gateway.core.inflight import Flight
-from gateway.core.model import Beat, ExecutorResult, NewRun
+from gateway.core.model import Beat, ExecutorResult, NewRun, Run
 from gateway.core.pauses import PauseReader
 from gateway.core.policy import seed_of
 from gateway.core.ports import (
@@ -30,6 +30,7 @@ from gateway.core.ports import (
 from gateway.core.states import WAITING, RunState
 from gateway.flow.admit import LOOK_S, Admitter
 from gateway.flow.complete import Completer
+from gateway.flow.deadlines import Deadlines
 from gateway.flow.dispatch import Dispatcher
 from gateway.flow.estate import Estate
 from gateway.flow.follow import Follower
@@ -42,6 +43,7 @@ from gateway.flow.presence import CreateApp, Presence
 from gateway.flow.report import Reporter
 from gateway.flow.scribe import Scribe
 from gateway.flow.settle import Settler
+from gateway.flow.stopping import Stop, Stopper
 from gateway.flow.sweep import Sweeper
 from gateway.flow.verdicts import Verdicts
 
@@ -94,7 +96,8 @@ class Flow:
         )
         self.limiter = Limiter(context)
         self.planner = Planner(context, self.admitter.add, plan_writer)
-        self.dispatcher = Dispatcher(context, verdicts)
+        self.deadlines = Deadlines(context, self._kill, self.spawn)
+        self.dispatcher = Dispatcher(context, verdicts, self.deadlines.taken)
         self.settler = Settler(context, verdicts)
         self.completer = Completer(
             context,
@@ -104,7 +107,8 @@ class Flow:
             self.neighbours.nudge_owner,
         )
         self.reporter = Reporter(context, self.completer, foreign, spool, self.neighbours)
-        self.sweeper = Sweeper(context, self.completer)
+        self.stopper = Stopper(context, self.admitter, self.dispatcher, self.completer)
+        self.sweeper = Sweeper(context, self.completer, self.deadlines.running)
         self.scribe = Scribe(context, events)
         self.presence = Presence(
             context, executors, create_app, self.neighbours.nudge_all, self.neighbours.pass_beat
@@ -120,6 +124,7 @@ class Flow:
             self.follower,
             self.neighbours,
             self.spawn,
+            self.deadlines.running,
         )
         self.ownership = Ownership(context, nodes, self.estate, identity, on_fatal, wall_offset)
         self._loops: list[asyncio.Task[None]] = []
@@ -168,6 +173,7 @@ class Flow:
             "limits": self.limiter.run,
             "ownership": self.ownership.run,
             "scribe": self.scribe.run,
+            "deadlines": self.deadlines.run,
         }
         for name, loop in loops.items():
             self._begin(name, loop)
@@ -325,6 +331,10 @@ class Flow:
     def queued(self, runs: Iterable[NewRun]) -> None:
         """Rows that wait: into the agenda, or left to the owner of their part."""
         self.neighbours.leave_to_owner(self.admitter.add(runs))
+
+    async def _kill(self, run: Run, why: str) -> None:
+        """What has run for too long: it has failed, and may be tried again."""
+        await self.stopper.stop(run, Stop(f"{why}: stopped", RunState.TIMED_OUT))
 
     async def end(self, end: End) -> None:
         """Write an ending and wait for it, however long the database takes."""

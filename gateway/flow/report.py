@@ -143,7 +143,7 @@ class Reporter:
             ends.append(
                 End(
                     flight.seed,
-                    outcome_of(result.code, stop_asked=flight.stop_asked),
+                    outcome_of(result.code, stop=flight.stop_outcome if flight.stop_asked else None),
                     result.code,
                     result.message,
                     flight.stop_reason if flight.stop_asked else None,
@@ -344,11 +344,15 @@ def _why_foreign(result: ExecutorResult, run: Run | None) -> str | None:
 
 
 def _late_end(run: Run, result: ExecutorResult, flight: Flight | None) -> End:
-    stop_asked = run.state is RunState.STOPPING or (flight is not None and flight.stop_asked)
+    stop: RunState | None = None
+    if run.state is RunState.STOPPING:
+        stop = run.outcome or RunState.STOPPED
+    elif flight is not None and flight.stop_asked:
+        stop = flight.stop_outcome
     reason = LATE if run.state is RunState.LOST else None  # one that was stopped says why already
     return End(
         seed_of(run),
-        outcome_of(result.code, stop_asked=stop_asked),
+        outcome_of(result.code, stop=stop),
         result.code,
         result.message,
         reason,

@@ -7,11 +7,12 @@ executor twice says that it has nothing of the job, or has been gone for as long
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 
 from gateway.core.context import Context
+from gateway.core.deadlines import LOST_AFTER_S
 from gateway.core.ending import End
 from gateway.core.errors import Unreachable
 from gateway.core.events import Level, Source
@@ -32,7 +33,11 @@ Place = tuple[int, str, str, int]
 class Sweeper:
     """Asks once a place (executor and job), and judges all runs there by the answer."""
 
-    def __init__(self, context: Context, finisher: Finisher) -> None:
+    def __init__(
+        self, context: Context, finisher: Finisher, on_running: Callable[[Sequence[Run]], None]
+    ) -> None:
+        """`on_running` is told of all running rows, as they are come across."""
+        self._on_running = on_running
         self._context = context
         self._finisher = finisher
         self._silent_since: dict[int, float] = {}
@@ -50,6 +55,7 @@ class Sweeper:
             last = runs[-1]
             known.difference_update([run.id for run in runs])
             runs = [run for run in runs if run.state in _ASKED and run.part in context.held]
+            self._on_running(runs)
             for run in runs:
                 if run.shard == BROADCAST_PARENT:
                     await self._finisher.close_parent(run.job_id, run.slot_key)
@@ -78,6 +84,8 @@ class Sweeper:
                 return await self._why_gone(place)
 
         answers = await asyncio.gather(*(ask(place) for place in places))
+        silent = {place[3] for why, place in zip(answers, places, strict=True) if why is not None}
+        await self._context.specs.ensure([(job_id, 0) for job_id in silent])
         lost = [
             (run, why)
             for why, here in zip(answers, places.values(), strict=True)
@@ -107,18 +115,26 @@ class Sweeper:
             return False
         now = self._context.clock.monotonic()
         since = self._silent_since.setdefault(run.id, now)
-        return now - since >= self._context.tuning.sweep_confirm_ms / 1000
+        return now - since >= self._grace_ms(run) / 1000
+
+    def _grace_ms(self, run: Run) -> int:
+        """How long it must have been silent: as the job says, where it differs from the node's own."""
+        job = self._context.specs.job(run.job_id)
+        if job is None or job.lost_after_s == LOST_AFTER_S:
+            return self._context.tuning.sweep_confirm_ms
+        return 1000 * job.lost_after_s
 
     async def _give_up(self, lost: Sequence[tuple[Run, str | None]]) -> None:
         await self._finisher.prepare(run.job_id for run, _ in lost)
         ends: list[End] = []
         for run, why in lost:
             stopped = run.state is RunState.STOPPING
+            outcome = run.outcome or RunState.STOPPED if stopped else RunState.LOST
             ends.append(
                 End(
                     seed_of(run),
-                    RunState.STOPPED if stopped else RunState.LOST,
-                    reason=f"no result came, and {why}, twice in {self._context.tuning.sweep_confirm_ms // 1000} s",
+                    outcome,
+                    reason=f"no result came, and {why}, twice in {self._grace_ms(run) // 1000} s",
                     finished_ms=self._context.clock.now_ms(),
                     sources=frozenset({run.state}),
                 )

@@ -81,7 +81,7 @@ class Verdicts:
         order = flight.order
         end = End(
             flight.seed,
-            RunState.STOPPED if flight.stop_asked else RunState.FAILED,
+            flight.stop_outcome if flight.stop_asked else RunState.FAILED,
             message=message,
             reason=reason,
             sent_ms=order.sent_ms,

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from gateway.core.children import Child, Join, On
+from gateway.core.deadlines import LOST_AFTER_S, OnDeadline
 from gateway.core.misfire import DAY_OF_100, MisfireLimits
 from gateway.core.model import BlockStrategy, Guarantee, Job, Misfire, Route, Task
 from gateway.core.overlap import UNLIMITED, Concurrency, Overlap
@@ -39,10 +40,14 @@ def _not_default(job: Job) -> dict[str, Any]:
         "retry": stored_retry(job.retry),
         "children": [{"job": child.job_id, "on": child.on.value} for child in job.children],
         "ttl_s": job.ttl_s,
+        "deadline_s": job.deadline_s,
+        "on_deadline": "" if job.on_deadline is OnDeadline.ALERT else job.on_deadline.value,
         "join": "" if job.join is Join.ANY else job.join.value,
     }
     if job.concurrency != UNLIMITED:
         found["concurrency"] = asdict(job.concurrency)
+    if job.lost_after_s != LOST_AFTER_S:
+        found["lost_after_s"] = job.lost_after_s
     if job.misfire_limits != DAY_OF_100:
         found["misfire_limits"] = asdict(job.misfire_limits)
     return {name: value for name, value in found.items() if value}
@@ -112,6 +117,9 @@ def job_of(row: Any) -> Job:
         concurrency=_concurrency_of(stored.get("concurrency")),
         ttl_s=stored.get("ttl_s", 0),
         timing=timing_of(stored.get("timing", {})),
+        deadline_s=stored.get("deadline_s", 0),
+        on_deadline=OnDeadline(stored.get("on_deadline", OnDeadline.ALERT)),
+        lost_after_s=stored.get("lost_after_s", LOST_AFTER_S),
         anchor_ms=row.anchor_ms,
         next_fire_at=row.next_fire_at,
         fired=row.fired,

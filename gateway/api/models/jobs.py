@@ -26,6 +26,7 @@ from gateway.api.models.base import (
 from gateway.api.models.timing import TimingAnswer, TimingFields
 from gateway.core.children import MOST as MOST_CHILDREN
 from gateway.core.children import Join, On
+from gateway.core.deadlines import LOST_AFTER_S, MAX_DEADLINE_S, OnDeadline
 from gateway.core.misfire import DAY_OF_100, MAX_MOST, MAX_WINDOW_S
 from gateway.core.model import BlockStrategy, Guarantee, Route
 from gateway.core.overlap import MAX_CONCURRENCY, MAX_QUEUE, QUEUE_LIMIT, Overlap
@@ -36,6 +37,7 @@ MAX_PARAMS = 65_000
 XXL_MISFIRE_AFTER_S = 5
 MISFIRE_AFTER_S = 60
 RETRY_INTERVAL_S = 30
+MIN_LOST_AFTER_S = 30
 
 
 class ScheduleBody(Body):
@@ -201,8 +203,20 @@ class JobBody(TimingFields):
         5, description="1 low, 5 medium, 10 high, 15 very high, or any number between."
     )
     timeout_s: Seconds = Field(0, description="Sent to the executor, which stops the run; 0 for none.")
-    deadline_s: Later = None
-    on_deadline: Later = None
+    deadline_s: Seconds | None = Field(
+        None,
+        le=MAX_DEADLINE_S,
+        description="How long an attempt may run, counted from its send; null for any time.",
+    )
+    on_deadline: OnDeadline = Field(
+        OnDeadline.ALERT, description="`alert` tells of it; `kill` stops the run, which ends as timed_out."
+    )
+    lost_after_s: Seconds = Field(
+        LOST_AFTER_S,
+        ge=MIN_LOST_AFTER_S,
+        le=MAX_DEADLINE_S,
+        description="How long the executor must say that it runs nothing of the job, or be gone, until a run is lost.",
+    )
     retry: RetryBody = RetryBody()
     children: Annotated[list[ChildBody], AfterValidator(_each_once)] = Field(
         [], max_length=MOST_CHILDREN, description="Jobs that its end starts."
@@ -314,6 +328,9 @@ class JobAnswer(TimingAnswer):
     retry: RetryAnswer
     children: list[ChildAnswer]
     join: Join
+    deadline_s: int | None
+    on_deadline: OnDeadline
+    lost_after_s: int
     guarantee: Guarantee
     misfire_after_s: int
     misfire_window_s: int

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from gateway.api.models.base import MAX_ID, Answer, Instant, Iso, Paging, Query, refusal
+from gateway.core.kills import ANSWER_S, KillState
 from gateway.core.states import PUBLIC_WORDS, RunState
 
 _STATES: dict[str, frozenset[RunState]] = {state.word: frozenset({state}) for state in RunState}
@@ -54,6 +55,16 @@ class Slots(Answer):
     count: int
 
 
+class KillAnswer(Answer):
+    """What became of a stop that an executor was asked for."""
+
+    state: KillState = Field(
+        description=f"asked; confirmed by a final result; or ignored: none came within {ANSWER_S} s."
+    )
+    asked: Iso
+    asked_ms: int
+
+
 class RunAnswer(Answer):
     id: int
     job_id: int
@@ -63,7 +74,11 @@ class RunAnswer(Answer):
     attempt: int
     shard: int
     shard_total: int
+    shard_name: str | None
     root_id: int
+    parent_id: int | None = Field(
+        description="The run that caused this one: a parent's end, or a run run again."
+    )
     trigger: str
     priority: int
     slot: Iso | None = Field(description="The instant of the schedule; null for a triggered run.")
@@ -88,6 +103,7 @@ class RunAnswer(Answer):
     params: str | None = Field(description="Those of this run; null if it runs with the job's own.")
     job_version: int | None = Field(description="The version it was claimed with.")
     slots: Slots | None
+    kill: KillAnswer | None
 
 
 class RunList(Answer):

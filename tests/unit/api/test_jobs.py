@@ -129,6 +129,15 @@ async def test_a_fixed_rate_keeps_its_phase_while_others_come_and_go(billing):
     assert moved["next_fire_ms"] == billing.clock.ms + 660_000
 
 
+async def test_deadlines_and_grace(billing):
+    made = await billing.job(deadline_s="10m", on_deadline="kill", lost_after_s="1h")
+    assert (made["deadline_s"], made["on_deadline"], made["lost_after_s"]) == (600, "kill", 3600)
+    path = f"/api/v1/jobs/{made['id']}"
+    assert await billing.ok("PATCH", path, {"deadline_s": 600, "lost_after_s": 3600}) == made
+    changed = await billing.ok("PATCH", path, {"deadline_s": None, "lost_after_s": None})
+    assert (changed["deadline_s"], changed["on_deadline"], changed["lost_after_s"]) == (None, "kill", 60)
+
+
 async def test_children(billing):
     one, two = [(await billing.job())["id"] for _ in range(2)]
     children = [{"job": two, "on": "failure"}, {"job": one}]
@@ -360,7 +369,11 @@ WRONG = [
     ({"overlap": "queue", "queue_limit": 0}, "queue_limit", "greater than or equal to 1"),
     ({"priority": 16}, "priority", "less than or equal to 15"),
     ({"ttl_s": -1}, "ttl_s", "not negative"),
-    ({"deadline_s": 5}, "deadline_s", "not supported yet"),
+    ({"deadline_s": -5}, "deadline_s", "not negative"),
+    ({"deadline_s": "31 days"}, "deadline_s", "less than or equal to 2592000"),
+    ({"deadline_s": "1500ms"}, "deadline_s", "whole seconds"),
+    ({"on_deadline": "stop"}, "on_deadline", "'alert' or 'kill'"),
+    ({"lost_after_s": 29}, "lost_after_s", "greater than or equal to 30"),
     ({"timeout_s": -1}, "timeout_s", "not negative"),
     ({"timeout_s": "soon"}, "timeout_s", "a duration"),
     ({"timeout_s": "1500ms"}, "timeout_s", "whole seconds"),

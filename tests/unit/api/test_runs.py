@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
 from gateway.core.errors import Conflict, Unreachable
 from gateway.core.model import LogPage, TriggerKind
@@ -66,6 +66,22 @@ async def ids(api, query):
     return [one["id"] - BASE for one in (await api.ok("GET", f"/api/v1/runs{query}"))["items"]]
 
 
+async def test_what_became_of_a_stop(runs):
+    async with runs.db.write() as conn:
+        asked = {"state": RunState.STOPPING, "stop_asked_ms": runs.clock.ms - 5000, "shard_name": "eu"}
+        await conn.execute(update(run).where(run.c.id == BASE + 3).values(asked))
+    found = await runs.ok("GET", f"/api/v1/runs/{BASE + 3}")
+    assert found["kill"] == {
+        "state": "asked",
+        "asked": "2026-11-18T11:06:35.000+00:00",
+        "asked_ms": runs.clock.ms - 5000,
+    }
+    assert found["shard_name"] == "eu"
+    runs.clock.ms += 26_000
+    (listed,) = (await runs.ok("GET", "/api/v1/runs?state=stopping"))["items"]
+    assert listed["kill"]["state"] == "ignored"
+
+
 async def test_a_run_that_succeeded(runs):
     found = await runs.ok("GET", f"/api/v1/runs/{BASE + 1}")
     due = runs.clock.ms
@@ -103,6 +119,9 @@ async def test_a_run_that_succeeded(runs):
         "params": None,
         "job_version": 2,
         "slots": None,
+        "kill": None,
+        "parent_id": None,
+        "shard_name": None,
     }
 
 
