@@ -57,4 +57,4 @@ async def _changed(request: web.Request, change: Callable[[int], Awaitable[Run]]
     services = request.app[SERVICES]
     run = await change(path_id(request, "run_id"))
     names = await services.apps.names([run.app_id])
-    return json_answer(run_answer(run, names.get(run.app_id)))
+    return json_answer(run_answer(run, names.get(run.app_id), services.clock.now_ms()))
