@@ -72,6 +72,10 @@ class Settings(BaseSettings):
     stop_grace_s: float = Field(
         5.0, ge=0, le=600, description="how long results are still taken after SIGTERM"
     )
+    retention_days: int = Field(
+        30, ge=1, le=3650, description="how many days finished runs are kept; a job may have its own"
+    )
+    event_days: int = Field(365, ge=1, le=3650, description="how many days events are kept")
     lease_s: float = Field(
         2.0,
         ge=1,

@@ -114,6 +114,7 @@ def job_of(
         concurrency=_concurrency_of(body),
         ttl_s=body.ttl_s,
         description=body.description,
+        retention_days=body.retention_days or 0,
     )
 
 
@@ -167,6 +168,7 @@ def body_of(job: Job, appname: str) -> dict[str, Any]:
         "guarantee": job.guarantee.value,
         "misfire_after_s": job.misfire_after_s,
         "misfire_window_s": job.misfire_limits.window_s,
+        "retention_days": job.retention_days or None,
         "misfire_max": job.misfire_limits.most,
         "enabled": job.enabled,
         **timing_fields(job.timing),

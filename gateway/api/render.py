@@ -124,6 +124,7 @@ def job_answer(job: Job, appname: str | None, now_ms: int) -> JobAnswer:
         guarantee=job.guarantee,
         misfire_after_s=job.misfire_after_s,
         misfire_window_s=job.misfire_limits.window_s,
+        retention_days=job.retention_days or None,
         misfire_max=job.misfire_limits.most,
         **times(next_fire=job.next_fire_at, created=job.created_ms, updated=job.updated_ms),
     )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gateway.core.clock import SystemClock
 from gateway.core.errors import GatewayError, Refused
 from gateway.settings import Settings
 from gateway.store import schema
 from gateway.store.engine import Database, database_url, open_database
+from gateway.store.history import pass_warnings
 
 
 async def prepare_database(db: Database) -> None:
@@ -51,7 +53,10 @@ async def check_database(settings: Settings) -> tuple[list[str], list[str]]:
         is_upgraded_by_serve = db.is_sqlite and (found is None or found < schema.HEAD)
         if wrong is not None and not is_upgraded_by_serve:
             errors.append(wrong)
-        return errors, await schema.durability_warnings(db)
+        warnings = await schema.durability_warnings(db)
+        if found == schema.HEAD:
+            warnings += await pass_warnings(db, SystemClock().now_ms())
+        return errors, warnings
     except GatewayError:
         raise
     except Exception as error:

@@ -45,6 +45,7 @@ from gateway.store.apps import AppStore
 from gateway.store.engine import Database, database_url, open_database
 from gateway.store.events import EventStore
 from gateway.store.foreign import ForeignStore
+from gateway.store.history import HistoryStore
 from gateway.store.ids import app_ids, job_ids, run_ids
 from gateway.store.jobs import JobStore
 from gateway.store.lanes import Lanes
@@ -135,6 +136,7 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
         )
         tokens = TokenStore(db, clock)
         events = EventStore(db, clock)
+        history = HistoryStore(db, clock)
         context = Context(
             clock=clock,
             writer=writer,
@@ -163,6 +165,9 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
             executors=apps,
             foreign=ForeignStore(db, clock),
             events=events,
+            history=history,
+            retention_days=settings.retention_days,
+            event_days=settings.event_days,
             spool=spool,
             nodes=nodes,
             identity=identity,

@@ -69,6 +69,7 @@ def job_fields(command: F) -> F:
     @click.option("--misfire", help="skip, fire_once or fire_all: what becomes of a slot found too late.")
     @click.option("--misfire-after", help="How late is too late.")
     @click.option("--misfire-window", help="For fire_all: how old a missed slot may be.")
+    @click.option("--retention-days", type=int, help="How many days its finished runs are kept.")
     @click.option("--misfire-max", type=int, help="For fire_all: how many missed slots run, the newest.")
     @click.option("--handler", help="The handler of a BEAN task.")
     @click.option("--params", help="Handed to the handler.")
@@ -107,6 +108,7 @@ _PLAIN = {
     "misfire_after": "misfire_after_s",
     "misfire_window": "misfire_window_s",
     "misfire_max": "misfire_max",
+    "retention_days": "retention_days",
 }
 _TASK = {"handler": "handler", "params": "params", "glue_type": "glue_type"}
 _KIND_OPTIONS = {

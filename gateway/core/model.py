@@ -148,6 +148,8 @@ class Job:
     anchor_ms: int = 0
     next_fire_at: int | None = None
     description: str = ""
+    # How long its finished runs are kept; 0 for as long as the server's setting says.
+    retention_days: int = 0
     created_ms: int = 0
     updated_ms: int = 0
     children: tuple[Child, ...] = ()

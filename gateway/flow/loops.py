@@ -27,6 +27,7 @@ from gateway.core.ports import (
     Spool,
     Writer,
 )
+from gateway.core.retention import EVENT_DAYS, RUN_DAYS, History
 from gateway.core.states import WAITING, RunState
 from gateway.flow.admit import LOOK_S, Admitter
 from gateway.flow.complete import Completer
@@ -41,6 +42,7 @@ from gateway.flow.pausing import Pausing
 from gateway.flow.plan import Planner
 from gateway.flow.presence import CreateApp, Presence
 from gateway.flow.report import Reporter
+from gateway.flow.retention import Retention
 from gateway.flow.scribe import Scribe
 from gateway.flow.settle import Settler
 from gateway.flow.stopping import Stop, Stopper
@@ -76,6 +78,7 @@ class Flow:
         executors: ExecutorWriter,
         foreign: ForeignResults,
         events: EventWriter,
+        history: History,
         spool: Spool,
         nodes: NodeStore,
         identity: Identity,
@@ -85,6 +88,8 @@ class Flow:
         plan_writer: Writer | None = None,
         result_writer: Writer | None = None,
         create_app: CreateApp | None = None,
+        retention_days: int = RUN_DAYS,
+        event_days: int = EVENT_DAYS,
     ) -> None:
         self.context = context
         self._nodes = nodes
@@ -110,6 +115,7 @@ class Flow:
         self.stopper = Stopper(context, self.admitter, self.dispatcher, self.completer)
         self.sweeper = Sweeper(context, self.completer, self.deadlines.running)
         self.scribe = Scribe(context, events)
+        self.retention = Retention(context, history, retention_days, event_days)
         self.presence = Presence(
             context, executors, create_app, self.neighbours.nudge_all, self.neighbours.pass_beat
         )
@@ -174,6 +180,7 @@ class Flow:
             "ownership": self.ownership.run,
             "scribe": self.scribe.run,
             "deadlines": self.deadlines.run,
+            "retention": self.retention.run,
         }
         for name, loop in loops.items():
             self._begin(name, loop)

@@ -42,6 +42,7 @@ def _not_default(job: Job) -> dict[str, Any]:
         "ttl_s": job.ttl_s,
         "deadline_s": job.deadline_s,
         "on_deadline": "" if job.on_deadline is OnDeadline.ALERT else job.on_deadline.value,
+        "retention_days": job.retention_days,
         "join": "" if job.join is Join.ANY else job.join.value,
     }
     if job.concurrency != UNLIMITED:
@@ -120,6 +121,7 @@ def job_of(row: Any) -> Job:
         deadline_s=stored.get("deadline_s", 0),
         on_deadline=OnDeadline(stored.get("on_deadline", OnDeadline.ALERT)),
         lost_after_s=stored.get("lost_after_s", LOST_AFTER_S),
+        retention_days=stored.get("retention_days", 0),
         anchor_ms=row.anchor_ms,
         next_fire_at=row.next_fire_at,
         fired=row.fired,

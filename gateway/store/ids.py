@@ -16,6 +16,8 @@ from gateway.store.engine import Database
 from gateway.store.tables import id_sequence
 from gateway.store.transact import transact
 
+FRESH_S = 3600.0
+
 
 class Sequence:
     """One row of `id_sequence`. Implements `core.ports.IdSource`.
@@ -33,6 +35,7 @@ class Sequence:
         self._reserve: deque[range] = deque()
         self._left = 0
         self._refilling = asyncio.Lock()
+        self._drawn_at = clock.monotonic()
 
     def take(self, count: int) -> range | list[int]:
         if count > self._left:
@@ -52,8 +55,18 @@ class Sequence:
         return ids
 
     async def refill(self) -> None:
-        """Have at least one block in reserve."""
+        """Have at least one block in reserve, none of it older than an hour.
+
+        So ids follow the order in which rows are made, but for little more than that hour: history is looked through
+        by id.
+        """
         await self._reserve_at_least(self._block)
+        if self._clock.monotonic() - self._drawn_at > FRESH_S:
+            async with self._refilling:
+                ids = await self._next_block(self._block)
+                self._reserve = deque([ids])
+                self._left = len(ids)
+                self._drawn_at = self._clock.monotonic()
 
     async def draw(self, count: int) -> range | list[int]:
         """As `take`, but gets what is missing first, and leaves something for those who cannot wait."""

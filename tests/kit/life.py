@@ -18,6 +18,7 @@ from gateway.flow.operations import FlowOperations
 from gateway.store.apps import AppStore
 from gateway.store.events import EventStore
 from gateway.store.foreign import ForeignStore
+from gateway.store.history import HistoryStore
 from gateway.store.ids import app_ids, job_ids, run_ids
 from gateway.store.jobs import JobStore
 from gateway.store.lanes import Lanes
@@ -144,6 +145,7 @@ class Life:
             executors=self.apps,
             foreign=ForeignStore(self.db, self.clock),
             events=EventStore(self.db, self.clock),
+            history=HistoryStore(self.db, self.clock),
             spool=self.spool,
             nodes=self.nodes,
             identity=identity,

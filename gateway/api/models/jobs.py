@@ -246,6 +246,12 @@ class JobBody(TimingFields):
         le=MAX_MOST,
         description="For `fire_all`: how many missed slots run, the newest.",
     )
+    retention_days: int | None = Field(
+        None,
+        ge=1,
+        le=3650,
+        description="How many days its finished runs are kept; the server's setting if left out.",
+    )
     xxl_style: bool = Field(
         default=False, description="Choose XXL-JOB's defaults for what is left out. Not kept."
     )
@@ -335,6 +341,7 @@ class JobAnswer(TimingAnswer):
     misfire_after_s: int
     misfire_window_s: int
     misfire_max: int
+    retention_days: int | None
     next_fire: Iso | None = Field(
         description="The next slot that has no run yet: some seconds are planned ahead."
     )

@@ -40,6 +40,13 @@ async def test_a_job_from_creation_to_deletion(billing):
     assert billing.operations.changed_jobs == [made["id"]] * 4
 
 
+async def test_how_long_its_runs_are_kept(billing):
+    made = await billing.job(retention_days=7)
+    path = f"/api/v1/jobs/{made['id']}"
+    assert (await billing.ok("GET", path))["retention_days"] == 7
+    assert (await billing.ok("PATCH", path, {"retention_days": None}))["retention_days"] is None
+
+
 async def test_the_number_of_fields_tells_the_dialect(billing):
     for expression, dialect in (
         ("*/5 * * * *", "unix"),
@@ -382,6 +389,8 @@ WRONG = [
     ({"name": "a\0b"}, "name", "without NUL"),
     ({"name": ""}, "name", "at least 1 character"),
     ({"task": {"handler": "h", "params": "\0"}}, "task.params", "without NUL"),
+    ({"retention_days": 0}, "retention_days", "greater than or equal to 1"),
+    ({"retention_days": 4000}, "retention_days", "less than or equal to 3650"),
     ({"misfire_after_s": -5}, "misfire_after_s", "not negative"),
     ({"retry": {"max_attempts": 0}}, "retry.max_attempts", "greater than or equal to 1"),
     (

@@ -1,0 +1,300 @@
+"""What is kept and for how long: old runs leave in portions, and their counts stay."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, Table, and_, case, delete, exists, func, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.core.clock import Clock, iso_utc
+from gateway.core.daily import DAY_MS, day_of, tally
+from gateway.core.parts import part_of
+from gateway.core.retention import DAILY_DAYS, PORTION, TASK_DAYS, Kept, Portion, removable
+from gateway.store import daily
+from gateway.store.apps import FORGOTTEN_MS
+from gateway.store.engine import Database
+from gateway.store.nodes import LIVE
+from gateway.store.tables import (
+    deleted_job,
+    event,
+    executor,
+    foreign_result,
+    job,
+    job_version,
+    node,
+    run,
+    run_daily,
+    setting,
+    task,
+)
+from gateway.store.transact import reading, transact, upsert
+
+NOTE = "history."
+_MARK = '%"retention_days"%'
+_LOOKED_AT = ("id", "slot_key", "created_ms", "finished_ms", "open_part")
+_COUNTED = ("id", "state", "shard", "slot_count", "due_ms", "sent_ms", "finished_ms", "app_id")
+
+
+class HistoryStore:
+    """Implements `core.retention.History`. One job at a time: counting and removing exclude each other."""
+
+    def __init__(self, db: Database, clock: Clock, portion: int = PORTION) -> None:
+        self._db = db
+        self._clock = clock
+        self._portion = portion
+        self._one_at_a_time = asyncio.Lock()
+
+    # ------------------------------------------------------------ looking
+
+    async def kept(self, parts: Collection[int], after_id: int, limit: int, *, deleted: bool) -> list[Kept]:
+        query = (_of_deleted() if deleted else _of_jobs()).limit(limit)
+        key = deleted_job.c.job_id if deleted else job.c.id
+        table = deleted_job if deleted else job
+        query = query.where(key > after_id, table.c.part.in_(sorted(parts))).order_by(key)
+        async with reading(self._db) as conn:
+            rows = (await conn.execute(query)).all()
+            firsts = sorted(row.first_id for row in rows if row.first_id)
+            made = select(run.c.id, run.c.created_ms).where(run.c.id.in_(firsts))
+            ages = {row.id: row.created_ms for row in await conn.execute(made)} if firsts else {}
+        return [
+            Kept(
+                job_id=row.job_id,
+                app_id=row.app_id,
+                part=row.part,
+                days=None if row.definition is None else json.loads(row.definition).get("retention_days"),
+                oldest_ms=ages.get(row.first_id, 0),
+                newest_id=row.last_id or 0,
+                deleted=deleted,
+                keep_history=bool(row.keep_history),
+            )
+            for row in rows
+        ]
+
+    # ------------------------------------------------------------ counting
+
+    async def count(self, kept: Kept) -> bool:
+        job_id, app_id, now_ms = kept.job_id, kept.app_id, self._clock.now_ms()
+        async with self._one_at_a_time:
+            if not self._db.is_sqlite:
+
+                async def all_of_it(conn: AsyncConnection) -> bool:
+                    await _lock(conn, kept)
+                    found, has_open, first_day = await daily.count(conn, job_id)
+                    await daily.write_down(conn, job_id, app_id, found, first_day, now_ms)
+                    return has_open
+
+                return await transact(self._db, self._clock, all_of_it)
+            # The one connection that writes is not to wait for a count.
+            async with reading(self._db) as conn:
+                found, has_open, first_day = await daily.count(conn, job_id)
+
+            async def body(conn: AsyncConnection) -> None:
+                await daily.write_down(conn, job_id, app_id, found, first_day, now_ms)
+
+            await transact(self._db, self._clock, body)
+            return has_open
+
+    # ------------------------------------------------------------ removing
+
+    async def remove(self, kept: Kept, before_ms: int, after_id: int) -> Portion:
+        looked_at = (
+            select(*(run.c[name] for name in _LOOKED_AT))
+            .where(run.c.job_id == kept.job_id, run.c.id > after_id)
+            .order_by(run.c.id)
+            .limit(self._portion)
+            # Ordered by its key, MySQL would rather walk the whole table.
+            .with_hint(run, daily.INDEX, "mysql")
+        )
+        async with self._one_at_a_time:
+            async with reading(self._db) as conn:
+                rows = (await conn.execute(looked_at)).all()
+                ended = [row for row in rows if row.open_part is None]
+                held = await _held(conn, kept.job_id, ended, before_ms)
+            ids = removable(ended, held, before_ms)
+            await self._remove(kept, ids)
+        is_last = len(rows) < self._portion or rows[-1].created_ms >= before_ms + daily.SLACK_MS
+        return Portion(len(ids), len(held), None if is_last else rows[-1].id)
+
+    async def settle(self, kept: Kept, before_ms: int) -> None:
+        async def body(conn: AsyncConnection) -> None:
+            await _lock(conn, kept)
+            await daily.drop_live(conn, kept.job_id, day_of(before_ms))
+
+        async with self._one_at_a_time:
+            await transact(self._db, self._clock, body)
+
+    async def remove_runs(self, kept: Kept, ids: Sequence[int]) -> int:
+        """Remove these runs of one job, as far as they have ended; how many."""
+        async with self._one_at_a_time:
+            return await self._remove(kept, sorted(ids))
+
+    async def _remove(self, kept: Kept, ids: Sequence[int]) -> int:
+        async def body(conn: AsyncConnection) -> int:
+            await _lock(conn, kept)
+            mine = and_(run.c.id.in_(ids), run.c.open_part.is_(None))
+            wanted = select(*(run.c[name] for name in _COUNTED)).where(mine).order_by(run.c.id)
+            rows: Sequence[Any] = (await conn.execute(wanted.with_for_update())).all()
+            await conn.execute(delete(run).where(run.c.id.in_([row.id for row in rows])))
+            if rows:
+                app_id = kept.app_id or rows[0].app_id
+                await daily.move_to_removed(conn, kept.job_id, app_id, tally(rows))
+            return len(rows)
+
+        return await transact(self._db, self._clock, body) if ids else 0
+
+    async def forget(self, kept: Kept) -> bool:
+        async def body(conn: AsyncConnection) -> bool:
+            await _lock(conn, kept)
+            left = select(run.c.id).where(run.c.job_id == kept.job_id).limit(1)
+            if (await conn.execute(left)).first() is not None:
+                return False
+            await conn.execute(delete(job_version).where(job_version.c.job_id == kept.job_id))
+            await conn.execute(delete(deleted_job).where(deleted_job.c.job_id == kept.job_id))
+            await daily.drop_live(conn, kept.job_id, 1 << 30)
+            return True
+
+        return await transact(self._db, self._clock, body)
+
+    async def adopt(self) -> int:
+        orphans = (
+            select(job_version.c.job_id, job_version.c.definition, job_version.c.created_ms)
+            .where(
+                job_version.c.version == 1,
+                ~exists().where(job.c.id == job_version.c.job_id),
+                ~exists().where(deleted_job.c.job_id == job_version.c.job_id),
+            )
+            .limit(self._portion)
+        )
+        async with reading(self._db) as conn:
+            found = (await conn.execute(orphans)).all()
+        now_ms = self._clock.now_ms()
+        rows = [
+            {
+                "job_id": row.job_id,
+                "part": part_of(row.job_id),
+                "name": str(json.loads(row.definition).get("name", ""))[:128],
+                "keep_history": 1,
+                "created_ms": row.created_ms,
+                "deleted_ms": now_ms,
+            }
+            for row in found
+        ]
+
+        async def body(conn: AsyncConnection) -> None:
+            await conn.execute(upsert(self._db, deleted_job, update=("deleted_ms",)), rows)
+
+        if rows:
+            await transact(self._db, self._clock, body)
+        return len(rows)
+
+    # ------------------------------------------------------------ other records
+
+    async def sweep(self, now_ms: int, event_days: int) -> int:
+        removed = 0
+        for table, key, is_old, order in (
+            (task, task.c.task_id, task.c.created_ms < now_ms - TASK_DAYS * DAY_MS, task.c.created_ms),
+            (event, event.c.id, event.c.at_ms < now_ms - event_days * DAY_MS, event.c.at_ms),
+            (
+                foreign_result,
+                foreign_result.c.id,
+                foreign_result.c.received_ms < now_ms - TASK_DAYS * DAY_MS,
+                foreign_result.c.id,
+            ),
+        ):
+            removed = max(removed, await self._sweep(table, key, is_old, order))
+
+        async def body(conn: AsyncConnection) -> None:
+            await conn.execute(delete(run_daily).where(run_daily.c.day < day_of(now_ms) - DAILY_DAYS))
+            gone = and_(executor.c.gone == 1, executor.c.last_beat_ms < now_ms - FORGOTTEN_MS)
+            await conn.execute(delete(executor).where(gone))
+
+        await transact(self._db, self._clock, body)
+        return removed
+
+    async def _sweep(
+        self, table: Table, key: ColumnElement[Any], is_old: ColumnElement[bool], order: ColumnElement[Any]
+    ) -> int:
+        async with reading(self._db) as conn:
+            # Of a table in the order of ids the first portion is looked at, whatever it holds.
+            oldest = select(key, is_old.label("is_old")).order_by(order).limit(self._portion)
+            keys = sorted(row[0] for row in await conn.execute(oldest) if row.is_old)
+
+        async def body(conn: AsyncConnection) -> None:
+            await conn.execute(delete(table).where(key.in_(keys), is_old))
+
+        if keys:
+            await transact(self._db, self._clock, body)
+        return len(keys)
+
+    async def note_pass(self, node: str, began_ms: int, ended_ms: int, removed: int) -> None:
+        value = json.dumps({"began_ms": began_ms, "ended_ms": ended_ms, "removed": removed})
+
+        async def body(conn: AsyncConnection) -> None:
+            row = {"name": (NOTE + node)[:64], "value": value}
+            await conn.execute(upsert(self._db, setting, update=("value",)).values(row))
+
+        await transact(self._db, self._clock, body)
+
+
+async def pass_warnings(db: Database, now_ms: int) -> list[str]:
+    """Nodes that cannot remove runs as fast as they end."""
+    query = select(setting).where(setting.c.name.like(NOTE + "%")).order_by(setting.c.name)
+    async with db.read() as conn:
+        rows = (await conn.execute(query)).all()
+        live = {row.name for row in await conn.execute(select(node.c.name).where(node.c.live == LIVE))}
+    found: list[str] = []
+    for row in rows:
+        name, last = row.name.removeprefix(NOTE), json.loads(row.value)
+        took_ms = last["ended_ms"] - last["began_ms"]
+        if name in live and max(took_ms, now_ms - last["ended_ms"]) > DAY_MS:
+            found.append(
+                f"node {name!r} needs more than a day to go through the runs that are to be removed (last done "
+                f"at {iso_utc(last['ended_ms'])}): more end than it can remove"
+            )
+    return found
+
+
+def _of_jobs() -> Select[Any]:
+    has_days = case((job.c.definition.like(_MARK), job.c.definition)).label("definition")
+    return select(job.c.id.label("job_id"), job.c.app_id, job.c.part, has_days, _true(), *_ends(job.c.id))
+
+
+def _of_deleted() -> Select[Any]:
+    mine = deleted_job.c
+    none: ColumnElement[Any] = case((mine.job_id < 0, "")).label("definition")
+    return select(mine.job_id, mine.app_id, mine.part, none, mine.keep_history, *_ends(mine.job_id))
+
+
+def _true() -> ColumnElement[int]:
+    return case((job.c.id > 0, 1)).label("keep_history")
+
+
+def _ends(key: ColumnElement[int]) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
+    """The first and the last run of each job: two short seeks."""
+    mine = run.c.job_id == key
+    return (
+        select(func.min(run.c.id)).where(mine).scalar_subquery().label("first_id"),
+        select(func.max(run.c.id)).where(mine).scalar_subquery().label("last_id"),
+    )
+
+
+async def _lock(conn: AsyncConnection, kept: Kept) -> None:
+    if kept.deleted:
+        query = select(deleted_job.c.job_id).where(deleted_job.c.job_id == kept.job_id)
+    else:
+        query = select(job.c.id).where(job.c.id == kept.job_id)
+    await conn.execute(query.with_for_update())
+
+
+async def _held(conn: AsyncConnection, job_id: int, rows: Sequence[Any], before_ms: int) -> set[int]:
+    """Of the slots of these rows, those some run of which is open or ended later."""
+    slots = sorted({row.slot_key for row in rows if row.finished_ms < before_ms})
+    if not slots:
+        return set()
+    later = or_(run.c.open_part.is_not(None), run.c.finished_ms >= before_ms)
+    query = select(run.c.slot_key).where(run.c.job_id == job_id, run.c.slot_key.in_(slots), later)
+    return {row.slot_key for row in await conn.execute(query)}
