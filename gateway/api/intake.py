@@ -42,7 +42,11 @@ async def read_as(request: web.Request, model: type[M]) -> M:
 
 async def read_object(request: web.Request) -> dict[str, Any]:
     """The body as a JSON object that is not checked further. Raises `Malformed`, `InvalidInput`, `TooLarge`."""
-    body = await read_body(request)
+    return object_in(await read_body(request))
+
+
+def object_in(body: bytes) -> dict[str, Any]:
+    """A JSON object that is not checked further. Raises `Malformed`, `InvalidInput`."""
     try:
         value = from_json(body)
     except ValueError as error:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-from gateway.core.ports import Operations
+from gateway.core.operations import Operations
 
 _PREFIX = "xxljob_gateway_"
 

@@ -63,7 +63,7 @@ def _operation(route: Route) -> JsonObject:
     }
     if route.open:
         operation["security"] = []
-    if parameters := [*_path_parameters(route), *_query_parameters(route.query)]:
+    if parameters := [*_path_parameters(route), *_query_parameters(route.query), *_headers(route)]:
         operation["parameters"] = parameters
     if route.body is not None:
         media = "application/merge-patch+json" if route.patch else "application/json"
@@ -126,6 +126,17 @@ def _query_parameters(model: type[BaseModel] | None) -> list[JsonObject]:
         }
         for name, field in schema["properties"].items()
     ]
+
+
+def _headers(route: Route) -> list[JsonObject]:
+    if not route.keyed:
+        return []
+    schema = {
+        "type": "string",
+        "maxLength": 128,
+        "description": "A name for this call: made again with it within 7 days, it gets the same answer.",
+    }
+    return [{"name": "Idempotency-Key", "in": "header", "required": False, "schema": schema}]
 
 
 def _schemas(routes: tuple[Route, ...]) -> JsonObject:

@@ -14,6 +14,7 @@ from gateway.core.errors import (
     Conflict,
     GatewayError,
     InvalidValue,
+    KeyReused,
     NotFound,
     Refused,
     StoreError,
@@ -74,6 +75,7 @@ _STATUS: tuple[tuple[type[GatewayError], int, str, str], ...] = (
     (NoRoute, 404, "not-found", "Not found"),
     (WrongMethod, 405, "method-not-allowed", "Method not allowed"),
     (NotFound, 404, "not-found", "Not found"),
+    (KeyReused, 422, "key-reused", "The idempotency key was used for another request"),
     (AlreadySubmitted, 409, "already-submitted", "Submitted before"),
     (Conflict, 409, "conflict", "The present state does not allow this"),
     (Refused, 403, "refused", "A policy forbids this"),
@@ -90,10 +92,8 @@ def problem_of(error: GatewayError) -> web.Response:
     _, status, name, title = next(found, _INTERNAL)
     extra: dict[str, Any] = {}
     headers: dict[str, str] = {}
-    if isinstance(error, InvalidInput):
-        extra["errors"] = [_wrong(one.field, one.value, one.expected) for one in error.errors]
-    elif isinstance(error, InvalidValue):
-        extra["errors"] = [_wrong(error.field, error.value, error.expected)]
+    if wrong := errors_of(error):
+        extra["errors"] = wrong
     elif isinstance(error, AlreadySubmitted):
         extra["run_id"] = error.run_id
     elif isinstance(error, Unauthorized):
@@ -103,6 +103,13 @@ def problem_of(error: GatewayError) -> web.Response:
     elif isinstance(error, StoreError):
         headers["Retry-After"] = "1"
     return problem(status, name, title, str(error), extra, headers)
+
+
+def errors_of(error: GatewayError) -> list[dict[str, object]]:
+    """The wrong fields that an error names."""
+    if isinstance(error, InvalidInput):
+        return [_wrong(one.field, one.value, one.expected) for one in error.errors]
+    return [_wrong(error.field, error.value, error.expected)] if isinstance(error, InvalidValue) else []
 
 
 def problem(

@@ -135,7 +135,7 @@ def kill_answer(run: Run, now_ms: int) -> KillAnswer | None:
     return None if state is None else KillAnswer(state=state, **times(asked=run.stop_asked_ms))
 
 
-def run_answer(run: Run, appname: str | None, now_ms: int) -> RunAnswer:
+def run_answer(run: Run, appname: str | None, now_ms: int, task_id: str | None = None) -> RunAnswer:
     slots = None
     if run.slot_count > 1:
         slots = Slots(count=run.slot_count, **times(first=run.slot_ms or run.due_ms, last=run.last_slot_ms))
@@ -153,10 +153,12 @@ def run_answer(run: Run, appname: str | None, now_ms: int) -> RunAnswer:
         parent_id=run.parent_id or None,
         trigger=run.trigger_kind.name.lower(),
         priority=run.priority,
+        task_id=task_id,
         **times(
             slot=run.slot_ms,
             due=run.due_ms,
             created=run.created_ms,
+            expires=run.expires_ms,
             claimed=run.claimed_ms,
             sent=run.sent_ms,
             answered=run.answered_ms,
@@ -167,6 +169,7 @@ def run_answer(run: Run, appname: str | None, now_ms: int) -> RunAnswer:
         message=run.message,
         reason=run.reason,
         address=run.address or None,
+        addresses=None if run.addresses is None else list(run.addresses),
         params=run.params,
         job_version=run.job_version or None,
         slots=slots,

@@ -34,13 +34,12 @@ from gateway.api.models.jobs import (
     JobIds,
     JobList,
     JobQuery,
-    TriggerAnswer,
-    TriggerBody,
 )
 from gateway.api.models.pauses import PauseAnswer, PauseBody, PauseList
 from gateway.api.models.previews import PreviewAnswer, PreviewBody, PreviewQuery
 from gateway.api.models.queue import QueueAnswer, QueueQuery
 from gateway.api.models.runs import LogAnswer, LogQuery, RunAnswer, RunList, RunQuery, StopAnswer
+from gateway.api.models.submissions import SubmissionsAnswer, SubmissionsBody, TriggerAnswer, TriggerBody
 from gateway.api.models.system import Alive, NewToken, NodeAnswer, NodeList, Ready, TokenBody, TokenList
 from gateway.api.models.versions import DiffAnswer, RollbackBody, VersionAnswer, VersionList, VersionQuery
 
@@ -49,7 +48,10 @@ Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """`patch`: the body is any part of the model. `answers` maps a status to a model, None for no body."""
+    """`patch`: the body is any part of the model. `answers` maps a status to a model, None for no body.
+
+    `keyed`: it takes an idempotency key.
+    """
 
     method: str
     path: str
@@ -61,6 +63,7 @@ class Route:
     patch: bool = False
     body_optional: bool = False
     open: bool = False
+    keyed: bool = False
     problems: tuple[int, ...] = ()
 
     @property
@@ -121,11 +124,22 @@ ROUTES: tuple[Route, ...] = (
         "POST",
         f"{_JOB}/trigger",
         trigger.trigger,
-        "Run a job now",
+        "Run a job, now or later",
         {202: TriggerAnswer},
         TriggerBody,
         body_optional=True,
         problems=(404, 409),
+        keyed=True,
+    ),
+    Route(
+        "POST",
+        f"{_JOB}/trigger/batch",
+        trigger.trigger_batch,
+        "Run a job up to 10,000 times",
+        {202: SubmissionsAnswer},
+        SubmissionsBody,
+        problems=(404, 409),
+        keyed=True,
     ),
     Route(
         "GET",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from aiohttp import web
 
 from gateway.api.intake import path_id, query_as
 from gateway.api.models.runs import LogAnswer, LogQuery, RunList, RunQuery, StopAnswer, states_of
 from gateway.api.render import json_answer, run_answer
-from gateway.api.services import SERVICES
-from gateway.core.model import RunFilter
+from gateway.api.services import SERVICES, Services
+from gateway.core.model import DEFAULT_NAMESPACE, Run, RunFilter
 from gateway.core.states import PUBLIC_WORDS
 
 
@@ -16,18 +18,24 @@ async def page(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     query = query_as(request, RunQuery)
     app_id = None if query.app is None else (await services.apps.get(query.app)).id
+    root_id = query.root_id
+    if query.task_id is not None:
+        root_id = await services.tasks.root_of(DEFAULT_NAMESPACE, query.task_id)
+        if root_id is None or query.root_id not in (None, root_id):
+            return json_answer(RunList(items=[], next_cursor=None))
     wanted = RunFilter(
         job_id=query.job_id,
         app_id=app_id,
         states=None if query.state is None else states_of(query.state),
         from_ms=query.from_,
         to_ms=query.to,
-        root_id=query.root_id,
+        root_id=root_id,
     )
     found = await services.runs.page(wanted, cursor=query.cursor, limit=query.limit)
     names = await services.apps.names({run.app_id for run in found.items})
     now_ms = services.clock.now_ms()
-    items = [run_answer(run, names.get(run.app_id), now_ms) for run in found.items]
+    tasks = await _task_ids(services, found.items)
+    items = [run_answer(run, names.get(run.app_id), now_ms, tasks.get(run.root_id)) for run in found.items]
     return json_answer(RunList(items=items, next_cursor=found.next_cursor))
 
 
@@ -35,7 +43,9 @@ async def get(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     run = await services.runs.get(path_id(request, "run_id"))
     names = await services.apps.names([run.app_id])
-    return json_answer(run_answer(run, names.get(run.app_id), services.clock.now_ms()))
+    tasks = await _task_ids(services, [run])
+    now_ms = services.clock.now_ms()
+    return json_answer(run_answer(run, names.get(run.app_id), now_ms, tasks.get(run.root_id)))
 
 
 async def log(request: web.Request) -> web.Response:
@@ -63,3 +73,8 @@ async def stop(request: web.Request) -> web.Response:
             also_stopped=list(report.also_stopped),
         )
     )
+
+
+async def _task_ids(services: Services, runs: Sequence[Run]) -> dict[int, str]:
+    """The names of the chains that these runs belong to, by their first runs; those of slots have none."""
+    return await services.tasks.names({run.root_id for run in runs if run.slot_ms is None})

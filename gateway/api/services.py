@@ -6,11 +6,19 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from gateway.core.catalog import AppCatalog, JobCatalog, NodeCatalog, RunCatalog, TokenCatalog, VersionCatalog
+from gateway.core.catalog import (
+    AppCatalog,
+    JobCatalog,
+    NodeCatalog,
+    RunCatalog,
+    TaskCatalog,
+    TokenCatalog,
+    VersionCatalog,
+)
 from gateway.core.clock import Clock
 from gateway.core.events import EventCatalog
+from gateway.core.operations import Operations
 from gateway.core.pauses import PauseCatalog
-from gateway.core.ports import Operations
 from gateway.core.waiting import QueueDesk
 
 
@@ -21,6 +29,7 @@ class Services:
     jobs: JobCatalog
     apps: AppCatalog
     runs: RunCatalog
+    tasks: TaskCatalog
     tokens: TokenCatalog
     nodes: NodeCatalog
     operations: Operations

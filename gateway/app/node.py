@@ -48,12 +48,14 @@ from gateway.store.foreign import ForeignStore
 from gateway.store.history import HistoryStore
 from gateway.store.ids import app_ids, job_ids, run_ids
 from gateway.store.jobs import JobStore
+from gateway.store.keys import KeyStore
 from gateway.store.lanes import Lanes
 from gateway.store.nodes import Nodes
 from gateway.store.pauses import PauseStore
 from gateway.store.queue import QueueStore
 from gateway.store.runs import RunStore
 from gateway.store.spool import FileSpool
+from gateway.store.tasks import TaskStore
 from gateway.store.tokens import TokenStore
 from gateway.store.versions import VersionStore
 from gateway.store.writer import GroupWriter
@@ -170,6 +172,7 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
             event_days=settings.event_days,
             spool=spool,
             nodes=nodes,
+            calls=KeyStore(db, clock),
             identity=identity,
             on_fatal=node.fail,
             peers=peers,
@@ -193,6 +196,7 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
             jobs=jobs,
             apps=apps,
             runs=runs,
+            tasks=TaskStore(db),
             tokens=tokens,
             nodes=nodes,
             operations=operations,

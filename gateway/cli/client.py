@@ -43,21 +43,33 @@ class Client:
         self.as_json = as_json
 
     def call(
-        self, method: str, path: str, body: Json = None, *, query: Mapping[str, object] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Json = None,
+        *,
+        query: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Json:
         """The JSON of a good answer, None for an empty one."""
-        status, text = self.ask(method, path, body, query=query)
+        status, text = self.ask(method, path, body, query=query, headers=headers)
         if status >= 300:
             raise Failure(_message(status, text), WRONG_INPUT if status in _WRONG_INPUT_STATUS else FAILED)
         return json.loads(text) if text else None
 
     def ask(
-        self, method: str, path: str, body: Json = None, *, query: Mapping[str, object] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Json = None,
+        *,
+        query: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> tuple[int, str]:
         """Status and text of any answer."""
         given = {name: value for name, value in (query or {}).items() if value is not None}
         target = self._prefix + path + (f"?{urlencode(given)}" if given else "")
-        headers = {"Accept": "application/json"}
+        headers = {"Accept": "application/json", **(headers or {})}
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
         data = None
@@ -77,8 +89,8 @@ class Client:
             ) from None
         except (OSError, http.client.HTTPException) as error:
             raise Failure(f"{self._url} cannot be asked: {str(error) or type(error).__name__}") from None
-        except UnicodeError:
-            raise Failure("--token: only ASCII characters can be sent", WRONG_INPUT) from None
+        except (UnicodeError, ValueError):
+            raise Failure("--token, --key: only ASCII characters can be sent", WRONG_INPUT) from None
         finally:
             connection.close()
 

@@ -225,27 +225,43 @@ def disable(client: Client, job_id: int) -> None:
 @click.option("--params", help="Instead of the job's own.")
 @click.option("--address", "addresses", multiple=True, help="Instead of the app's executors (repeat it).")
 @click.option("--task-id", help="A name of your own: submitted twice, it runs once.")
+@click.option("--at", "run_at", help="Not before: ISO 8601 with an offset, or milliseconds since 1970.")
+@click.option("--delay", "delay_s", help="Not before so long from now: seconds, or text such as 30m.")
+@click.option("--ttl", "ttl_s", help="How long it may wait from its instant on; then it ends as expired.")
+@click.option("--priority", type=int, help="1 low, 5 medium, 10 high, 15 very high, or any between.")
+@click.option("--key", help="A name for this call: made again with it, it gets the same answer.")
 @click.option("--wait", is_flag=True, help="Until it has ended; the exit code is 0 if it succeeded.")
 @calls_api
-def trigger(
-    client: Client,
-    job_id: int,
-    params: str | None,
-    addresses: tuple[str, ...],
-    task_id: str | None,
-    *,
-    wait: bool,
-) -> int:
-    """Run a job now."""
-    given = {"params": params, "addresses": list(addresses) or None, "task_id": task_id}
+def trigger(client: Client, job_id: int, key: str | None, *, wait: bool, **given: Any) -> int:
+    """Run a job, now or later."""
+    given["addresses"] = list(given["addresses"]) or None
     body = {name: value for name, value in given.items() if value is not None}
-    answer = client.call("POST", f"{_path(job_id)}/trigger", body)
+    headers = {} if key is None else {"Idempotency-Key": key}
+    answer = client.call("POST", f"{_path(job_id)}/trigger", body, headers=headers)
     if not wait:
         show.as_json(answer) if client.as_json else click.echo(answer["run_id"])
         return 0
     run = _ended(client, answer["run_id"])
     show.as_json(run) if client.as_json else show.record(run)
     return 0 if run["state"] == "succeeded" else FAILED
+
+
+@jobs.command("trigger-batch")
+@click.argument("job_id", type=int)
+@click.argument("file", type=click.File(encoding="utf-8"))
+@click.option("--key", help="A name for this call: made again with it, it gets the same answer.")
+@calls_api
+def trigger_batch(client: Client, job_id: int, file: IO[str], key: str | None) -> int:
+    """Run a job up to 10,000 times, from a JSON list or one JSON object a line (- for standard input)."""
+    found = _json_of(file, lines=True)
+    body = found if isinstance(found, dict) and "submissions" in found else {"submissions": found}
+    headers = {} if key is None else {"Idempotency-Key": key}
+    answer = client.call("POST", f"{_path(job_id)}/trigger/batch", body, headers=headers)
+    if client.as_json:
+        show.as_json(answer)
+    else:
+        show.table(answer["results"], ("status", "run_id", "task_id", "detail"))
+    return 0 if answer["accepted"] == len(answer["results"]) else FAILED
 
 
 @jobs.command()

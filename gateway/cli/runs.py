@@ -37,6 +37,7 @@ def runs() -> None:
 @click.option("--state", help="One or more states or statuses, by comma.")
 @click.option("--from", "from_", help="Due at or after: ISO 8601 with an offset.")
 @click.option("--to", help="Due before.")
+@click.option("--task-id", help="All attempts of the submission of this name.")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="Most to list.")
 @calls_api
 def list_runs(
@@ -46,10 +47,11 @@ def list_runs(
     state: str | None,
     from_: str | None,
     to: str | None,
+    task_id: str | None,
     limit: int,
 ) -> None:
     """List runs."""
-    query = {"job_id": job_id, "app": app, "state": state, "from": from_, "to": to}
+    query = {"job_id": job_id, "app": app, "state": state, "from": from_, "to": to, "task_id": task_id}
     found = list(client.items("/api/v1/runs", query=query, limit=limit))
     show.as_json(found) if client.as_json else show.table(found, _COLUMNS)
 

@@ -80,6 +80,16 @@ class RunCatalog(Protocol):
         ...
 
 
+class TaskCatalog(Protocol):
+    async def root_of(self, namespace_id: int, task_id: str) -> int | None:
+        """The first run of the chain of attempts that has this name."""
+        ...
+
+    async def names(self, root_ids: Collection[int]) -> dict[int, str]:
+        """The names of chains by their first runs: the one that was given, or the one that every chain has."""
+        ...
+
+
 class NodeCatalog(Protocol):
     async def all_nodes(self) -> list[NodeRecord]:
         """By name."""

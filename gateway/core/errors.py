@@ -42,6 +42,15 @@ class AlreadySubmitted(Conflict):
         self.run_id = run_id
 
 
+class KeyReused(GatewayError):
+    """The idempotency key was used for another request."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f"Idempotency-Key {key!r} was used for another request before: each request needs a key of its own"
+        )
+
+
 class Refused(GatewayError):
     """A policy forbids this."""
 

@@ -16,7 +16,6 @@ from gateway.core.model import (
     Job,
     LogPage,
     Run,
-    TriggerKind,
 )
 from gateway.core.places import Place, Scope
 from gateway.core.states import RunState
@@ -369,49 +368,3 @@ class Health:
     problems: tuple[str, ...] = ()
     counters: Mapping[str, int] = field(default_factory=dict)
     gauges: Mapping[str, float] = field(default_factory=dict)
-
-
-class Operations(Protocol):
-    """What people and programs ask of the scheduler. Called by the API and by `compat`."""
-
-    async def trigger(
-        self,
-        job_id: int,
-        *,
-        params: str | None,
-        addresses: tuple[str, ...] | None,
-        task_id: str | None,
-        kind: TriggerKind,
-    ) -> int:
-        """The id of a new run, durable. None means the job's own params, the app's executors.
-
-        Raises `NotFound`, `Conflict`, and `AlreadySubmitted` when the task id was used before.
-        """
-        ...
-
-    async def jobs_changed(self, job_ids: Collection[int]) -> None:
-        """Called after a change of these jobs was committed; returns when unsent claims follow it."""
-        ...
-
-    async def pauses_changed(self) -> None:
-        """Called after a pause, or its end, was committed; returns when no node sends any more what it covers."""
-        ...
-
-    async def app_changed(self, app_id: int, moved: Collection[int] = ()) -> None:
-        """Called after an app was created, changed or deleted, and the change was committed.
-
-        `moved`: its jobs, where they went to other parts. Returns when unsent claims follow the new limits.
-        """
-        ...
-
-    async def stop(self, run_id: int) -> StopReport:
-        """Raises `NotFound`, `Conflict` for a run that is over, `Unreachable`."""
-        ...
-
-    async def log(self, run_id: int, from_line: int) -> LogPage:
-        """Raises `NotFound`, `Conflict` for a run that was never sent, `Unreachable`."""
-        ...
-
-    def live_executors(self, app_id: int) -> list[Executor]: ...
-
-    def health(self) -> Health: ...

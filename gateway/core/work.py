@@ -41,12 +41,34 @@ class JobFire:
 
 @dataclass(frozen=True, slots=True)
 class TaskName:
-    """A client's name for a submission: the run is inserted only if the name is free."""
+    """A client's name for a submission: the run is inserted only if the name is free.
+
+    One that another run has had since before `free_before_ms` is free again. The name counts from `created_ms`, which
+    for a run that waits for its instant is that instant.
+    """
 
     namespace_id: int
     task_id: str
     run_id: int
     created_ms: int
+    free_before_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class KeyedCall:
+    """A client's name for a whole call (an idempotency key): what depends on it is written only if it is free.
+
+    That are the names and inserts of `run_ids`. `record` is what an answer is made of when the call is repeated.
+    """
+
+    namespace_id: int
+    key: str
+    run_id: int
+    created_ms: int
+    free_before_ms: int
+    request_hash: str
+    record: str
+    run_ids: frozenset[int]
 
 
 class After(NamedTuple):
@@ -108,6 +130,7 @@ class Work:
     """
 
     fires: Sequence[JobFire] = ()
+    keyed: Sequence[KeyedCall] = ()
     names: Sequence[TaskName] = ()
     inserts: Sequence[NewRun] = ()
     moves: Sequence[Move] = ()
@@ -124,14 +147,15 @@ class Written:
     `lost_fires`, `lost_moves` are those of the work alone, though `stale_jobs` and the names speak of all that shared
     its commit. `losers` are the fires and moves behind them: of two moves of one run, one may be lost.
 
-    `taken_names` maps a task name that was not free to the id of the run that has it. `joined` are the runs of
-    children whose last parent has ended.
+    `taken_names` maps a run that was not inserted, because its name was not free, to the run that has it; and so do
+    `taken_keys` for the first run of a call. `joined` are the runs of children whose last parent has ended.
     """
 
     lost_fires: frozenset[int] = frozenset()
     lost_moves: frozenset[int] = frozenset()
     stale_jobs: frozenset[int] = frozenset()
-    taken_names: Mapping[str, int] = field(default_factory=dict)
+    taken_names: Mapping[int, int] = field(default_factory=dict)
+    taken_keys: Mapping[int, int] = field(default_factory=dict)
     losers: frozenset[JobFire | Move] = frozenset()
     joined: frozenset[int] = frozenset()
 

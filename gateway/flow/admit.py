@@ -1,7 +1,6 @@
 """Admit: waiting rows are judged, routed and claimed.
 
-In: rows in `planned` or `queued` whose instant is near, and requests from people and programs (which enter as
-`queued` rows). Out: rows in `dispatching`, with address, job version and claim token, handed on with the
+In: rows in `planned` or `queued` whose instant is near. Out: rows in `dispatching`, with address, job version and claim token, handed on with the
 deadline by which their bytes must have left; or rows that end here (`skipped`, `failed`) with the reason.
 """
 
@@ -31,18 +30,14 @@ from gateway.core.errors import LeaseLost
 from gateway.core.gate import expired_reason
 from gateway.core.inflight import Flight
 from gateway.core.model import (
-    BROADCAST_PARENT,
-    Job,
     Misfire,
     NewRun,
-    Route,
     Run,
-    TriggerKind,
 )
 from gateway.core.places import Scope
 from gateway.core.routing import Router
 from gateway.core.states import WAITING, RunState
-from gateway.core.work import Move, TaskName, Value, Work, Written
+from gateway.core.work import Move, Value, Work, Written
 from gateway.flow.claim import Batch
 
 log = structlog.get_logger(__name__)
@@ -128,51 +123,6 @@ class Admitter:
         self._agenda.add((*self._paused.values(), *held_up))
         self._paused.clear()
         self.wake.set()
-
-    # ------------------------------------------------------------ requests
-
-    async def request(
-        self,
-        job: Job,
-        *,
-        kind: TriggerKind,
-        params: str | None,
-        addresses: tuple[str, ...] | None,
-        task_id: str | None,
-    ) -> tuple[NewRun, int]:
-        """Insert a run of this job that is due now. Returns it once it is durable, and the id that `task_id` names.
-
-        That is another run's where the name was used before; nothing was inserted then. A run of a part that this
-        node does not hold is left to its owner.
-        """
-        now_ms = self._context.clock.now_ms()
-        (run_id,) = await self._context.run_ids.draw(1)
-        run = NewRun(
-            id=run_id,
-            namespace_id=job.namespace_id,
-            job_id=job.id,
-            app_id=job.app_id,
-            part=job.part,
-            slot_key=-run_id,
-            due_ms=now_ms,
-            created_ms=now_ms,
-            trigger_kind=kind,
-            state=RunState.QUEUED,
-            root_id=run_id,
-            shard=BROADCAST_PARENT if job.route is Route.SHARDING_BROADCAST else 0,
-            priority=job.priority,
-            params=params,
-            addresses=addresses,
-        )
-        names = (TaskName(job.namespace_id, task_id, run_id, now_ms),) if task_id else ()
-        requests = () if run.part in self._context.held else ((run_id, run.part),)
-        work = Work(inserts=(run,), names=names, requests=requests)
-        written = await self._context.writer.write(work)
-        # One commit may hold several requests of one name: the name is taken for all but the first.
-        first = written.taken_names.get(task_id, run_id) if task_id else run_id
-        if first == run_id and not requests:
-            self._on_foreign(self.add((run,)))
-        return run, first
 
     # ------------------------------------------------------------ claims
 

@@ -13,6 +13,7 @@ from gateway.core.context import Context
 from gateway.core.ending import End
 from gateway.core.errors import Conflict, GatewayError, LeaseLost, StoreError
 from gateway.core.events import EventWriter, Level, Source
+from gateway.core.idempotency import CallRecords
 from gateway.core.inflight import Flight
 from gateway.core.model import Beat, ExecutorResult, NewRun, Run
 from gateway.core.pauses import PauseReader
@@ -46,6 +47,7 @@ from gateway.flow.retention import Retention
 from gateway.flow.scribe import Scribe
 from gateway.flow.settle import Settler
 from gateway.flow.stopping import Stop, Stopper
+from gateway.flow.submit import Submitter
 from gateway.flow.sweep import Sweeper
 from gateway.flow.verdicts import Verdicts
 
@@ -81,6 +83,7 @@ class Flow:
         history: History,
         spool: Spool,
         nodes: NodeStore,
+        calls: CallRecords,
         identity: Identity,
         on_fatal: Callable[[Exception], None],
         peers: Peers | None = None,
@@ -100,6 +103,7 @@ class Flow:
             context, self._claimed, verdicts.unroutable, self.neighbours.leave_to_owner, self._replace
         )
         self.limiter = Limiter(context)
+        self.submitter = Submitter(context, calls, self.queued, self.neighbours.nudge_owner, plan_writer)
         self.planner = Planner(context, self.admitter.add, plan_writer)
         self.deadlines = Deadlines(context, self._kill, self.spawn)
         self.dispatcher = Dispatcher(context, verdicts, self.deadlines.taken)

@@ -1,20 +1,23 @@
-"""What people and programs ask of the running flow. Implements `core.ports.Operations`."""
+"""What people and programs ask of the running flow. Implements `core.operations.Operations`."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import structlog
 
 from gateway.core.catalog import RunCatalog
-from gateway.core.errors import AlreadySubmitted, Conflict, NotFound, StoreError, Unreachable
-from gateway.core.model import BROADCAST_PARENT, Executor, LogPage, TriggerKind
+from gateway.core.errors import AlreadySubmitted, Conflict, InvalidValue, NotFound, StoreError, Unreachable
+from gateway.core.idempotency import IdempotencyKey
+from gateway.core.model import BROADCAST_PARENT, DEFAULT_NAMESPACE, Executor, Job, LogPage, TriggerKind
 from gateway.core.ports import Health, StopReport
 from gateway.core.states import IN_FLIGHT, WAITING
+from gateway.core.submission import NOW, Submission, Submitted
 from gateway.flow.loops import Flow
 from gateway.flow.stopping import Stop
+from gateway.flow.submit import outcomes_of
 from gateway.flow.timekeeping import Timekeeper
 
 log = structlog.get_logger(__name__)
@@ -29,14 +32,30 @@ class FlowOperations:
         flow.stop_run = self._stop_for
 
     async def trigger(
+        self, job_id: int, wanted: Submission = NOW, *, kind: TriggerKind = TriggerKind.API
+    ) -> int:
+        job = await self._startable(job_id)
+        submitted = await self._flow.submitter.one(job, wanted, kind)
+        if not submitted.is_new:
+            raise AlreadySubmitted(wanted.task_id or "", submitted.first_id)
+        return submitted.run_id
+
+    async def submit(
         self,
         job_id: int,
+        wanted: Sequence[Submission],
         *,
-        params: str | None,
-        addresses: tuple[str, ...] | None,
-        task_id: str | None,
-        kind: TriggerKind,
-    ) -> int:
+        kind: TriggerKind = TriggerKind.API,
+        key: IdempotencyKey | None = None,
+    ) -> list[Submitted | InvalidValue]:
+        submitter = self._flow.submitter
+        record = None if key is None else await submitter.earlier(DEFAULT_NAMESPACE, key)
+        if record is not None and record.done:
+            return outcomes_of(wanted, record)
+        return await submitter.many(await self._startable(job_id), wanted, kind, key, record)
+
+    async def _startable(self, job_id: int) -> Job:
+        """The job, of which runs may be submitted. Raises `NotFound`."""
         spec = self._context.specs.get(job_id)
         if spec is None:
             await self._context.specs.ensure([(job_id, 0)])
@@ -48,14 +67,7 @@ class FlowOperations:
         pause = self._context.pauses.find(spec.job.app_id, job_id, self._context.clock.now_ms())
         if pause is not None:
             raise Conflict(f"job {job_id} cannot be triggered: {pause.words}")
-        run, first_id = await self._flow.admitter.request(
-            spec.job, kind=kind, params=params, addresses=addresses, task_id=task_id
-        )
-        if first_id != run.id:
-            raise AlreadySubmitted(task_id or "", first_id)
-        if run.part not in self._context.held:
-            self._flow.neighbours.nudge_owner(run.part)
-        return run.id
+        return spec.job
 
     async def jobs_changed(self, job_ids: Collection[int]) -> None:
         await asyncio.gather(self._flow.jobs_changed(job_ids), self._flow.neighbours.tell_change(job_ids))

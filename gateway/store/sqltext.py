@@ -73,10 +73,10 @@ def insert_runs(rows: Sequence[NewRun], quote: Quoter, tolerant: str = "") -> It
         (plain if _is_plain(row) else wide).append(row)
     if plain:
         head = f"INSERT INTO run ({_PLAIN}) VALUES "
-        yield from _chunks(head, (f"({_plain_values(row)})" for row in plain), tolerant)
+        yield from insert_in_chunks(head, (f"({_plain_values(row)})" for row in plain), tolerant)
     if wide:
         head = f"INSERT INTO run ({_PLAIN}{_EXTRA}) VALUES "
-        yield from _chunks(
+        yield from insert_in_chunks(
             head,
             (
                 f"({_plain_values(row)},{quote(row.params)},{quote(join_addresses(row.addresses))},"
@@ -119,7 +119,8 @@ def _plain_values(row: NewRun) -> str:
     )
 
 
-def _chunks(head: str, tuples: Iterable[str], tail: str) -> Iterator[str]:
+def insert_in_chunks(head: str, tuples: Iterable[str], tail: str) -> Iterator[str]:
+    """Statements of bounded length that insert these rows, in their order."""
     batch: list[str] = []
     size = 0
     for item in tuples:

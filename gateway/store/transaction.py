@@ -21,6 +21,7 @@ from gateway.core.work import (
     After,
     JobFire,
     JoinEnd,
+    KeyedCall,
     Lease,
     Move,
     TaskName,
@@ -30,6 +31,7 @@ from gateway.core.work import (
 )
 from gateway.store.engine import Database
 from gateway.store.joins import Joins
+from gateway.store.names import NOTHING_TAKEN, Taken, Tools, take_names
 from gateway.store.sqltext import in_list, in_lists, insert_runs, quote_mysql, quote_sqlite, update_by_id
 
 
@@ -43,6 +45,7 @@ class Merged:
 
     lease: Lease | None = None
     fires: list[JobFire] = field(default_factory=list)
+    keyed: list[KeyedCall] = field(default_factory=list)
     names: list[TaskName] = field(default_factory=list)
     inserts: list[NewRun] = field(default_factory=list)
     moves: list[Move] = field(default_factory=list)
@@ -56,6 +59,7 @@ class Merged:
         for work in works:
             merged.lease = work.lease or merged.lease
             merged.fires.extend(work.fires)
+            merged.keyed.extend(work.keyed)
             merged.names.extend(work.names)
             merged.inserts.extend(work.inserts)
             merged.moves.extend(work.moves)
@@ -135,8 +139,8 @@ class Transaction:
         stale = await self._stale_jobs(merged.moves)
         moves = [move for move in merged.moves if move.job_id not in stale] if stale else merged.moves
         await self._end_chains(moves)
-        taken = await self._name(merged.names)
-        rows.extend(self._unnamed(merged, taken))
+        taken = await self._name(merged)
+        rows.extend(taken.free(merged.inserts))
         await self._insert(rows, tolerant=False)
         for sources, names, group in _by_shape(moves):
             optional, fixed, columns = group[0].optional, "", names
@@ -155,7 +159,7 @@ class Transaction:
         await self._insert([row for move in moves for row in move.then], tolerant=False)
         joined = await self._join(merged.joins, tolerant=False) if merged.joins else ()
         await self._request(merged.requests)
-        if not (lost_fires or stale or taken or joined):
+        if not (lost_fires or stale or taken.runs or joined):
             return NOTHING_LOST
         lost = [move for move in merged.moves if move.job_id in stale]
         return _written(lost_fires, lost, stale, taken, joined)
@@ -170,8 +174,8 @@ class Transaction:
         stale = await self._stale_jobs(merged.moves)
         chained = {move.chain.job_id for move in merged.moves if move.chain is not None}
         await self._by_id("job_id", "job_next_fire", "job_id", chained, lock=True)  # before any run
-        taken = await self._name(merged.names)
-        rows.extend(self._unnamed(merged, taken))
+        taken = await self._name(merged)
+        rows.extend(taken.free(merged.inserts))
         await self._insert(rows, tolerant=True)
         present = await self._lock_runs(merged.moves)
         lost: list[Move] = []
@@ -302,31 +306,12 @@ class Transaction:
         present = {row[0]: row[1] for row in rows}
         return frozenset(job_id for job_id, version in versions.items() if present.get(job_id) != version)
 
-    async def _name(self, names: Sequence[TaskName]) -> dict[str, int]:
-        if not names:
-            return {}
-        clause = " ON CONFLICT DO NOTHING" if not self._lock else " ON DUPLICATE KEY UPDATE run_id=run_id"
-        taken: dict[str, int] = {}
-        for name in sorted(names, key=lambda one: (one.namespace_id, one.task_id, one.run_id)):
-            key = f"namespace_id={name.namespace_id} AND task_id={self._quote(name.task_id)}"
-            await self._execute(
-                f"INSERT INTO task (namespace_id,task_id,run_id,created_ms) VALUES ({name.namespace_id},"
-                f"{self._quote(name.task_id)},{name.run_id},{name.created_ms}){clause}"
-            )
-            ((run_id,),) = await self._rows(f"SELECT run_id FROM task WHERE {key}")
-            if run_id != name.run_id:
-                taken[name.task_id] = run_id
-        return taken
-
-    @staticmethod
-    def _unnamed(merged: Merged, taken: dict[str, int]) -> list[NewRun]:
-        """The inserts whose name was free, or that have none."""
-        if not taken:
-            return merged.inserts
-        refused = {
-            name.run_id for name in merged.names if taken.get(name.task_id, name.run_id) != name.run_id
-        }
-        return [row for row in merged.inserts if row.id not in refused]
+    async def _name(self, merged: Merged) -> Taken:
+        """Which names and keys of this work others have, and what is not inserted for that."""
+        if not merged.names and not merged.keyed:
+            return NOTHING_TAKEN
+        tools = Tools(self._quote, self._execute, self._rows, is_sqlite=not self._lock)
+        return await take_names(merged.names, merged.keyed, tools)
 
     async def _request(self, requests: Sequence[tuple[int, int]]) -> None:
         if not requests:
@@ -354,14 +339,15 @@ def _written(
     lost_fires: Collection[JobFire],
     lost_moves: Collection[Move],
     stale: frozenset[int],
-    taken: dict[str, int],
+    taken: Taken,
     joined: Collection[int],
 ) -> Written:
     return Written(
         lost_fires=frozenset(fire.job_id for fire in lost_fires),
         lost_moves=frozenset(move.run_id for move in lost_moves),
         stale_jobs=stale,
-        taken_names=taken,
+        taken_names=taken.names,
+        taken_keys=taken.keys,
         losers=frozenset((*lost_fires, *lost_moves)),
         joined=frozenset(joined),
     )

@@ -200,7 +200,7 @@ async def test_one_name_through_two_nodes_names_one_run(db, rows):
     (name,) = await rows(task)
     assert [row["id"] for row in await rows(run_table)] == [name["run_id"]]
     loser = written[0 if name["run_id"] == 2 else 1]
-    assert loser.taken_names == {"close the day": name["run_id"]}
+    assert loser.taken_names == {3 - name["run_id"]: name["run_id"]}
     assert str(AlreadySubmitted("close the day", name["run_id"]))
 
 

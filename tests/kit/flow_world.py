@@ -19,6 +19,7 @@ from gateway.core.context import Tuning
 from gateway.core.model import AddressMode, App, Beat, ExecutorResult, Job, Run, Task, TriggerKind
 from gateway.core.ports import RunOrder, StopReport
 from gateway.core.states import OPEN
+from gateway.core.submission import Submission
 from gateway.flow.loops import Flow
 from gateway.store import tables
 from gateway.store.run_rows import COLUMNS, run_of
@@ -213,9 +214,9 @@ class World:
         return changed
 
     async def trigger(self, job: Job, *, by: Life | None = None, **how: Any) -> int:
-        fields: dict[str, Any] = {"params": None, "addresses": None, "task_id": None, "kind": TriggerKind.API}
+        kind = how.pop("kind", TriggerKind.API)
         life = by or self.now
-        return await self.do(life.operations.trigger(job.id, **(fields | how)), by=life)
+        return await self.do(life.operations.trigger(job.id, Submission(**how), kind=kind), by=life)
 
     async def stop(self, run_id: int, *, by: Life | None = None) -> StopReport:
         life = by or self.now

@@ -21,6 +21,7 @@ from gateway.store.foreign import ForeignStore
 from gateway.store.history import HistoryStore
 from gateway.store.ids import app_ids, job_ids, run_ids
 from gateway.store.jobs import JobStore
+from gateway.store.keys import KeyStore
 from gateway.store.lanes import Lanes
 from gateway.store.nodes import Nodes
 from gateway.store.pauses import PauseStore
@@ -148,6 +149,7 @@ class Life:
             history=HistoryStore(self.db, self.clock),
             spool=self.spool,
             nodes=self.nodes,
+            calls=KeyStore(self.db, self.clock),
             identity=identity,
             on_fatal=self.fatal.append,
             peers=FakePeers(self.clock, self, world.desks, world.delay_s) if several else None,

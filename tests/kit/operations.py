@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
-from gateway.core.errors import AlreadySubmitted, Conflict, NotFound
+from gateway.core.errors import AlreadySubmitted, Conflict, InvalidValue, NotFound
+from gateway.core.idempotency import IdempotencyKey
 from gateway.core.model import FIRST_LONG_ID, App, Executor, LogPage, Run, TriggerKind
 from gateway.core.ports import Health, StopReport
 from gateway.core.states import RunState
+from gateway.core.submission import NOW, Submission, Submitted
 from gateway.core.waiting import Queue
 
 
@@ -33,15 +35,13 @@ class StillClock:
 @dataclass
 class Triggered:
     job_id: int
-    params: str | None
-    addresses: tuple[str, ...] | None
-    task_id: str | None
+    wanted: Submission
     kind: TriggerKind
 
 
 @dataclass
 class FakeOperations:
-    """Implements `core.ports.Operations`: remembers what it was asked, answers what the test put in."""
+    """Implements `core.operations.Operations`: remembers what it was asked, answers what the test put in."""
 
     triggered: list[Triggered] = field(default_factory=list)
     changed_jobs: list[int] = field(default_factory=list)
@@ -55,27 +55,44 @@ class FakeOperations:
     fails: Exception | None = None
     next_run_id: int = FIRST_LONG_ID
     tasks: dict[str, int] = field(default_factory=dict)
+    answers: dict[IdempotencyKey, list[Submitted | InvalidValue]] = field(default_factory=dict)
 
     async def trigger(
-        self,
-        job_id: int,
-        *,
-        params: str | None,
-        addresses: tuple[str, ...] | None,
-        task_id: str | None,
-        kind: TriggerKind,
+        self, job_id: int, wanted: Submission = NOW, *, kind: TriggerKind = TriggerKind.API
     ) -> int:
         if self.fails is not None:
             raise self.fails
         if self.known_jobs is not None and job_id not in self.known_jobs:
             raise NotFound("job", job_id)
-        if task_id in self.tasks:
-            raise AlreadySubmitted(task_id, self.tasks[task_id])
+        if wanted.task_id in self.tasks:
+            raise AlreadySubmitted(wanted.task_id, self.tasks[wanted.task_id])
         run_id, self.next_run_id = self.next_run_id, self.next_run_id + 1
-        if task_id is not None:
-            self.tasks[task_id] = run_id
-        self.triggered.append(Triggered(job_id, params, addresses, task_id, kind))
+        if wanted.task_id is not None:
+            self.tasks[wanted.task_id] = run_id
+        self.triggered.append(Triggered(job_id, wanted, kind))
         return run_id
+
+    async def submit(
+        self,
+        job_id: int,
+        wanted: Sequence[Submission],
+        *,
+        kind: TriggerKind = TriggerKind.API,
+        key: IdempotencyKey | None = None,
+    ) -> list[Submitted | InvalidValue]:
+        if key is not None and key in self.answers:
+            return self.answers[key]
+        outcomes: list[Submitted | InvalidValue] = []
+        for one in wanted:
+            try:
+                run_id = await self.trigger(job_id, one, kind=kind)
+            except AlreadySubmitted as error:
+                outcomes.append(Submitted(0, error.run_id))
+            else:
+                outcomes.append(Submitted(run_id, run_id))
+        if key is not None:
+            self.answers[key] = outcomes
+        return outcomes
 
     async def jobs_changed(self, job_ids: Collection[int]) -> None:
         self.changed_jobs.extend(job_ids)

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gateway.core.errors import AlreadySubmitted, GatewayError
-from gateway.core.model import Guarantee, Job, Misfire, Route, TriggerKind
+from gateway.core.model import Guarantee, Job, Misfire, Route
 from gateway.core.states import RunState
+from gateway.core.submission import Submission
 from tests.kit.flow_world import World
 from tests.kit.life import Life
 
@@ -169,9 +170,7 @@ class People:
     async def _trigger(self, life: Life, job_id: int, task_id: str | None) -> None:
         trigger = Trigger(job_id, task_id)
         try:
-            trigger.run_id = await life.operations.trigger(
-                job_id, params=None, addresses=None, task_id=task_id, kind=TriggerKind.API
-            )
+            trigger.run_id = await life.operations.trigger(job_id, Submission(task_id=task_id))
         except AlreadySubmitted as error:
             trigger.run_id, trigger.is_first = error.run_id, False
         except GatewayError as error:

@@ -8,13 +8,11 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from gateway.api.models.base import (
     MAX_ID,
-    Address,
     Answer,
     Body,
     Duration,
     Iso,
     JsonObject,
-    Later,
     Paging,
     Priority,
     Query,
@@ -384,21 +382,3 @@ class JobQuery(Paging):
     app: str | None = Field(None, description="The appname.")
     name: str | None = Field(None, description="A part of the name, in any case.")
     enabled: bool | None = None
-
-
-class TriggerBody(Body):
-    params: Text | None = Field(None, max_length=MAX_PARAMS, description="Instead of the job's own.")
-    task_id: str | None = Field(
-        None, min_length=1, max_length=128, description="A name of your own: submitted twice, it runs once."
-    )
-    addresses: list[Address] | None = Field(
-        None, min_length=1, max_length=1000, description="Instead of the app's executors."
-    )
-    run_at: Later = None
-    delay_s: Later = None
-    ttl_s: Later = None
-    priority: Later = None
-
-
-class TriggerAnswer(Answer):
-    run_id: int

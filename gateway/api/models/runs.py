@@ -43,6 +43,9 @@ class RunQuery(Paging):
     from_: Instant | None = Field(None, alias="from", description="Due at or after this.")
     to: Instant | None = Field(None, description="Due before this.")
     root_id: int | None = Field(None, ge=1, description="All attempts and shards of this first run.")
+    task_id: str | None = Field(
+        None, max_length=128, description="All attempts of the submission of this name."
+    )
 
 
 class Slots(Answer):
@@ -81,12 +84,17 @@ class RunAnswer(Answer):
     )
     trigger: str
     priority: int
+    task_id: str | None = Field(
+        description="The name of the chain of attempts, of the caller's choice or `run-<root_id>`; null for a slot."
+    )
     slot: Iso | None = Field(description="The instant of the schedule; null for a triggered run.")
     slot_ms: int | None
     due: Iso
     due_ms: int
     created: Iso
     created_ms: int
+    expires: Iso | None = Field(description="It ends as expired if it still waits then.")
+    expires_ms: int | None
     claimed: Iso | None
     claimed_ms: int | None
     sent: Iso | None
@@ -100,6 +108,7 @@ class RunAnswer(Answer):
     message: str | None = Field(description="What the executor said.")
     reason: str | None = Field(description="Why it is in this state, where the scheduler decided.")
     address: str | None
+    addresses: list[str] | None = Field(description="Those it may run on; null for all of the app.")
     params: str | None = Field(description="Those of this run; null if it runs with the job's own.")
     job_version: int | None = Field(description="The version it was claimed with.")
     slots: Slots | None

@@ -24,6 +24,7 @@ from gateway.store.nodes import Nodes
 from gateway.store.pauses import PauseStore
 from gateway.store.runs import RunStore
 from gateway.store.tables import metadata
+from gateway.store.tasks import TaskStore
 from gateway.store.tokens import TokenStore
 from gateway.store.versions import VersionStore
 from tests.kit.operations import FakeOperations, FakeQueues, StillClock
@@ -108,6 +109,7 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
         jobs=JobStore(db, clock, ids.job_ids(db, clock), ids.run_ids(db, clock)),
         apps=AppStore(db, clock, ids.app_ids(db, clock)),
         runs=RunStore(db, clock),
+        tasks=TaskStore(db),
         nodes=Nodes(db, clock, 2000),
         tokens=tokens,
         operations=operations,

@@ -99,7 +99,7 @@ async def test_jobs(api, run, tmp_path):
     assert (await run("jobs", "preview", made["id"], "--count", 1)).startswith("2026-11-19T04:00:00")
     assert (await run("jobs", "trigger", made["id"])).strip() == str(1 << 32)
     await run("jobs", "trigger", made["id"], "--params", "p", "--address", "http://h/", "--task-id", "t")
-    assert api.operations.triggered[-1].addresses == ("http://h/",)
+    assert api.operations.triggered[-1].wanted.addresses == ("http://h/",)
     assert "as run" in await run("jobs", "trigger", made["id"], "--task-id", "t", code=1)
     await run("jobs", "delete", made["id"])
     assert "job" in await run("jobs", "show", made["id"], code=2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select
 
+from gateway.core.submission import Submission
 from gateway.store.tables import job
 from tests.unit.api.conftest import a_job
 
@@ -534,8 +535,8 @@ async def test_a_trigger_answers_with_the_run_id(billing):
     body = {"params": "p", "task_id": "t1", "addresses": ["http://h:1/"], "run_at": None}
     assert (await billing.call("POST", path, body))[0] == 202
     plain, _, full = billing.operations.triggered
-    assert (plain.params, plain.addresses, plain.task_id) == (None, None, None)
-    assert (full.params, full.addresses, full.task_id) == ("p", ("http://h:1/",), "t1")
+    assert plain.wanted == Submission()
+    assert full.wanted == Submission("p", ("http://h:1/",), "t1")
 
 
 async def test_a_task_id_runs_once(billing):
@@ -553,10 +554,19 @@ async def test_an_unknown_job_is_not_triggered(billing):
 @pytest.mark.parametrize(
     ("body", "field", "expected"),
     [
-        ({"run_at": "2030-01-01T00:00:00Z"}, "run_at", "not supported yet"),
-        ({"delay_s": 5}, "delay_s", "not supported yet"),
-        ({"ttl_s": 5}, "ttl_s", "not supported yet"),
-        ({"priority": 9}, "priority", "not supported yet"),
+        ({"run_at": "tomorrow"}, "run_at", "ISO 8601"),
+        ({"run_at": 1, "delay_s": 5}, "delay_s", "run_at says when"),
+        ({"delay_s": -1}, "delay_s", "not negative"),
+        ({"delay_s": "367 days"}, "delay_s", "at most 366 days"),
+        ({"ttl_s": 0}, "ttl_s", "more than 0"),
+        ({"ttl_s": "400 days"}, "ttl_s", "at most 366 days"),
+        ({"priority": 0}, "priority", "greater than or equal to 1"),
+        ({"priority": 16}, "priority", "less than or equal to 15"),
+        ({"priority": "high"}, "priority", "integer"),
+        ({"task_id": "a\n"}, "task_id", "without control characters"),
+        ({"task_id": "a "}, "task_id", "without blanks at its ends"),
+        ({"task_id": "run-7"}, "task_id", "another name"),
+        ({"task_id": "x" * 129}, "task_id", "at most 128"),
         ({"addresses": ["10.0.0.1:9999"]}, "addresses[0]", "http://"),
         ({"addresses": []}, "addresses", "at least 1"),
         ({"task_id": ""}, "task_id", "at least 1"),

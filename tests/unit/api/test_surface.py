@@ -168,4 +168,5 @@ def test_queries_are_described_by_their_public_names():
         "from",
         "to",
         "root_id",
+        "task_id",
     ]

@@ -12,6 +12,7 @@ from gateway.core.errors import AlreadySubmitted, NotFound, StoreError
 from gateway.core.model import PARTS, Route, Task, TriggerKind
 from gateway.core.routing import Router, by_consistent_hash, consistent_hash
 from gateway.core.states import RunState
+from gateway.core.submission import Submission
 from gateway.store.tables import node, part
 from tests.kit.flow_world import A, B, C
 
@@ -97,8 +98,7 @@ async def test_a_disabled_job_still_runs_when_it_is_triggered(world):
 async def test_requests_with_one_name_start_one_run(world):
     executor = await world.executor()
     job = await world.job(enabled=False)
-    how = {"params": None, "addresses": None, "task_id": "order 7", "kind": TriggerKind.API}
-    requests = [world.now.operations.trigger(job.id, **how) for _ in range(3)]
+    requests = [world.now.operations.trigger(job.id, Submission(task_id="order 7")) for _ in range(3)]
     outcomes = await world.do(_all(requests))
     (run_id,) = [one for one in outcomes if isinstance(one, int)]
     assert [one.run_id for one in outcomes if isinstance(one, AlreadySubmitted)] == [run_id, run_id]

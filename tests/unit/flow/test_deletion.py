@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from gateway.core.context import Tuning
+from gateway.core.model import TriggerKind
 from gateway.core.states import RunState
+from gateway.core.submission import NOW
 from tests.kit.fake_link import SILENT
 from tests.kit.flow_world import World
 
@@ -48,10 +50,9 @@ async def test_a_trigger_that_comes_too_late(world: World, delay_s: float) -> No
     """A row that was inserted as the job was deleted is nobody's: it ends with the reason."""
     await world.executor()
     job = await world.job(enabled=False)
-    request = world.flow.admitter.request
     await world.do(world.now.jobs.delete(job.id))
     await world.clock.advance(delay_s)
-    run, _ = await world.do(request(job, kind=3, params=None, addresses=None, task_id=None))  # type: ignore[arg-type]
+    run_id, _ = await world.do(world.flow.submitter.one(job, NOW, TriggerKind.API))
     await world.do(world.now.operations.jobs_changed([job.id]))
     await world.clock.advance(3)
-    assert (await world.row(run.id)).state is RunState.INVALID
+    assert (await world.row(run_id)).state is RunState.INVALID
