@@ -79,11 +79,22 @@ async def get(request: web.Request) -> web.Response:
 
 
 async def patch(request: web.Request) -> web.Response:
-    """A `version` in the body makes the change depend on it; otherwise it is laid over what is there now."""
     services = request.app[SERVICES]
     job_id = job_id_in(request)
     change = await read_object(request)
     version = change.pop("version", None)
+    _, job = await change_job(services, job_id, change, version=version)
+    await services.operations.jobs_changed([job_id])
+    return await answer_of(services, job)
+
+
+async def change_job(
+    services: Services, job_id: int, change: dict[str, Any], *, version: object = None, dry_run: bool = False
+) -> tuple[Job, Job]:
+    """The job before and after a merge patch; what is left out stays.
+
+    A `version` makes the change depend on it; otherwise it is laid over what is there now.
+    """
     for attempt in range(1, _PATCH_ATTEMPTS + 1):
         old = await services.jobs.get(job_id)
         if version is not None and version != old.version:
@@ -96,14 +107,13 @@ async def patch(request: web.Request) -> web.Response:
         draft = job_of(
             body, old.app_id, now_ms=services.clock.now_ms(), default_timezone=services.timezone, base=old
         )
+        if dry_run:
+            return old, draft
         try:
-            job = await services.jobs.update(draft)
+            return old, await services.jobs.update(draft)
         except Conflict:
             if version is not None or attempt == _PATCH_ATTEMPTS:
                 raise
-        else:
-            await services.operations.jobs_changed([job_id])
-            return await answer_of(services, job)
     raise AssertionError
 
 

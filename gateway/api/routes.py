@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from gateway.api import (
     apps,
+    bulk,
     events,
     jobs,
     nodes,
@@ -24,6 +25,7 @@ from gateway.api import (
     versions,
 )
 from gateway.api.models.apps import AppAnswer, AppBody, AppList, AppQuery, ExecutorList
+from gateway.api.models.bulk import BulkAnswer, BulkBody
 from gateway.api.models.events import EventList, EventQuery
 from gateway.api.models.jobs import (
     BatchBody,
@@ -104,6 +106,15 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", f"{_V1}/jobs", jobs.page, "List jobs", {200: JobList}, query=JobQuery, problems=(404,)),
     Route(
         "POST", f"{_V1}/jobs/batch", jobs.create_batch, "Create jobs, all or none", {201: JobIds}, BatchBody
+    ),
+    Route(
+        "POST",
+        f"{_V1}/jobs/bulk",
+        bulk.bulk,
+        "Many jobs at once",
+        {200: BulkAnswer},
+        BulkBody,
+        problems=(409,),
     ),
     Route("GET", _JOB, jobs.get, "Show a job", {200: JobAnswer}, problems=(404,)),
     Route(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gateway.cli.apps import apps
+from gateway.cli.bulk import bulk
 from gateway.cli.cron import cron
 from gateway.cli.events import events
 from gateway.cli.health import health
@@ -31,5 +32,7 @@ for command in (
     health,
 ):
     cli.add_command(command)
+
+jobs.add_command(bulk)
 
 __all__ = ["cli", "main"]

@@ -92,7 +92,7 @@ def job_fields(command: F) -> F:
     )
     @functools.wraps(command)
     def with_body(*args: Any, **options: Any) -> Any:
-        body = _json_of(options["file"]) if options["file"] is not None else {}
+        body = json_of(options["file"]) if options["file"] is not None else {}
         if not isinstance(body, dict):
             raise Failure("--file: a JSON object with the fields of a job is needed", WRONG_INPUT)
         _lay_over(body, options)
@@ -179,7 +179,7 @@ def update(client: Client, job_id: int, body: dict[str, Any]) -> None:
 @calls_api
 def batch(client: Client, file: IO[str]) -> None:
     """Create up to 10,000 jobs, all or none, from a JSON list or one JSON object a line (- for standard input)."""
-    found = _json_of(file, lines=True)
+    found = json_of(file, lines=True)
     body = found if isinstance(found, dict) and "jobs" in found else {"jobs": found}
     answer = client.call("POST", "/api/v1/jobs/batch", body)
     show.as_json(answer) if client.as_json else click.echo("\n".join(map(str, answer["ids"])))
@@ -253,7 +253,7 @@ def trigger(client: Client, job_id: int, key: str | None, *, wait: bool, **given
 @calls_api
 def trigger_batch(client: Client, job_id: int, file: IO[str], key: str | None) -> int:
     """Run a job up to 10,000 times, from a JSON list or one JSON object a line (- for standard input)."""
-    found = _json_of(file, lines=True)
+    found = json_of(file, lines=True)
     body = found if isinstance(found, dict) and "submissions" in found else {"submissions": found}
     headers = {} if key is None else {"Idempotency-Key": key}
     answer = client.call("POST", f"{_path(job_id)}/trigger/batch", body, headers=headers)
@@ -338,7 +338,7 @@ def _ended(client: Client, run_id: int) -> Any:
         time.sleep(_POLL_S)
 
 
-def _json_of(file: IO[str], *, lines: bool = False) -> Any:
+def json_of(file: IO[str], *, lines: bool = False) -> Any:
     text = file.read()
     try:
         return json.loads(text)

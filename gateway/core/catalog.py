@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from gateway.core.cluster import NodeRecord
+from gateway.core.errors import GatewayError
 from gateway.core.model import App, Job, JobFilter, Page, Run, RunFilter, Token
 from gateway.core.versions import JobVersion
 
@@ -53,6 +54,22 @@ class JobCatalog(Protocol):
 
     async def set_enabled(self, job_id: int, *, enabled: bool) -> Job:
         """Raises `NotFound`, and `InvalidValue` when the schedule to be enabled never fires again."""
+        ...
+
+    async def load(self, job_ids: Collection[int]) -> dict[int, Job]:
+        """Those of them that exist."""
+        ...
+
+    async def set_enabled_all(
+        self, job_ids: Sequence[int], *, enabled: bool
+    ) -> dict[int, bool | GatewayError]:
+        """As `set_enabled` of each, in one transaction: whether it changed, or what it raised."""
+        ...
+
+    async def delete_all(
+        self, job_ids: Sequence[int], *, keep_history: bool = False
+    ) -> dict[int, bool | GatewayError]:
+        """As `delete` of each, in one transaction: True, or what it raised."""
         ...
 
     async def delete(self, job_id: int, *, keep_history: bool = False) -> None:

@@ -28,8 +28,8 @@ async def carry_over(conn: AsyncConnection, new: Job, removed: Collection[int]) 
     link, ended_ms = (await conn.execute(select(_fire.chain_run_id, _fire.chain_end_ms).where(mine))).one()
     is_open = link != 0 and abs(link) not in removed and await _is_open(conn, new.id, abs(link))
     next_fire_at: int | None = None
-    if new.enabled and not is_open:
-        next_fire_at = max(new.next_fire_at or 0, ended_ms + delay_of(new) if ended_ms else 0)
+    if new.next_fire_at is not None and not is_open:
+        next_fire_at = max(new.next_fire_at, ended_ms + delay_of(new) if ended_ms else 0)
     values = {"next_fire_at": next_fire_at, "chain_run_id": link if is_open else 0}
     await conn.execute(update(job_next_fire).where(mine).values(values))
     return next_fire_at

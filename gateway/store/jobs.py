@@ -5,7 +5,7 @@ Locks are taken in the order app → calendar → job → next fire → run.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.core.acting import author
 from gateway.core.chain import delay_of, is_chained
 from gateway.core.clock import Clock
-from gateway.core.errors import Conflict, NotFound
+from gateway.core.errors import Conflict, GatewayError, InvalidValue, NotFound
 from gateway.core.events import Source
 from gateway.core.model import Job, JobFilter, Page
 from gateway.core.ports import DueJob, IdSource
@@ -165,28 +165,73 @@ class JobStore:
 
     async def set_enabled(self, job_id: int, *, enabled: bool) -> Job:
         async def body(conn: AsyncConnection) -> Job:
-            old = await _lock(conn, job_id)
-            if old.enabled == enabled:
-                return old
-            return await self._store_change(conn, old, replace(old, enabled=enabled))
+            return await self._switch(conn, job_id, enabled=enabled)
 
         await self._run_ids.refill()
         return await transact(self._db, self._clock, body)
 
+    async def set_enabled_all(
+        self, job_ids: Sequence[int], *, enabled: bool
+    ) -> dict[int, bool | GatewayError]:
+        async def one(conn: AsyncConnection, job_id: int) -> bool:
+            before = (await conn.execute(select(job.c.version).where(job.c.id == job_id))).scalar()
+            return (await self._switch(conn, job_id, enabled=enabled)).version != before
+
+        return await self._each(job_ids, one)
+
     async def delete(self, job_id: int, *, keep_history: bool = False) -> None:
         async def body(conn: AsyncConnection) -> None:
-            old = await _lock(conn, job_id)
-            now_ms = self._clock.now_ms()
-            await bury(conn, old, now_ms, keep_history=keep_history)
-            await note(conn, now_ms, Source.JOB, "deleted", [(job_id, old.name, f"at version {old.version}")])
-            await take_back(conn, old, now_ms, REASON, self._run_ids)
-            await end_waiting(conn, old, now_ms)
-            await drop_links(conn, job_id)
+            await self._remove(conn, job_id, keep_history=keep_history)
 
         await self._run_ids.refill()
         await transact(self._db, self._clock, body)
 
+    async def delete_all(
+        self, job_ids: Sequence[int], *, keep_history: bool = False
+    ) -> dict[int, bool | GatewayError]:
+        async def one(conn: AsyncConnection, job_id: int) -> bool:
+            await self._remove(conn, job_id, keep_history=keep_history)
+            return True
+
+        return await self._each(job_ids, one)
+
     # ------------------------------------------------------------ pieces
+
+    async def _each(
+        self, job_ids: Sequence[int], one: Callable[[AsyncConnection, int], Awaitable[bool]]
+    ) -> dict[int, bool | GatewayError]:
+        """Do it with each, in one transaction; `one` raises before it writes anything."""
+
+        async def body(conn: AsyncConnection) -> dict[int, bool | GatewayError]:
+            # All of them first: the order of locks is that of a change of one job.
+            for table, key in ((job, job.c.id), (job_next_fire, job_next_fire.c.job_id)):
+                locking = select(key).select_from(table).where(key.in_(sorted(job_ids))).order_by(key)
+                await conn.execute(locking.with_for_update())
+            done: dict[int, bool | GatewayError] = {}
+            for job_id in sorted(job_ids):
+                try:
+                    done[job_id] = await one(conn, job_id)
+                except (NotFound, InvalidValue) as error:
+                    done[job_id] = error
+            return done
+
+        await self._run_ids.refill()
+        return await transact(self._db, self._clock, body)
+
+    async def _switch(self, conn: AsyncConnection, job_id: int, *, enabled: bool) -> Job:
+        old = await _lock(conn, job_id)
+        if old.enabled == enabled:
+            return old
+        return await self._store_change(conn, old, replace(old, enabled=enabled))
+
+    async def _remove(self, conn: AsyncConnection, job_id: int, *, keep_history: bool) -> None:
+        old = await _lock(conn, job_id)
+        now_ms = self._clock.now_ms()
+        await bury(conn, old, now_ms, keep_history=keep_history)
+        await note(conn, now_ms, Source.JOB, "deleted", [(job_id, old.name, f"at version {old.version}")])
+        await take_back(conn, old, now_ms, REASON, self._run_ids)
+        await end_waiting(conn, old, now_ms)
+        await drop_links(conn, job_id)
 
     async def _store_change(self, conn: AsyncConnection, old: Job, changed: Job) -> Job:
         now_ms = self._clock.now_ms()

@@ -391,6 +391,23 @@ async def test_a_deleted_job_leaves_its_history(db, jobs, app, clock, rows):
             await missing
 
 
+async def test_many_jobs_in_one_transaction(jobs, app, rows, clock):
+    over = {"kind": "cron", "expression": "0 0 0 1 1 ? 2027"}
+    made = await jobs.create([a_job(app, name=f"job {n}", enabled=False) for n in range(3)])
+    ended = (await jobs.create([a_job(app, over, name="over", enabled=False)]))[0]
+    ids = [*(one.id for one in made), ended.id, 999]
+    clock.ms += 3 * 365 * 86_400_000
+    done = await jobs.set_enabled_all(ids, enabled=True)
+    assert [done[job_id] for job_id in ids[:3]] == [True] * 3
+    assert isinstance(done[ended.id], InvalidValue)
+    assert isinstance(done[999], NotFound)
+    found = await jobs.load(ids)
+    assert [found[job_id].enabled for job_id in ids[:4]] == [True] * 3 + [False]
+    assert set((await jobs.set_enabled_all(ids[:3], enabled=True)).values()) == {False}
+    assert set((await jobs.delete_all(ids[:2])).values()) == {True}
+    assert [row["id"] for row in await rows(job)] == ids[2:4]
+
+
 async def test_jobs_in_pages_and_filtered(apps, jobs, app):
     other = await apps.create(an_app("other"))
     names = ("Day 100%", "day_2", "NIGHT")
