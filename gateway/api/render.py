@@ -156,6 +156,7 @@ def run_answer(run: Run, appname: str | None, now_ms: int, task_id: str | None =
         task_id=task_id,
         **times(
             slot=run.slot_ms,
+            data_time=run.data_ms,
             due=run.due_ms,
             created=run.created_ms,
             expires=run.expires_ms,

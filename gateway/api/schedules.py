@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from aiohttp import web
 
 from gateway.api.drafts import Spec, clock_of, spec_of
@@ -76,12 +78,17 @@ def _fires(timing: Timing, job_id: int, slots: list[int], zone: Zone) -> list[Fi
     fires = []
     for slot_ms in slots:
         due_ms = timing.due_ms(job_id, slot_ms) if job_id else slot_ms
+        data: dict[str, Any] = {}
+        if timing.data_offset_s is not None:
+            data_ms = slot_ms + timing.data_offset_s * 1000
+            data = {"data_time": iso_local(data_ms, zone.offset_s(data_ms // 1000)), "data_time_ms": data_ms}
         fires.append(
             Fire(
                 time=iso_local(due_ms, zone.offset_s(due_ms // 1000)),
                 time_ms=due_ms,
                 slot=iso_local(slot_ms, zone.offset_s(slot_ms // 1000)),
                 slot_ms=slot_ms,
+                **data,
             )
         )
     return fires

@@ -30,6 +30,7 @@ def timing_of(body: TimingFields, zone: Zone, within: str = "") -> Timing:
             for n, one in enumerate(body.exclusions or ())
         ),
         jitter_ms=body.jitter_s,
+        data_offset_s=body.data_offset_s,
     )
 
 
@@ -67,7 +68,7 @@ def require_no_bounds(body: TimingFields, within: str = "") -> None:
 
 def is_zoned(body: TimingFields) -> bool:
     """Whether kinds that count real time need a clock as well."""
-    return bool(body.exclusions)
+    return bool(body.exclusions) or body.data_offset_s is not None
 
 
 def timing_fields(timing: Timing) -> dict[str, Any]:
@@ -79,7 +80,8 @@ def timing_fields(timing: Timing) -> dict[str, Any]:
         "exclusions": [one.stored() for one in timing.exclusions],
         "jitter_s": timing.jitter_ms / 1000,
     }
-    return {name: value for name, value in found.items() if value}
+    found = {name: value for name, value in found.items() if value}
+    return found if timing.data_offset_s is None else {**found, "data_offset_s": timing.data_offset_s}
 
 
 def timing_answer(job: Job, now_ms: int) -> dict[str, Any]:
@@ -101,6 +103,7 @@ def timing_answer(job: Job, now_ms: int) -> dict[str, Any]:
         "window": window,
         "exclusions": list(map(_exclusion_answer, timing.exclusions)),
         "jitter_s": timing.jitter_ms / 1000 if timing.jitter_ms % 1000 else timing.jitter_ms // 1000,
+        "data_offset_s": timing.data_offset_s,
         "fired": job.fired if timing.window.max_fires else None,
         "warnings": warnings,
     }

@@ -12,7 +12,8 @@ from gateway.cli.root import WRONG_INPUT, Failure
 F = TypeVar("F", bound=Callable[..., Any])
 
 _WINDOW = {"start": "start", "end": "end", "max_fires": "max_fires"}
-TIMING_OPTIONS = frozenset({*_WINDOW, "exclude", "jitter"})
+_PLAIN = {"jitter": "jitter_s", "data_offset": "data_offset_s"}
+TIMING_OPTIONS = frozenset({*_WINDOW, *_PLAIN, "exclude"})
 
 _OPTIONS = (
     click.option("--start", help="No slots before: 'yyyy-MM-dd HH:mm:ss', ISO 8601 or milliseconds."),
@@ -26,6 +27,9 @@ _OPTIONS = (
     ),
     click.option(
         "--jitter", help="Each run is due later by a part of this that is always the same for its slot."
+    ),
+    click.option(
+        "--data-offset", help="How much later ${data_time} in params is than the slot: 30s, or -1h."
     ),
 )
 
@@ -45,8 +49,7 @@ def lay_timing(body: dict[str, Any], options: Mapping[str, Any]) -> None:
     if options["exclude"]:
         wanted = [text for text in options["exclude"] if text.strip() != "none"]
         body["exclusions"] = list(map(_exclusion, wanted))
-    if options["jitter"] is not None:
-        body["jitter_s"] = options["jitter"]
+    body.update({field: options[name] for name, field in _PLAIN.items() if options[name] is not None})
 
 
 def _exclusion(text: str) -> dict[str, str]:

@@ -137,19 +137,22 @@ def stop_move(run: NewRun, reason: str, now_ms: int, job: Job | None) -> Move:
 
 def claim_move(flight: Flight, now_ms: int, send_deadline_ms: int) -> Move:
     order = flight.order
+    values: dict[str, Value] = {
+        "job_version": order.job.version,
+        "address": order.address,
+        "dialect": order.dialect,
+        "claim_token": flight.claim,
+        "claimed_ms": now_ms,
+        "send_deadline_ms": send_deadline_ms,
+        "trigger_ms": After("due_ms", order.trigger_ms - order.due_ms),
+    }
+    if order.data_ms:
+        values["data_ms"] = order.data_ms
     return Move(
         order.run_id,
         RunState.DISPATCHING,
         WAITING,
-        {
-            "job_version": order.job.version,
-            "address": order.address,
-            "dialect": order.dialect,
-            "claim_token": flight.claim,
-            "claimed_ms": now_ms,
-            "send_deadline_ms": send_deadline_ms,
-            "trigger_ms": After("due_ms", order.trigger_ms - order.due_ms),
-        },
+        values,
         job_id=order.job.id,
         job_version=order.job.version,
     )

@@ -55,6 +55,7 @@ class RunOrder:
     due_ms: int
     send_before: float
     wall_before_ms: int
+    data_ms: int = 0
     request: bytes = b""
     sent_ms: int = 0
     call: object = None

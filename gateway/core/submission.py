@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gateway.core.clock import iso_utc
+from gateway.core.data_time import data_ms_at
 from gateway.core.errors import InvalidValue
 from gateway.core.model import BROADCAST_PARENT, Job, NewRun, Route, TriggerKind
 from gateway.core.states import RunState
@@ -81,6 +82,7 @@ def run_of(wanted: Submission, job: Job, run_id: int, now_ms: int, kind: Trigger
         priority=job.priority if wanted.priority is None else wanted.priority,
         params=wanted.params,
         addresses=wanted.addresses,
+        data_ms=data_ms_at(job, due_ms),
         expires_ms=due_ms + wanted.ttl_ms if wanted.ttl_ms else 0,
         author=wanted.author,
     )

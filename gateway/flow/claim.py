@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from gateway.core.chain import chain_end
 from gateway.core.claims import claim_move, skip_move, stop_move
 from gateway.core.context import Context
+from gateway.core.data_time import data_ms_of, params_at
 from gateway.core.inflight import Flight
 from gateway.core.model import BROADCAST_PARENT, Job, NewRun
 from gateway.core.ports import RunOrder
@@ -86,19 +87,24 @@ class Batch:
         address = self._shard_address(run, addresses) or self._router.choose(job.route, job.id, addresses)
         executor = context.registry.executor(run.app_id, address)
         app = context.registry.app(run.app_id)
+        params, data_ms = run.params, run.data_ms
+        if data_ms or job.timing.data_offset_s is not None:
+            data_ms = data_ms_of(run, job)
+            params = params_at(run, job, data_ms)
         order = RunOrder(
             run_id=run.id,
             job=job,
             appname=app.appname if app else "",
             address=address,
             dialect=executor.dialect if executor else DEFAULT_DIALECT,
-            params=run.params,
+            params=params,
             shard=run.shard,
             shard_total=run.shard_total,
             trigger_ms=run.trigger_ms or max(run.due_ms, self.now_ms),
             due_ms=run.due_ms,
             send_before=self._send_before,
             wall_before_ms=self._wall_before_ms,
+            data_ms=data_ms,
         )
         context.link.prepare(order)
         if (place := context.gate.places.get(run.id)) is not None:

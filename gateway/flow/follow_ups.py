@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from gateway.core.children import Child, Join, ParentEnd, started_by
 from gateway.core.context import Context
+from gateway.core.data_time import data_ms_at
 from gateway.core.model import Job, NewRun, TriggerKind
 from gateway.core.policy import next_attempt
 from gateway.core.shards import first_shard, is_shard
@@ -85,5 +86,6 @@ def _child_row(context: Context, seed: NewRun, job: Job) -> NewRun:
         root_id=run_id,
         shard=first_shard(job),
         priority=job.priority,
+        data_ms=data_ms_at(job, now_ms),
         parent_id=seed.id,
     )

@@ -127,7 +127,7 @@ async def test_an_appname_is_taken_once(apps, app):
 
 async def test_an_app_changes_but_for_its_name(apps, app, clock):
     clock.ms += 1000
-    changed = await apps.update(replace(app, title="New", addresses=("http://h/",)))
+    changed, _ = await apps.update(replace(app, title="New", addresses=("http://h/",)))
     assert await apps.get("billing") == changed
     assert changed.updated_ms == app.updated_ms + 1000
     with pytest.raises(NotFound):

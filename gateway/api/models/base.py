@@ -99,6 +99,27 @@ Seconds = Annotated[
 ]
 
 
+def _signed_seconds(value: object) -> int:
+    """As whole seconds, but a text may begin with a minus."""
+    if isinstance(value, str) and value.strip().startswith("-"):
+        return -_whole_seconds(value.strip()[1:])
+    if isinstance(value, int) and not isinstance(value, bool) and value < 0:
+        return -_whole_seconds(-value)
+    return _whole_seconds(value)
+
+
+SignedSeconds = Annotated[
+    int,
+    BeforeValidator(_signed_seconds),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "integer"}, {"type": "string", "examples": ["-1h", "30s"]}],
+            "description": "Seconds, or text with a unit; may be negative.",
+        }
+    ),
+]
+
+
 def _milliseconds(value: object) -> int:
     try:
         return parse_duration_ms(value, field="")

@@ -31,6 +31,8 @@ class Fire(Answer):
     time_ms: int
     slot: Iso
     slot_ms: int
+    data_time: Iso | None = None
+    data_time_ms: int | None = None
 
 
 class PreviewAnswer(Answer):

@@ -89,6 +89,10 @@ class RunAnswer(Answer):
     )
     slot: Iso | None = Field(description="The instant of the schedule; null for a triggered run.")
     slot_ms: int | None
+    data_time: Iso | None = Field(
+        description="The business time, from when the run is claimed; see `data_offset_s`."
+    )
+    data_time_ms: int | None
     due: Iso
     due_ms: int
     created: Iso

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from gateway.api.models.base import Answer, Body, Duration, Iso, Text, take_along
+from gateway.api.models.base import Answer, Body, Duration, Iso, SignedSeconds, Text, take_along
 from gateway.core.exclusions import MAX_COMMENT, MOST
 
 _MOMENT = "`yyyy-MM-dd HH:mm:ss` in the schedule's time zone, ISO 8601 or milliseconds"
@@ -51,6 +51,10 @@ class TimingFields(Body):
     jitter_s: Duration = Field(
         0, description="Each slot's run is due later by a part of this that is always the same for the slot."
     )
+    data_offset_s: SignedSeconds | None = Field(
+        None,
+        description="A run's data time is its slot and so much more or less; params name it as ${data_time}.",
+    )
 
 
 class WindowAnswer(Answer):
@@ -76,6 +80,7 @@ class TimingAnswer(Answer):
     window: WindowAnswer | None
     exclusions: list[ExclusionAnswer]
     jitter_s: float | int
+    data_offset_s: int | None
     fired: int | None = Field(description="Slots planned so far, for a job with a maximum.")
     warnings: list[str] = Field(
         description="What may not be meant: a schedule that never fires, and the like."

@@ -174,6 +174,7 @@ BOUNDS = {
         {"from": "2026-12-03 00:00:00", "to": "2026-12-05 00:00:00"},
     ],
     "jitter_s": "1m30s",
+    "data_offset_s": "-1h",
 }
 
 
@@ -192,12 +193,14 @@ async def test_bounds_of_a_schedule(billing):
     ]
     assert (made["jitter_s"], made["fired"], made["warnings"]) == (90, 0, [])
     path = f"/api/v1/jobs/{made['id']}"
-    same = {name: made[name] for name in ("window", "exclusions", "jitter_s", "schedule")}
+    assert made["data_offset_s"] == -3600
+    same = {name: made[name] for name in ("window", "exclusions", "jitter_s", "data_offset_s", "schedule")}
     assert await billing.ok("PATCH", path, same) == made
     found = await billing.ok("GET", f"{path}/preview?timezone=Asia/Shanghai&count=9")
     # The 5th and the 6th are a weekend, the 3rd and the 4th are excluded by name.
     assert [one["slot"][:16] for one in found["next"]] == [f"2026-12-{day:02}T03:00" for day in (1, 2, 7, 8)]
     assert all(0 <= one["time_ms"] - one["slot_ms"] <= 90_000 for one in found["next"])
+    assert found["next"][0]["data_time"] == "2026-12-01T02:00:00.000+08:00"
     later = await billing.ok("GET", f"{path}/preview?from=2026-12-02T00:00:00Z")
     assert [one["slot"][8:10] for one in later["next"]] == ["07", "08"]
     less = {"window": {"max_fires": None, "end": None}, "exclusions": None, "jitter_s": None}
@@ -344,6 +347,8 @@ WRONG = [
     ({"exclusions": [{"from": "1:00", "to": "2:00"}]}, "exclusions[0].from", "an instant"),
     ({"jitter_s": "25h"}, "jitter_s", "at most one day"),
     ({"jitter_s": -1}, "jitter_s", "not negative"),
+    ({"data_offset_s": "-soon"}, "data_offset_s", "a duration"),
+    ({"data_offset_s": "1500ms"}, "data_offset_s", "whole seconds"),
     (
         {"schedule": {"kind": "second_delay", "expression": 5}, "window": {"max_fires": 3}},
         "window",

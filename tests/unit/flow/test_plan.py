@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 from gateway.core.exclusions import parse_exclusion
 from gateway.core.job_state import state_of
 from gateway.core.misfire import MisfireLimits
-from gateway.core.model import Job, Misfire, NewRun, Run, TriggerKind
+from gateway.core.model import Job, Misfire, NewRun, Route, Run, Task, TriggerKind
 from gateway.core.states import RunState
 from gateway.core.timing import Timing, Window
 from gateway.core.work import Work
@@ -20,7 +20,7 @@ from gateway.core.zones import resolve_zone
 from gateway.flow import plan
 from gateway.store import tables
 from gateway.store.writer import GroupWriter
-from tests.kit.fake_link import SILENT
+from tests.kit.fake_link import FAILING, SILENT
 from tests.kit.flow_world import World
 
 EVERY_SECOND = {"kind": "fixed_rate", "expression": "1s"}
@@ -386,3 +386,37 @@ async def test_an_outage_with_jitter(world, misfire, extra):
     late = [run for run in runs if run.sent_ms - run.due_ms > 5000]
     assert len(late) == extra
     assert max(executor.executions.values()) == 1
+
+
+@pytest.mark.parametrize("route", [Route.ROUND, Route.SHARDING_BROADCAST])
+async def test_the_data_time_is_that_of_the_slot_for_every_attempt(world, route):
+    executor = await world.executor()
+    job = await world.job(
+        task=Task("handler", "at ${data_time_ms}"),
+        timing=Timing(jitter_ms=3000, data_offset_s=-3600),
+        max_attempts=2,
+        route=route,
+    )
+    executor.plan.append(FAILING)
+    await world.clock.advance(25)
+    runs = [run for run in await world.rows(job_id=job.id) if run.claimed_ms and run.shard >= 0]
+    assert [run.attempt for run in runs].count(2) == 1
+    for run in runs:
+        assert run.data_ms == run.slot_key - 3_600_000
+    assert {request.run_id: request.params for request in executor.executed} == {
+        run.id: f"at {run.data_ms}" for run in runs
+    }
+
+
+async def test_the_data_time_of_a_trigger(world):
+    executor = await world.executor()
+    api = {"kind": "api"}
+    job = await world.job(schedule=api, timing=Timing(data_offset_s=60), max_attempts=2)
+    executor.plan.append(FAILING)
+    first = await world.until_final(await world.trigger(job, params="${data_time_ms} of all"))
+    await world.clock.advance(5)
+    assert [run.data_ms for run in await world.rows(job_id=job.id)] == [first.due_ms + 60_000] * 2
+    assert [request.params for request in executor.executed] == [f"{first.due_ms + 60_000} of all"] * 2
+    plain = await world.job(schedule=api)
+    run = await world.until_final(await world.trigger(plain, params="${data_time_ms}"))
+    assert (run.data_ms, executor.executed[-1].params) == (0, "${data_time_ms}")
