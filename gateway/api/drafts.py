@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.api.models.jobs import MISFIRE_AFTER_S, XXL_MISFIRE_AFTER_S, JobBody, ScheduleBody
-from gateway.api.policies import child_fields, children_of, patience_fields, retry_fields, retry_of
+from gateway.api.policies import (
+    child_fields,
+    children_of,
+    patience_fields,
+    retry_fields,
+    retry_of,
+    shard_fields,
+    shards_of,
+)
 from gateway.api.timings import is_zoned, require_no_bounds, require_open, timing_fields, timing_of
 from gateway.core.chain import SecondDelay
 from gateway.core.misfire import MisfireLimits
@@ -104,6 +112,7 @@ def job_of(
         timeout_s=body.timeout_s,
         max_attempts=max_attempts,
         retry=retry,
+        shards=shards_of(body, within),
         children=children_of(body),
         join=body.join,
         deadline_s=body.deadline_s or 0,
@@ -163,6 +172,7 @@ def body_of(job: Job, appname: str) -> dict[str, Any]:
         "ttl_s": job.ttl_s,
         "timeout_s": job.timeout_s,
         "retry": retry_fields(job),
+        **shard_fields(job),
         **child_fields(job),
         **patience_fields(job),
         "guarantee": job.guarantee.value,

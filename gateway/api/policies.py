@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from gateway.api.models.jobs import RETRY_INTERVAL_S, JobBody, RetryAnswer, RetryBody
 from gateway.core.children import Child
-from gateway.core.model import Job
+from gateway.core.errors import InvalidValue
+from gateway.core.model import Job, Route
+from gateway.core.named_shards import NamedShard
 from gateway.core.retry import AT_ONCE, FAILURES, Retry, outcomes_of
 
 
@@ -62,6 +65,19 @@ def child_fields(job: Job) -> dict[str, Any]:
     """The part of the body that would create it."""
     children = [{"job": child.job_id, "on": child.on.value} for child in job.children]
     return {"children": children, "join": job.join.value}
+
+
+def shards_of(body: JobBody, within: str) -> tuple[NamedShard, ...]:
+    """Raises `InvalidValue` for shards of a broadcast, which has one for each executor."""
+    if body.shards and body.route is Route.SHARDING_BROADCAST:
+        field = f"{within}.route" if within else "route"
+        expected = "another route: shards with names are spread over the executors, not sent to all of them"
+        raise InvalidValue(field, body.route.value, expected)
+    return tuple(NamedShard(one.name, one.params) for one in body.shards)
+
+
+def shard_fields(job: Job) -> dict[str, Any]:
+    return {"shards": [asdict(one) for one in job.shards]}
 
 
 def patience_fields(job: Job) -> dict[str, Any]:

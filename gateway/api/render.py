@@ -10,8 +10,15 @@ from aiohttp import web
 
 from gateway.api.models.apps import AppAnswer, ExecutorAnswer
 from gateway.api.models.base import Answer
-from gateway.api.models.jobs import ChildAnswer, JobAnswer, ScheduleAnswer, TaskAnswer, dialect_of
-from gateway.api.models.runs import KillAnswer, RunAnswer, Slots
+from gateway.api.models.jobs import (
+    ChildAnswer,
+    JobAnswer,
+    ScheduleAnswer,
+    ShardAnswer,
+    TaskAnswer,
+    dialect_of,
+)
+from gateway.api.models.runs import KillAnswer, RunAnswer, ShardCounts, Slots
 from gateway.api.models.system import TokenAnswer
 from gateway.api.policies import patience_fields, retry_answer
 from gateway.api.timings import timing_answer
@@ -20,6 +27,7 @@ from gateway.core.job_state import state_of
 from gateway.core.kills import kill_state
 from gateway.core.model import App, Executor, Job, Run, Token
 from gateway.core.overlap import Overlap
+from gateway.core.shards import Tally
 from gateway.core.states import PUBLIC_WORDS
 
 JSON = "application/json"
@@ -121,6 +129,7 @@ def job_answer(job: Job, appname: str | None, now_ms: int) -> JobAnswer:
         children=[ChildAnswer(job=child.job_id, on=child.on) for child in job.children],
         join=job.join,
         **patience_fields(job),
+        shards=[ShardAnswer(name=one.name, params=one.params) for one in job.shards],
         guarantee=job.guarantee,
         misfire_after_s=job.misfire_after_s,
         misfire_window_s=job.misfire_limits.window_s,
@@ -135,7 +144,20 @@ def kill_answer(run: Run, now_ms: int) -> KillAnswer | None:
     return None if state is None else KillAnswer(state=state, **times(asked=run.stop_asked_ms))
 
 
-def run_answer(run: Run, appname: str | None, now_ms: int, task_id: str | None = None) -> RunAnswer:
+def shards_answer(found: Tally) -> ShardCounts:
+    return ShardCounts(
+        total=found.total,
+        pending=found.pending,
+        completed=found.completed,
+        succeeded=found.succeeded,
+        failed=found.failed,
+        stopped=found.stopped,
+    )
+
+
+def run_answer(
+    run: Run, appname: str | None, now_ms: int, task_id: str | None = None, shards: Tally | None = None
+) -> RunAnswer:
     slots = None
     if run.slot_count > 1:
         slots = Slots(count=run.slot_count, **times(first=run.slot_ms or run.due_ms, last=run.last_slot_ms))
@@ -175,6 +197,7 @@ def run_answer(run: Run, appname: str | None, now_ms: int, task_id: str | None =
         job_version=run.job_version or None,
         slots=slots,
         kill=kill_answer(run, now_ms),
+        shards=None if shards is None else shards_answer(shards),
     )
 
 

@@ -10,7 +10,7 @@ from gateway.api.intake import path_id, query_as
 from gateway.api.models.runs import LogAnswer, LogQuery, RunList, RunQuery, StopAnswer, states_of
 from gateway.api.render import json_answer, run_answer
 from gateway.api.services import SERVICES, Services
-from gateway.core.model import DEFAULT_NAMESPACE, Run, RunFilter
+from gateway.core.model import BROADCAST_PARENT, DEFAULT_NAMESPACE, Run, RunFilter
 from gateway.core.states import PUBLIC_WORDS
 
 
@@ -45,7 +45,8 @@ async def get(request: web.Request) -> web.Response:
     names = await services.apps.names([run.app_id])
     tasks = await _task_ids(services, [run])
     now_ms = services.clock.now_ms()
-    return json_answer(run_answer(run, names.get(run.app_id), now_ms, tasks.get(run.root_id)))
+    shards = await services.runs.tally(run) if run.shard == BROADCAST_PARENT else None
+    return json_answer(run_answer(run, names.get(run.app_id), now_ms, tasks.get(run.root_id), shards))
 
 
 async def log(request: web.Request) -> web.Response:

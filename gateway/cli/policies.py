@@ -28,7 +28,7 @@ _LIMITS = {
     "ttl": "ttl_s",
 }
 _PATIENCE = {"deadline": "deadline_s", "on_deadline": "on_deadline", "lost_after": "lost_after_s"}
-POLICY_OPTIONS = frozenset({*_RETRY, *_LIMITS, *_PATIENCE, "children", "join"})
+POLICY_OPTIONS = frozenset({*_RETRY, *_LIMITS, *_PATIENCE, "children", "join", "shards"})
 
 _OPTIONS = (
     click.option(
@@ -51,6 +51,12 @@ _OPTIONS = (
         "children",
         multiple=True,
         help="A job that its end starts: 12, 12:failure or 12:end (repeat it; '' for none).",
+    ),
+    click.option(
+        "--shard",
+        "shards",
+        multiple=True,
+        help="A shard by its name, or NAME=PARAMS (repeat it; '' for none).",
     ),
     click.option("--deadline", help="How long an attempt may run: seconds, or text such as 10m."),
     click.option("--on-deadline", help="alert or kill."),
@@ -79,8 +85,15 @@ def lay_policies(body: dict[str, Any], options: Mapping[str, Any]) -> None:
     body.update({field: options[name] for name, field in _PATIENCE.items() if options[name] is not None})
     if options["children"]:
         body["children"] = [_child(text) for text in options["children"] if text]
+    if options["shards"]:
+        body["shards"] = [_shard(text) for text in options["shards"] if text]
     if options["join"] is not None:
         body["join"] = options["join"]
+
+
+def _shard(text: str) -> dict[str, Any]:
+    name, is_given, params = text.partition("=")
+    return {"name": name, **({"params": params} if is_given else {})}
 
 
 def _child(text: str) -> dict[str, Any]:

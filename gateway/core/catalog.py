@@ -8,6 +8,7 @@ from typing import Protocol
 from gateway.core.cluster import NodeRecord
 from gateway.core.errors import GatewayError
 from gateway.core.model import App, Job, JobFilter, Page, Run, RunFilter, Token
+from gateway.core.shards import Tally
 from gateway.core.versions import JobVersion
 
 
@@ -88,6 +89,10 @@ class VersionCatalog(Protocol):
 
 
 class RunCatalog(Protocol):
+    async def tally(self, parent: Run) -> Tally:
+        """How far the shards of this parent are."""
+        ...
+
     async def get(self, run_id: int) -> Run:
         """Raises `NotFound`."""
         ...

@@ -10,6 +10,7 @@ from gateway.core.calendar_days import Days
 from gateway.core.children import Child, Join
 from gateway.core.deadlines import LOST_AFTER_S, OnDeadline
 from gateway.core.misfire import DAY_OF_100, MisfireLimits
+from gateway.core.named_shards import NamedShard
 from gateway.core.overlap import UNLIMITED, Concurrency
 from gateway.core.retry import AT_ONCE, Retry
 from gateway.core.states import RunState
@@ -163,6 +164,7 @@ class Job:
     deadline_s: int = 0
     on_deadline: OnDeadline = OnDeadline.ALERT
     lost_after_s: int = LOST_AFTER_S
+    shards: tuple[NamedShard, ...] = ()
 
 
 @dataclass(slots=True, eq=False)

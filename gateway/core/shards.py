@@ -5,11 +5,11 @@ A parent is never sent itself. Its shards are rows of the same job and slot, ins
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gateway.core.model import BROADCAST_PARENT, Job, NewRun, Route, TriggerKind
-from gateway.core.states import WAITING, RunState
+from gateway.core.states import OPEN, WAITING, RunState
 from gateway.core.work import Move
 
 
@@ -28,14 +28,20 @@ class Shard:
 
 def first_shard(job: Job) -> int:
     """The `shard` of a job's first row: that of a parent, or 0 for a run that is sent itself."""
-    return BROADCAST_PARENT if job.route is Route.SHARDING_BROADCAST else 0
+    return BROADCAST_PARENT if job.route is Route.SHARDING_BROADCAST or job.shards else 0
 
 
-def shards_of(run: NewRun, addresses: Sequence[str]) -> list[Shard]:
-    """The shards of a parent that waits: as many as its `shard_total` asks for, else one a live executor."""
+def shards_of(run: NewRun, job: Job, addresses: Sequence[str]) -> list[Shard]:
+    """The shards of a parent that waits: as many as its `shard_total` asks for, else those that the job names, else one
+    a live executor. Only the last have an executor; the others are routed as plain runs are.
+    """
     if run.shard_total > 1:
         return [Shard(addresses=run.addresses)] * run.shard_total
-    return [Shard(addresses=(address,)) for address in addresses]
+    if job.shards:
+        return [Shard(one.name, one.params, run.addresses) for one in job.shards]
+    if job.route is Route.SHARDING_BROADCAST:
+        return [Shard(addresses=(address,)) for address in addresses]
+    return [Shard(addresses=run.addresses)]  # its job has no shards any more
 
 
 def expand_move(run: NewRun, job: Job, shards: Sequence[Shard], ids: Sequence[int], now_ms: int) -> Move:
@@ -85,6 +91,34 @@ def shard_rows(
         )
         for place, (shard_id, shard) in enumerate(zip(ids, shards, strict=True))
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How far a parent's shards are: `pending` have not come to an end of their last attempt."""
+
+    total: int
+    pending: int
+    succeeded: int
+    failed: int
+    stopped: int
+
+    @property
+    def completed(self) -> int:
+        return self.total - self.pending
+
+
+def tally(rows: Iterable[tuple[int, int, RunState]]) -> Tally:
+    """From the (shard, attempt, state) of all rows of a parent's shards."""
+    last: dict[int, tuple[int, RunState]] = {}
+    for shard, attempt, state in rows:
+        if shard >= 0 and (shard not in last or last[shard][0] < attempt):
+            last[shard] = (attempt, state)
+    states = [state for _, state in last.values()]
+    pending = sum(state in OPEN for state in states)
+    succeeded = states.count(RunState.SUCCEEDED)
+    stopped = states.count(RunState.STOPPED)
+    return Tally(len(states), pending, succeeded, len(states) - pending - succeeded - stopped, stopped)
 
 
 def is_shard(run: NewRun) -> bool:

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from gateway.core.clock import iso_utc
 from gateway.core.data_time import data_ms_at
 from gateway.core.errors import InvalidValue
-from gateway.core.model import BROADCAST_PARENT, Job, NewRun, Route, TriggerKind
+from gateway.core.model import Job, NewRun, TriggerKind
+from gateway.core.shards import first_shard
 from gateway.core.states import RunState
 
 DAY_MS = 24 * 3_600_000
@@ -78,7 +79,7 @@ def run_of(wanted: Submission, job: Job, run_id: int, now_ms: int, kind: Trigger
         trigger_kind=kind,
         state=RunState.QUEUED,
         root_id=run_id,
-        shard=BROADCAST_PARENT if job.route is Route.SHARDING_BROADCAST else 0,
+        shard=first_shard(job),
         priority=job.priority if wanted.priority is None else wanted.priority,
         params=wanted.params,
         addresses=wanted.addresses,

@@ -12,11 +12,12 @@ from gateway.core.chain import chain_end
 from gateway.core.claims import claim_move, skip_move, stop_move
 from gateway.core.context import Context
 from gateway.core.data_time import data_ms_of, params_at
+from gateway.core.errors import StoreError
 from gateway.core.inflight import Flight
 from gateway.core.model import BROADCAST_PARENT, Job, NewRun
 from gateway.core.ports import RunOrder
 from gateway.core.routing import PROBED, Router
-from gateway.core.shards import expand_move, is_pinned, shards_of
+from gateway.core.shards import Shard, expand_move, is_pinned, shards_of
 from gateway.core.states import WAITING, RunState
 from gateway.core.work import Move, Value
 
@@ -67,14 +68,21 @@ class Batch:
             # An executor may still come before the run is due.
             (self.early if run.due_ms > self.now_ms else self.unroutable).append(run)
         elif run.shard == BROADCAST_PARENT:
-            shards = shards_of(run, addresses)
-            move = expand_move(run, job, shards, context.run_ids.take(len(shards)), self.now_ms)
-            self.expanded[run.id] = move.then
-            self._add(run, move)
+            self._expand(run, job, shards_of(run, job, addresses))
         else:
             flight = self._fly(run, job, addresses)
             self.flights[run.id] = flight
             self._add(run, claim_move(flight, self.now_ms, self.now_ms + self._budget_ms))
+
+    def _expand(self, run: NewRun, job: Job, shards: Sequence[Shard]) -> None:
+        try:
+            ids = self._context.run_ids.take(len(shards))
+        except StoreError:  # many parents with many shards: the reserve is filled once a second
+            self.early.append(run)
+            return
+        move = expand_move(run, job, shards, ids, self.now_ms)
+        self.expanded[run.id] = move.then
+        self._add(run, move)
 
     def _add(self, run: NewRun, move: Move) -> None:
         self.runs.append(run)

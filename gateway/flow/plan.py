@@ -261,7 +261,7 @@ def _slots(spec: Spec, first_ms: int, far_ms: int) -> tuple[list[int], int | Non
 
 
 def _planned(job: Job, run_id: int, slot_ms: int, now_ms: int, *, is_catch_up: bool) -> NewRun:
-    broadcast = job.route is Route.SHARDING_BROADCAST
+    is_parent = job.route is Route.SHARDING_BROADCAST or job.shards
     return NewRun(
         id=run_id,
         namespace_id=job.namespace_id,
@@ -274,7 +274,7 @@ def _planned(job: Job, run_id: int, slot_ms: int, now_ms: int, *, is_catch_up: b
         trigger_kind=TriggerKind.MISFIRE if is_catch_up else TriggerKind.SCHEDULE,
         state=RunState.PLANNED,
         root_id=run_id,
-        shard=BROADCAST_PARENT if broadcast else 0,
+        shard=BROADCAST_PARENT if is_parent else 0,
         priority=job.priority,
     )
 

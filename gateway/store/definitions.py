@@ -11,6 +11,7 @@ from gateway.core.children import Child, Join, On
 from gateway.core.deadlines import LOST_AFTER_S, OnDeadline
 from gateway.core.misfire import DAY_OF_100, MisfireLimits
 from gateway.core.model import BlockStrategy, Guarantee, Job, Misfire, Route, Task
+from gateway.core.named_shards import NamedShard
 from gateway.core.overlap import UNLIMITED, Concurrency, Overlap
 from gateway.core.retry import retry_of
 from gateway.core.retry import stored as stored_retry
@@ -45,6 +46,8 @@ def _not_default(job: Job) -> dict[str, Any]:
         "retention_days": job.retention_days,
         "join": "" if job.join is Join.ANY else job.join.value,
     }
+    if job.shards:
+        found["shards"] = [asdict(one) for one in job.shards]
     if job.concurrency != UNLIMITED:
         found["concurrency"] = asdict(job.concurrency)
     if job.lost_after_s != LOST_AFTER_S:
@@ -118,6 +121,7 @@ def job_of(row: Any) -> Job:
         concurrency=_concurrency_of(stored.get("concurrency")),
         ttl_s=stored.get("ttl_s", 0),
         timing=timing_of(stored.get("timing", {})),
+        shards=tuple(NamedShard(**one) for one in stored.get("shards", ())),
         deadline_s=stored.get("deadline_s", 0),
         on_deadline=OnDeadline(stored.get("on_deadline", OnDeadline.ALERT)),
         lost_after_s=stored.get("lost_after_s", LOST_AFTER_S),

@@ -12,6 +12,7 @@ from gateway.core.clock import Clock
 from gateway.core.errors import NotFound
 from gateway.core.model import PARTS, Page, Run, RunFilter
 from gateway.core.places import Place, Scope
+from gateway.core.shards import Tally, tally
 from gateway.core.states import IN_FLIGHT, OPEN, RunState
 from gateway.store import cursors
 from gateway.store.engine import Database
@@ -182,6 +183,12 @@ class RunStore:
         async with reading(self._db) as conn:
             rows = await conn.execute(query.order_by(run.c.shard, run.c.attempt))
             return [run_of(row) for row in rows.mappings()]
+
+    async def tally(self, parent: Run) -> Tally:
+        mine = (run.c.job_id == parent.job_id, run.c.slot_key == parent.slot_key, run.c.shard >= 0)
+        async with reading(self._db) as conn:
+            rows = await conn.execute(select(run.c.shard, run.c.attempt, run.c.state).where(*mine))
+            return tally((shard, attempt, RunState(state)) for shard, attempt, state in rows)
 
     async def slots_with_rows(self, spans: Sequence[tuple[int, int, int]]) -> dict[int, set[int]]:
         found: dict[int, set[int]] = {}

@@ -27,6 +27,7 @@ from gateway.core.children import Join, On
 from gateway.core.deadlines import LOST_AFTER_S, MAX_DEADLINE_S, OnDeadline
 from gateway.core.misfire import DAY_OF_100, MAX_MOST, MAX_WINDOW_S
 from gateway.core.model import BlockStrategy, Guarantee, Route
+from gateway.core.named_shards import MOST as MOST_SHARDS
 from gateway.core.overlap import MAX_CONCURRENCY, MAX_QUEUE, QUEUE_LIMIT, Overlap
 from gateway.core.retry import MAX_ATTEMPTS
 
@@ -154,6 +155,22 @@ class RetryBody(Body):
         return self
 
 
+class ShardBody(Body):
+    """One part of a job's work, a run of its own."""
+
+    name: Text = Field(min_length=1, max_length=128, description="What people read.")
+    params: Text | None = Field(None, max_length=MAX_PARAMS, description="Instead of the run's or the job's.")
+
+
+def _named_once(shards: list[ShardBody]) -> list[ShardBody]:
+    seen: set[str] = set()
+    for shard in shards:
+        if shard.name in seen:
+            raise refusal(f"a name of its own for each shard: {shard.name!r} is there twice")
+        seen.add(shard.name)
+    return shards
+
+
 class ChildBody(Body):
     """A job that the end of this one starts, with its own params and policies."""
 
@@ -216,6 +233,11 @@ class JobBody(TimingFields):
         description="How long the executor must say that it runs nothing of the job, or be gone, until a run is lost.",
     )
     retry: RetryBody = RetryBody()
+    shards: Annotated[list[ShardBody], AfterValidator(_named_once)] = Field(
+        [],
+        max_length=MOST_SHARDS,
+        description="Each run becomes a parent with these shards, which the route spreads over the executors.",
+    )
     children: Annotated[list[ChildBody], AfterValidator(_each_once)] = Field(
         [], max_length=MOST_CHILDREN, description="Jobs that its end starts."
     )
@@ -304,6 +326,11 @@ class RetryAnswer(Answer):
     on: list[str]
 
 
+class ShardAnswer(Answer):
+    name: str
+    params: str | None
+
+
 class ChildAnswer(Answer):
     job: int
     on: On
@@ -330,6 +357,7 @@ class JobAnswer(TimingAnswer):
     priority: int
     timeout_s: int
     retry: RetryAnswer
+    shards: list[ShardAnswer]
     children: list[ChildAnswer]
     join: Join
     deadline_s: int | None

@@ -68,6 +68,17 @@ class KillAnswer(Answer):
     asked_ms: int
 
 
+class ShardCounts(Answer):
+    """How far the shards of a parent are."""
+
+    total: int
+    pending: int = Field(description="Their last attempt has not ended.")
+    completed: int
+    succeeded: int
+    failed: int
+    stopped: int
+
+
 class RunAnswer(Answer):
     id: int
     job_id: int
@@ -117,6 +128,7 @@ class RunAnswer(Answer):
     job_version: int | None = Field(description="The version it was claimed with.")
     slots: Slots | None
     kill: KillAnswer | None
+    shards: ShardCounts | None = Field(description="Of a parent that is asked for by its id; null in lists.")
 
 
 class RunList(Answer):

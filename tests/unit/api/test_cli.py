@@ -85,9 +85,10 @@ async def test_jobs(api, run, tmp_path):
     assert (made["retry"]["max_attempts"], made["retry"]["intervals_s"]) == (3, [10, 60])
     other = await run(
         *("jobs", "create", "--app", "billing", "--name", "after", "--on-demand", "--handler", "h"),
-        *("--child", f"{made['id']}:end", "--join", "all", "--json"),
+        *("--child", f"{made['id']}:end", "--join", "all", "--shard", "eu=x=1", "--shard", "us", "--json"),
     )
     assert (other["children"], other["join"]) == ([{"job": made["id"], "on": "end"}], "all")
+    assert other["shards"] == [{"name": "eu", "params": "x=1"}, {"name": "us", "params": None}]
     assert "--child" in await run("jobs", "update", other["id"], "--child", "after", code=2)
     assert (await run("jobs", "update", other["id"], "--child", "", "--json"))["children"] == []
     await run("jobs", "delete", other["id"])

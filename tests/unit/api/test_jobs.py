@@ -146,6 +146,18 @@ async def test_deadlines_and_grace(billing):
     assert (changed["deadline_s"], changed["on_deadline"], changed["lost_after_s"]) == (None, "kill", 60)
 
 
+async def test_named_shards(billing):
+    shards = [{"name": "eu", "params": "x"}, {"name": "us", "params": None}]
+    made = await billing.job(shards=[shards[0], {"name": "us"}])
+    assert made["shards"] == shards
+    path = f"/api/v1/jobs/{made['id']}"
+    assert await billing.ok("PATCH", path, {"shards": shards}) == made
+    field, value, expected = await billing.wrong("PATCH", path, {"route": "SHARDING_BROADCAST"})
+    assert (field, value) == ("route", "SHARDING_BROADCAST")
+    assert "another route" in expected
+    assert (await billing.ok("PATCH", path, {"shards": None}))["shards"] == []
+
+
 async def test_children(billing):
     one, two = [(await billing.job())["id"] for _ in range(2)]
     children = [{"job": two, "on": "failure"}, {"job": one}]
@@ -419,6 +431,10 @@ WRONG = [
     ({"retry": {"on": ["stopped"]}}, "retry.on[0]", "'failed', 'timed_out' or 'lost'"),
     ({"retry": {"on": []}}, "retry.on", "at least 1 item"),
     ({"retry": {"max_attempts": "2"}}, "retry.max_attempts", "integer"),
+    ({"shards": [{"name": "a"}, {"name": "a", "params": "x"}]}, "shards", "'a' is there twice"),
+    ({"shards": [{"name": ""}]}, "shards[0].name", "at least 1 character"),
+    ({"shards": [{"name": "a", "params": 5}]}, "shards[0].params", "string"),
+    ({"shards": [{"name": str(n)} for n in range(1001)]}, "shards", "at most 1000 items"),
     ({"children": [{"job": 77}]}, "children[0].job", "the id of a job that exists"),
     ({"children": [{"job": 0}]}, "children[0].job", "greater than or equal to 1"),
     ({"children": [{"job": "1"}]}, "children[0].job", "integer"),

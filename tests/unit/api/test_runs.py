@@ -124,6 +124,7 @@ async def test_a_run_that_succeeded(runs):
         "job_version": 2,
         "slots": None,
         "kill": None,
+        "shards": None,
         "parent_id": None,
         "shard_name": None,
     }
