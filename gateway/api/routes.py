@@ -17,8 +17,10 @@ from gateway.api import (
     pauses,
     queue,
     removal,
+    run_removal,
     runs,
     schedules,
+    stats,
     system,
     tokens,
     trigger,
@@ -40,7 +42,9 @@ from gateway.api.models.jobs import (
 from gateway.api.models.pauses import PauseAnswer, PauseBody, PauseList
 from gateway.api.models.previews import PreviewAnswer, PreviewBody, PreviewQuery
 from gateway.api.models.queue import QueueAnswer, QueueQuery
+from gateway.api.models.run_removal import RemovalAnswer, RemovalBody, RemovalQuery
 from gateway.api.models.runs import LogAnswer, LogQuery, RunAnswer, RunList, RunQuery, StopAnswer
+from gateway.api.models.stats import DailyAnswer, DailyQuery
 from gateway.api.models.submissions import SubmissionsAnswer, SubmissionsBody, TriggerAnswer, TriggerBody
 from gateway.api.models.system import Alive, NewToken, NodeAnswer, NodeList, Ready, TokenBody, TokenList
 from gateway.api.models.versions import DiffAnswer, RollbackBody, VersionAnswer, VersionList, VersionQuery
@@ -245,7 +249,34 @@ ROUTES: tuple[Route, ...] = (
         query=RunQuery,
         problems=(404,),
     ),
+    Route(
+        "POST",
+        f"{_V1}/runs/remove",
+        run_removal.many,
+        "Remove runs that have ended, a page a call",
+        {200: RemovalAnswer},
+        RemovalBody,
+        query=RemovalQuery,
+        problems=(404,),
+    ),
     Route("GET", _RUN, runs.get, "Show a run", {200: RunAnswer}, problems=(404,)),
+    Route(
+        "DELETE",
+        _RUN,
+        run_removal.one,
+        "Remove a run that has ended, with all of its slot",
+        {204: None},
+        problems=(404, 409),
+    ),
+    Route(
+        "GET",
+        f"{_V1}/stats/daily",
+        stats.daily,
+        "How the runs of each day went",
+        {200: DailyAnswer},
+        query=DailyQuery,
+        problems=(404,),
+    ),
     Route(
         "GET",
         f"{_RUN}/log",

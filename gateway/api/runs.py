@@ -10,7 +10,7 @@ from gateway.api.intake import path_id, query_as
 from gateway.api.models.runs import LogAnswer, LogQuery, RunList, RunQuery, StopAnswer, states_of
 from gateway.api.render import json_answer, run_answer
 from gateway.api.services import SERVICES, Services
-from gateway.core.model import BROADCAST_PARENT, DEFAULT_NAMESPACE, Run, RunFilter
+from gateway.core.model import BROADCAST_PARENT, DEFAULT_NAMESPACE, Run, RunFilter, TriggerKind
 from gateway.core.states import PUBLIC_WORDS
 
 
@@ -30,6 +30,9 @@ async def page(request: web.Request) -> web.Response:
         from_ms=query.from_,
         to_ms=query.to,
         root_id=root_id,
+        trigger=None if query.trigger is None else TriggerKind[query.trigger.upper()],
+        parent_id=query.parent_id,
+        author=query.author,
     )
     found = await services.runs.page(wanted, cursor=query.cursor, limit=query.limit)
     names = await services.apps.names({run.app_id for run in found.items})

@@ -16,9 +16,11 @@ from gateway.core.catalog import (
     VersionCatalog,
 )
 from gateway.core.clock import Clock
+from gateway.core.daily import DailyCatalog
 from gateway.core.events import EventCatalog
 from gateway.core.operations import Operations
 from gateway.core.pauses import PauseCatalog
+from gateway.core.retention import RunRemover
 from gateway.core.waiting import QueueDesk
 
 
@@ -36,6 +38,8 @@ class Services:
     clock: Clock
     versions: VersionCatalog
     events: EventCatalog
+    daily: DailyCatalog
+    remover: RunRemover
     pauses: PauseCatalog
     queues: QueueDesk
     timezone: str = "UTC"

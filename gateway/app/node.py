@@ -42,6 +42,7 @@ from gateway.peers.caller import PeerCaller
 from gateway.settings import PREFIX, Settings
 from gateway.store import schema
 from gateway.store.apps import AppStore
+from gateway.store.daily import DailyStore
 from gateway.store.engine import Database, database_url, open_database
 from gateway.store.events import EventStore
 from gateway.store.foreign import ForeignStore
@@ -203,6 +204,8 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
             clock=clock,
             versions=VersionStore(db),
             events=events,
+            daily=DailyStore(db, clock),
+            remover=history,
             pauses=pauses,
             queues=FlowQueues(flow, runs, QueueStore(db)),
             timezone=settings.timezone,

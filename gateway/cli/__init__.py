@@ -13,6 +13,7 @@ from gateway.cli.nodes import nodes
 from gateway.cli.pauses import pause, pauses, resume
 from gateway.cli.root import cli, main
 from gateway.cli.runs import runs
+from gateway.cli.stats import stats
 from gateway.cli.tokens import tokens
 
 for command in (
@@ -23,6 +24,7 @@ for command in (
     jobs,
     runs,
     events,
+    stats,
     nodes,
     pause,
     resume,

@@ -35,25 +35,45 @@ def runs() -> None:
 @click.option("--job", "job_id", type=int, help="Of this job.")
 @click.option("--app", help="Of this appname.")
 @click.option("--state", help="One or more states or statuses, by comma.")
+@click.option("--trigger", help="Why it exists: schedule, manual, api, retry, misfire, child, shard, …")
+@click.option("--author", help="Who asked for it: the name of a token.")
+@click.option("--parent", "parent_id", type=int, help="The run that caused it.")
 @click.option("--from", "from_", help="Due at or after: ISO 8601 with an offset.")
 @click.option("--to", help="Due before.")
 @click.option("--task-id", help="All attempts of the submission of this name.")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="Most to list.")
 @calls_api
-def list_runs(
-    client: Client,
-    job_id: int | None,
-    app: str | None,
-    state: str | None,
-    from_: str | None,
-    to: str | None,
-    task_id: str | None,
-    limit: int,
-) -> None:
+def list_runs(client: Client, limit: int, from_: str | None, **given: str | int | None) -> None:
     """List runs."""
-    query = {"job_id": job_id, "app": app, "state": state, "from": from_, "to": to, "task_id": task_id}
-    found = list(client.items("/api/v1/runs", query=query, limit=limit))
+    found = list(client.items("/api/v1/runs", query={**given, "from": from_}, limit=limit))
     show.as_json(found) if client.as_json else show.table(found, _COLUMNS)
+
+
+@runs.command()
+@click.argument("run_id", type=int)
+@calls_api
+def remove(client: Client, run_id: int) -> None:
+    """Remove a run that has ended, with all attempts and shards of its slot; counts of days stay."""
+    client.call("DELETE", _path(run_id))
+
+
+@runs.command("remove-all")
+@click.option("--job", "job_id", type=int, help="Of this job.")
+@click.option("--app", help="Of this appname.")
+@click.option("--state", help="One or more final states or statuses, by comma.")
+@click.option("--from", "from_", help="Due at or after: ISO 8601 with an offset.")
+@click.option("--to", help="Due before.")
+@calls_api
+def remove_all(client: Client, from_: str | None, **given: str | int | None) -> None:
+    """Remove all runs that have ended and fit."""
+    body = {name: value for name, value in {**given, "from": from_}.items() if value is not None}
+    removed, cursor = 0, None
+    while True:
+        answer = client.call("POST", "/api/v1/runs/remove", body, query={"cursor": cursor})
+        removed, cursor = removed + answer["removed"], answer["next_cursor"]
+        if cursor is None:
+            break
+    show.as_json({"removed": removed}) if client.as_json else click.echo(f"{removed} removed")
 
 
 @runs.command("show")

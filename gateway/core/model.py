@@ -310,6 +310,9 @@ class RunFilter:
     from_ms: int | None = None
     to_ms: int | None = None
     root_id: int | None = None
+    trigger: TriggerKind | None = None
+    parent_id: int | None = None
+    author: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

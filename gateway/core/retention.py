@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.core.daily import DAY_MS, day_of
+from gateway.core.model import Run
 
 RUN_DAYS = 30
 EVENT_DAYS = 365
@@ -77,6 +78,12 @@ class Portion:
     removed: int
     held: int
     last_id: int | None
+
+
+class RunRemover(Protocol):
+    async def remove_runs(self, runs: Sequence[Run]) -> int:
+        """Remove these runs by hand, with all of their slots, as far as all of a slot have ended; how many rows."""
+        ...
 
 
 class History(Protocol):

@@ -6,11 +6,13 @@ Both are done under the lock of the job's row, so that no removal comes between 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, RowMapping, and_, case, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.core.clock import Clock
 from gateway.core.daily import (
     DAY_MS,
     LARGEST,
@@ -33,6 +35,8 @@ SLACK_MS = 3 * 3_600_000
 GRACE_MS = 3_600_000
 """A day is counted for good this long after its end: results from a node's spool may come so late."""
 
+MOST_ON_DEMAND = 20_000
+
 _MINE = run_daily.c
 INDEX = "FORCE INDEX (ix_run_job_id_id)"
 _NAMES = (*SUMS, *LARGEST)
@@ -41,33 +45,64 @@ _NAMES = (*SUMS, *LARGEST)
 class DailyStore:
     """Implements `core.daily.DailyCatalog`."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, clock: Clock) -> None:
         self._db = db
+        self._clock = clock
 
     async def read(self, wanted: DailyFilter) -> list[DayTally]:
         guards = [_MINE.day >= wanted.first, _MINE.day <= wanted.last]
-        if wanted.job_id is not None:
-            guards.append(_MINE.job_id == wanted.job_id)
         if wanted.app_id is not None:
             guards.append(_MINE.app_id == wanted.app_id)
+        if wanted.job_id is not None:
+            return await self._of_job(wanted, wanted.job_id, guards)
         sums = [func.sum(_MINE[name]).label(name) for name in SUMS]
         sums += [func.max(_MINE[name]).label(name) for name in LARGEST]
-        # What was counted last counts: a row of removed runs says nothing of what is still there.
+        # A row of removed runs says nothing of what is still there.
         counted = func.min(case((_MINE.kind == LIVE, _MINE.counted_ms))).label("counted_ms")
         query = select(_MINE.day, counted, *sums).where(*guards).group_by(_MINE.day).order_by(_MINE.day)
         async with reading(self._db) as conn:
             rows = (await conn.execute(query)).mappings().all()
-        return [
-            DayTally(row["day"], Tally(**{name: int(row[name]) for name in _NAMES}), row["counted_ms"] or 0)
-            for row in rows
-        ]
+        return [DayTally(row["day"], _tally(row), row["counted_ms"] or 0) for row in rows]
+
+    async def _of_job(
+        self, wanted: DailyFilter, job_id: int, guards: list[ColumnElement[bool]]
+    ) -> list[DayTally]:
+        """The days that are not counted for good are counted now, unless there are too many runs."""
+        query = select(run_daily).where(_MINE.job_id == job_id, *guards)
+        now_ms = self._clock.now_ms()
+        async with reading(self._db) as conn:
+            rows = (await conn.execute(query)).mappings().all()
+            fresh = await count(conn, job_id, most=MOST_ON_DEMAND)
+        days: dict[int, tuple[Tally, int]] = {}
+        if fresh is not None:
+            rows = [row for row in rows if row["kind"] == REMOVED or row["day"] < fresh.first_day]
+            days = {
+                day: (counts, now_ms)
+                for day, (counts, _) in fresh.days.items()
+                if wanted.first <= day <= wanted.last
+            }
+        for row in rows:
+            total, counted_ms = days.setdefault(row["day"], (Tally(), 0))
+            total.add(_tally(row))
+            days[row["day"]] = total, max(counted_ms, row["counted_ms"] if row["kind"] == LIVE else 0)
+        return [DayTally(day, counts, at_ms) for day, (counts, at_ms) in sorted(days.items())]
 
 
-async def count(conn: AsyncConnection, job_id: int) -> tuple[dict[int, tuple[Tally, int]], bool, int]:
-    """The days of a job that are not counted for good, each with what is there and the smallest id that ends later.
+def _tally(row: RowMapping) -> Tally:
+    return Tally(**{name: int(row[name] or 0) for name in _NAMES})
 
-    And whether runs are open, and the first of these days.
-    """
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """The days of a job from `first_day` on, each with what is there and the smallest id that ends later."""
+
+    days: Mapping[int, tuple[Tally, int]]
+    has_open: bool
+    first_day: int
+
+
+async def count(conn: AsyncConnection, job_id: int, *, most: int = 0) -> Count | None:
+    """Count the days of a job that are not counted for good. None if that takes looking at more than `most` runs."""
     last = (
         await conn.execute(
             select(_MINE.day, _MINE.open_id)
@@ -82,6 +117,11 @@ async def count(conn: AsyncConnection, job_id: int) -> tuple[dict[int, tuple[Tal
         floor = await _floor(conn, job_id, from_ms, last.open_id)
     is_open = run.c.open_part.is_not(None)
     day = case((is_open, 0), else_=run.c.finished_ms // DAY_MS).label("day")
+    if most:
+        there = select(run.c.id).where(run.c.job_id == job_id, run.c.id >= floor).order_by(run.c.id)
+        beyond = there.offset(most).limit(1).with_hint(run, INDEX, "mysql")
+        if (await conn.execute(beyond)).first() is not None:
+            return None
     guards = [run.c.job_id == job_id, run.c.id >= floor, or_(is_open, run.c.finished_ms >= from_ms)]
     query = select(day, func.min(run.c.id).label("first_id"), *_sums()).where(*guards).group_by(day)
     rows = (await conn.execute(query.with_hint(run, INDEX, "mysql"))).mappings().all()
@@ -91,9 +131,9 @@ async def count(conn: AsyncConnection, job_id: int) -> tuple[dict[int, tuple[Tal
     for row in sorted(rows, key=lambda row: (int(row["day"]) != 0, -int(row["day"]))):
         first_id = int(row["first_id"])
         if int(row["day"]):
-            found[int(row["day"])] = (Tally(**{name: int(row[name] or 0) for name in _NAMES}), open_id)
+            found[int(row["day"])] = (_tally(row), open_id)
         open_id = min(open_id or first_id, first_id)
-    return found, any(int(row["day"]) == 0 for row in rows), day_of(from_ms)
+    return Count(found, any(int(row["day"]) == 0 for row in rows), day_of(from_ms))
 
 
 async def _floor(conn: AsyncConnection, job_id: int, from_ms: int, open_id: int) -> int:
@@ -108,14 +148,16 @@ async def write_down(
     conn: AsyncConnection,
     job_id: int,
     app_id: int,
-    found: Mapping[int, tuple[Tally, int]],
-    first_day: int,
+    found: Count,
     now_ms: int,
 ) -> None:
     """Instead of what was counted before of these days."""
     await conn.execute(
         delete(run_daily).where(
-            _MINE.job_id == job_id, _MINE.day >= first_day, _MINE.kind == LIVE, _MINE.day <= day_of(now_ms)
+            _MINE.job_id == job_id,
+            _MINE.day >= found.first_day,
+            _MINE.kind == LIVE,
+            _MINE.day <= day_of(now_ms),
         )
     )
     rows = [
@@ -128,7 +170,7 @@ async def write_down(
             "counted_ms": now_ms,
             **_values(counts),
         }
-        for day, (counts, open_id) in sorted(found.items())
+        for day, (counts, open_id) in sorted(found.days.items())
         if day <= day_of(now_ms)
     ]
     if rows:
@@ -148,7 +190,7 @@ async def move_to_removed(conn: AsyncConnection, job_id: int, app_id: int, days:
             values = {"day": day, "job_id": job_id, "kind": REMOVED, "app_id": app_id, **_values(counts)}
             await conn.execute(insert(run_daily).values(values))
             continue
-        total = Tally(**{name: row[name] for name in _NAMES})
+        total = _tally(row)
         total.add(counts)
         await conn.execute(update(run_daily).where(gone).values(**_values(total)))
 

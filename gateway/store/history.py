@@ -12,11 +12,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.core.clock import Clock, iso_utc
 from gateway.core.daily import DAY_MS, day_of, tally
+from gateway.core.events import Source
+from gateway.core.model import Run
 from gateway.core.parts import part_of
 from gateway.core.retention import DAILY_DAYS, PORTION, TASK_DAYS, Kept, Portion, removable
 from gateway.store import daily
 from gateway.store.apps import FORGOTTEN_MS
 from gateway.store.engine import Database
+from gateway.store.events import note
 from gateway.store.nodes import LIVE
 from gateway.store.tables import (
     deleted_job,
@@ -40,7 +43,7 @@ _COUNTED = ("id", "state", "shard", "slot_count", "due_ms", "sent_ms", "finished
 
 
 class HistoryStore:
-    """Implements `core.retention.History`. One job at a time: counting and removing exclude each other."""
+    """Implements `core.retention.History` and `RunRemover`. One job at a time: counting and removing exclude each other."""
 
     def __init__(self, db: Database, clock: Clock, portion: int = PORTION) -> None:
         self._db = db
@@ -78,25 +81,27 @@ class HistoryStore:
 
     async def count(self, kept: Kept) -> bool:
         job_id, app_id, now_ms = kept.job_id, kept.app_id, self._clock.now_ms()
+
+        async def all_of_it(conn: AsyncConnection) -> bool:
+            await _lock(conn, job_id)
+            found = await daily.count(conn, job_id)
+            assert found is not None
+            await daily.write_down(conn, job_id, app_id, found, now_ms)
+            return found.has_open
+
         async with self._one_at_a_time:
             if not self._db.is_sqlite:
-
-                async def all_of_it(conn: AsyncConnection) -> bool:
-                    await _lock(conn, kept)
-                    found, has_open, first_day = await daily.count(conn, job_id)
-                    await daily.write_down(conn, job_id, app_id, found, first_day, now_ms)
-                    return has_open
-
                 return await transact(self._db, self._clock, all_of_it)
-            # The one connection that writes is not to wait for a count.
+            # The one connection that writes is not to wait for a count; nobody else removes anything meanwhile.
             async with reading(self._db) as conn:
-                found, has_open, first_day = await daily.count(conn, job_id)
+                found = await daily.count(conn, job_id)
+            assert found is not None
 
             async def body(conn: AsyncConnection) -> None:
-                await daily.write_down(conn, job_id, app_id, found, first_day, now_ms)
+                await daily.write_down(conn, job_id, app_id, found, now_ms)
 
             await transact(self._db, self._clock, body)
-            return has_open
+            return found.has_open
 
     # ------------------------------------------------------------ removing
 
@@ -115,40 +120,64 @@ class HistoryStore:
                 ended = [row for row in rows if row.open_part is None]
                 held = await _held(conn, kept.job_id, ended, before_ms)
             ids = removable(ended, held, before_ms)
-            await self._remove(kept, ids)
+            await self._remove(kept.job_id, kept.app_id, ids)
         is_last = len(rows) < self._portion or rows[-1].created_ms >= before_ms + daily.SLACK_MS
         return Portion(len(ids), len(held), None if is_last else rows[-1].id)
 
     async def settle(self, kept: Kept, before_ms: int) -> None:
         async def body(conn: AsyncConnection) -> None:
-            await _lock(conn, kept)
+            await _lock(conn, kept.job_id)
             await daily.drop_live(conn, kept.job_id, day_of(before_ms))
 
         async with self._one_at_a_time:
             await transact(self._db, self._clock, body)
 
-    async def remove_runs(self, kept: Kept, ids: Sequence[int]) -> int:
-        """Remove these runs of one job, as far as they have ended; how many."""
-        async with self._one_at_a_time:
-            return await self._remove(kept, sorted(ids))
+    async def remove_runs(self, runs: Sequence[Run]) -> int:
+        by_job: dict[int, list[Run]] = {}
+        for one in runs:
+            by_job.setdefault(one.job_id, []).append(one)
+        removed = 0
+        for job_id, some in sorted(by_job.items()):
+            for start in range(0, len(some), self._portion):
+                slots = sorted({one.slot_key for one in some[start : start + self._portion]})
+                removed += await self._remove_slots(job_id, some[0].app_id, slots)
+        return removed
 
-    async def _remove(self, kept: Kept, ids: Sequence[int]) -> int:
+    async def _remove_slots(self, job_id: int, app_id: int, slots: Sequence[int]) -> int:
+        family = and_(run.c.job_id == job_id, run.c.slot_key.in_(slots))
+        query = select(run.c.id, run.c.slot_key, run.c.open_part).where(family)
+        removed = 0
+        async with self._one_at_a_time:
+            async with reading(self._db) as conn:
+                rows = (await conn.execute(query)).all()
+            held = {row.slot_key for row in rows if row.open_part is not None}
+            ids = sorted(row.id for row in rows if row.slot_key not in held)
+            for start in range(0, len(ids), self._portion):
+                some = ids[start : start + self._portion]
+                removed += await self._remove(job_id, app_id, some, by_hand=True)
+        return removed
+
+    async def _remove(self, job_id: int, app_id: int, ids: Sequence[int], *, by_hand: bool = False) -> int:
+        now_ms = self._clock.now_ms()
+
         async def body(conn: AsyncConnection) -> int:
-            await _lock(conn, kept)
+            await _lock(conn, job_id)
             mine = and_(run.c.id.in_(ids), run.c.open_part.is_(None))
             wanted = select(*(run.c[name] for name in _COUNTED)).where(mine).order_by(run.c.id)
             rows: Sequence[Any] = (await conn.execute(wanted.with_for_update())).all()
             await conn.execute(delete(run).where(run.c.id.in_([row.id for row in rows])))
             if rows:
-                app_id = kept.app_id or rows[0].app_id
-                await daily.move_to_removed(conn, kept.job_id, app_id, tally(rows))
+                await daily.move_to_removed(conn, job_id, app_id or rows[0].app_id, tally(rows))
+            if rows and by_hand:
+                told = [(job_id, "", f"{len(rows)}: from {rows[0].id} to {rows[-1].id}")]
+                await note(conn, now_ms, Source.JOB, "runs_removed", told)
             return len(rows)
 
         return await transact(self._db, self._clock, body) if ids else 0
 
     async def forget(self, kept: Kept) -> bool:
         async def body(conn: AsyncConnection) -> bool:
-            await _lock(conn, kept)
+            await _lock(conn, kept.job_id)
             left = select(run.c.id).where(run.c.job_id == kept.job_id).limit(1)
             if (await conn.execute(left)).first() is not None:
                 return False
@@ -282,12 +311,12 @@ def _ends(key: ColumnElement[int]) -> tuple[ColumnElement[Any], ColumnElement[An
     )
 
 
-async def _lock(conn: AsyncConnection, kept: Kept) -> None:
-    if kept.deleted:
-        query = select(deleted_job.c.job_id).where(deleted_job.c.job_id == kept.job_id)
-    else:
-        query = select(job.c.id).where(job.c.id == kept.job_id)
-    await conn.execute(query.with_for_update())
+async def _lock(conn: AsyncConnection, job_id: int) -> None:
+    """The row of the job, or what is left of a deleted one, is held until the transaction ends."""
+    there = await conn.execute(select(job.c.id).where(job.c.id == job_id).with_for_update())
+    if there.first() is None:
+        mine = select(deleted_job.c.job_id).where(deleted_job.c.job_id == job_id)
+        await conn.execute(mine.with_for_update())
 
 
 async def _held(conn: AsyncConnection, job_id: int, rows: Sequence[Any], before_ms: int) -> set[int]:

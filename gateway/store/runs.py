@@ -218,6 +218,12 @@ def _newest(wanted: RunFilter) -> Select[Any]:
         guards.append(run.c.due_ms < wanted.to_ms)
     if wanted.root_id is not None:
         guards.append(run.c.root_id == wanted.root_id)
+    if wanted.trigger is not None:
+        guards.append(run.c.trigger_kind == int(wanted.trigger))
+    if wanted.parent_id is not None:
+        guards.append(run.c.parent_id == wanted.parent_id)
+    if wanted.author is not None:
+        guards.append(run.c.author == wanted.author)
     return select(*COLUMNS).where(*guards)
 
 

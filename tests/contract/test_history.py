@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import delete, insert, select, update
 
+from gateway.core.acting import acting_for
 from gateway.core.daily import DAY_MS, DailyFilter, Tally, day_of
 from gateway.core.model import DEFAULT_NAMESPACE, PARTS, AddressMode, App, Job, Task
 from gateway.core.parts import part_of
@@ -18,6 +19,7 @@ from gateway.store.apps import AppStore
 from gateway.store.daily import DailyStore
 from gateway.store.history import HistoryStore, pass_warnings
 from gateway.store.jobs import JobStore
+from gateway.store.runs import RunStore
 from gateway.store.tables import (
     deleted_job,
     event,
@@ -45,8 +47,8 @@ def history(db, clock):
 
 
 @pytest.fixture
-def days(db):
-    return DailyStore(db)
+def days(db, clock):
+    return DailyStore(db, clock)
 
 
 @pytest.fixture
@@ -279,9 +281,11 @@ async def test_days_are_exact_whatever_is_removed_and_when(db, clock, history, d
             await remove_all(history, kept, (day_of(now) - chance.randint(1, 9)) * DAY_MS)
         elif what < 0.5:
             there = [row["id"] for row in await rows(run)]
-            await history.remove_runs(kept, chance.sample(there, len(there) // 3))
-        found = await days.read(DailyFilter(0, 99_999, job_id=made.id))
-        assert shown(found) == reference(ever.values())
+            by_hand = chance.sample(there, len(there) // 3)
+            found_runs = await RunStore(db, clock).get_many(by_hand)
+            await history.remove_runs(list(found_runs.values()))
+        for wanted in (DailyFilter(0, 99_999), DailyFilter(0, 99_999, job_id=made.id)):
+            assert shown(await days.read(wanted)) == reference(ever.values())
 
 
 async def test_a_day_that_is_counted_for_good_is_not_counted_again(db, clock, history, days, made):
@@ -368,3 +372,39 @@ async def test_a_node_that_cannot_keep_up_is_named(db, clock, history):
     await history.note_pass("stuck", now - 3 * DAY_MS, now - 2 * DAY_MS, 3)
     found = await pass_warnings(db, now)
     assert [line.split("'")[1] for line in found] == ["slow", "stuck"]
+
+
+async def test_the_present_day_of_one_job_is_counted_when_it_is_asked_for(
+    db, clock, history, days, made, monkeypatch
+):
+    ended = {"state": 10, "created_ms": clock.ms, "finished_ms": clock.ms}
+    await add(db, {"id": 1, **ended})
+    await history.count(await look(history))
+    await add(db, {"id": 2, **ended}, {"id": 3, **ended})
+    clock.ms += 5
+    one, everything = DailyFilter(0, 99_999, job_id=made.id), DailyFilter(0, 99_999)
+    assert [(day.tally.succeeded, day.counted_ms) for day in await days.read(one)] == [(3, clock.ms)]
+    assert [(day.tally.succeeded, day.counted_ms) for day in await days.read(everything)] == [
+        (1, clock.ms - 5)
+    ]
+    monkeypatch.setattr("gateway.store.daily.MOST_ON_DEMAND", 2)
+    assert [day.tally.succeeded for day in await days.read(one)] == [1]
+
+
+async def test_by_hand_goes_what_has_ended_with_all_of_its_slot(db, clock, history, made, rows):
+    young = {"created_ms": clock.ms, "finished_ms": clock.ms}
+    await add(
+        db,
+        {"id": 1, "state": 15, "slot_key": 50, "attempt": 1, **young},
+        {"id": 2, "state": 2, "slot_key": 50, "attempt": 2, "created_ms": 1},
+        {"id": 3, "state": 15, "slot_key": 60, "attempt": 1, **young},
+        {"id": 4, "state": 10, "slot_key": 60, "attempt": 2, **young},
+        {"id": 5, "state": 10, "job_id": 77, **young},
+        {"id": 6, "state": 10, **young},
+    )
+    found = await RunStore(db, clock).get_many([1, 3, 5])
+    with acting_for("alice"):
+        assert await history.remove_runs(list(found.values())) == 3
+    assert await ids_left(db) == [1, 2, 6]
+    told = [(row["source_id"], row["text"]) for row in await rows(event) if row["author"] == "alice"]
+    assert told == [(str(made.id), "2: from 3 to 4"), ("77", "1: from 5 to 5")]

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field
 
 from gateway.api.models.base import MAX_ID, Answer, Instant, Iso, Paging, Query, refusal
 from gateway.core.kills import ANSWER_S, KillState
+from gateway.core.model import TriggerKind
 from gateway.core.states import PUBLIC_WORDS, RunState
 
 _STATES: dict[str, frozenset[RunState]] = {state.word: frozenset({state}) for state in RunState}
@@ -33,6 +34,15 @@ def _known_words(words: str) -> str:
     return words
 
 
+_TRIGGERS = [kind.name.lower() for kind in TriggerKind]
+
+
+def _known_trigger(word: str) -> str:
+    if word not in _TRIGGERS:
+        raise refusal(f"one of {', '.join(_TRIGGERS)}")
+    return word
+
+
 class RunQuery(Paging):
     job_id: int | None = Field(None, ge=1, le=MAX_ID)
     app: str | None = Field(None, description="The appname.")
@@ -46,6 +56,11 @@ class RunQuery(Paging):
     task_id: str | None = Field(
         None, max_length=128, description="All attempts of the submission of this name."
     )
+    trigger: Annotated[str, AfterValidator(_known_trigger)] | None = Field(
+        None, description=f"Why it exists: {', '.join(_TRIGGERS)}."
+    )
+    parent_id: int | None = Field(None, ge=1, description="The run that caused it.")
+    author: str | None = Field(None, description="Who asked for it: the name of a token.")
 
 
 class Slots(Answer):

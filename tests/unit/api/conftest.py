@@ -17,8 +17,10 @@ from gateway.api.services import Services
 from gateway.api.setup import setup_api
 from gateway.store import ids
 from gateway.store.apps import AppStore
+from gateway.store.daily import DailyStore
 from gateway.store.engine import Database, database_url, open_database
 from gateway.store.events import EventStore
+from gateway.store.history import HistoryStore
 from gateway.store.jobs import JobStore
 from gateway.store.nodes import Nodes
 from gateway.store.pauses import PauseStore
@@ -116,6 +118,8 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
         clock=clock,
         versions=VersionStore(db),
         events=EventStore(db, clock),
+        daily=DailyStore(db, clock),
+        remover=HistoryStore(db, clock),
         pauses=PauseStore(db, clock),
         queues=queues,
     )

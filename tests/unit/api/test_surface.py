@@ -169,4 +169,7 @@ def test_queries_are_described_by_their_public_names():
         "to",
         "root_id",
         "task_id",
+        "trigger",
+        "parent_id",
+        "author",
     ]

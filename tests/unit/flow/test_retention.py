@@ -44,7 +44,7 @@ async def test_a_pass_removes_what_is_old_and_keeps_its_counts(two_runs: tuple[W
     world, _, second = two_runs
     await world.do(world.flow.retention.pass_once())
     assert [run.id for run in await world.rows()] == [second]
-    found = await world.do(DailyStore(world.now.db).read(DailyFilter(0, 99_999)))
+    found = await world.do(DailyStore(world.now.db, world.clock).read(DailyFilter(0, 99_999)))
     today = day_of(world.clock.now_ms())
     assert [(one.day, one.tally.succeeded) for one in found] == [(today - 40, 1), (today, 1)]
     assert world.now.counters.values["runs_removed"] == 1
