@@ -16,21 +16,22 @@ class Agenda:
     def __init__(self) -> None:
         self._buckets: dict[int, list[NewRun]] = {}
         self._heap: list[int] = []
-        self._ids: set[int] = set()
+        self._runs: dict[int, NewRun] = {}
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return len(self._runs)
 
     def __contains__(self, run_id: int) -> bool:
-        return run_id in self._ids
+        return run_id in self._runs
 
     def add(self, runs: Iterable[NewRun]) -> None:
-        """One that is here already is not added again: it may be told of by several."""
-        ids = self._ids
+        """One that is here already is not added again, for several may tell of it; but its row may say more by now."""
+        known = self._runs
         for run in runs:
-            if run.id in ids:
+            if (old := known.get(run.id)) is not None:
+                old.part, old.queue_rank, old.bypass = run.part, run.queue_rank, run.bypass
                 continue
-            ids.add(run.id)
+            known[run.id] = run
             index = run.due_ms // BUCKET_MS
             bucket = self._buckets.get(index)
             if bucket is None:
@@ -57,7 +58,8 @@ class Agenda:
             else:
                 heapq.heappop(self._heap)
                 del self._buckets[index]
-        self._ids.difference_update([run.id for run in taken])
+        for run in taken:
+            del self._runs[run.id]
         return taken
 
     def drop(self, parts: Collection[int]) -> list[NewRun]:
@@ -73,7 +75,8 @@ class Agenda:
             else:
                 del self._buckets[index]
         self._heap = sorted(self._buckets)
-        self._ids.difference_update([run.id for run in dropped])
+        for run in dropped:
+            del self._runs[run.id]
         return dropped
 
     def until(self, until_ms: int) -> Iterator[NewRun]:

@@ -57,11 +57,15 @@ def expired_reason(run: NewRun, job: Job, now_ms: int) -> str | None:
 
 
 class Gate:
-    """`app_of` gives an app as it is now; `on_room` is called when somebody who waits may go on."""
+    """`app_of` gives an app as it is now; `on_room` is called when somebody who waits may go on.
+
+    `drops` counts how often parts have gone.
+    """
 
     def __init__(self, app_of: Callable[[int], App | None]) -> None:
         self._app_of = app_of
         self.places = Places()
+        self.drops = 0
         self.on_room: Callable[[], object] = lambda: None
         self._waiters: dict[int, _Waiter] = {}
         self._jobs: dict[int, Line] = {}
@@ -137,6 +141,7 @@ class Gate:
 
     def offer(self, run: NewRun, job: Job, now_ms: int) -> None:
         """A run that is due, or nearly so, and whose scopes are known. `decide` tells what becomes of it."""
+        self.take_out_run(run.id)  # two may have told of it
         waiter = self._waiters[run.id] = _Waiter(run, job, is_marked=bool(run.waiting_ms))
         run.waiting_ms = run.waiting_ms or now_ms
         if expires_ms := expiry_ms(run, job):
@@ -186,6 +191,7 @@ class Gate:
 
     def drop(self, parts: Collection[int]) -> list[NewRun]:
         """Forget what waits and what is counted in these parts, and return what waits: another node has it."""
+        self.drops += 1
         self.places.drop(parts)
         return self._remove([one for one in self._waiters.values() if one.run.part in parts])
 

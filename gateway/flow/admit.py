@@ -171,7 +171,13 @@ class Admitter:
         await self.settled()  # what is being claimed at this moment is counted by its row
         now_ms = context.clock.now_ms()
         for scope in unknown:
-            gate.learn(scope, await context.runs.under_way(scope), now_ms)
+            known = False
+            while not known and scope.part in context.held:
+                drops = gate.drops
+                found = await context.runs.under_way(scope)
+                # Of parts that have been away meanwhile, another node may have claimed runs.
+                if known := gate.drops == drops:
+                    gate.learn(scope, found, now_ms)
 
     def _claim(self, runs: Sequence[NewRun]) -> None:
         """Judge these runs, and claim those that may start, together with those that have waited until now."""
@@ -209,6 +215,8 @@ class Admitter:
                 self._move_to_part(run, job.part)
             elif (reason := expired_reason(run, job, now_ms)) is not None:
                 batch.end(run, RunState.EXPIRED, reason, job)
+            elif run.id in gate.places:
+                self._told_of_twice(run)
             elif gate.is_limited(run, job):
                 gate.offer(run, job, now_ms)
             else:
@@ -246,6 +254,11 @@ class Admitter:
         for run_id, by in made.stop:
             self._on_replace(run_id, by)
 
+    def _told_of_twice(self, run: NewRun) -> None:
+        """It has a place already: it is on its way, or its row has come back before its place was free."""
+        if self._context.flights.get(run.id) is None:
+            self._early.append(run)
+
     def _release(self, runs: Iterable[NewRun]) -> None:
         """They have no place: none of them was claimed."""
         for run in runs:
@@ -268,7 +281,7 @@ class Admitter:
     def _claimed(self, batch: Batch, written: Written) -> None:
         lost, gate = written.lost_moves, self._context.gate
         if lost:
-            self._release(run for run in batch.runs if run.id in lost)
+            self._release(run for run in batch.waited if run.id in lost)
         if written.stale_jobs:
             self._context.specs.invalidate(written.stale_jobs)
             self.add(run for run in batch.runs if run.id in lost and run.job_id in written.stale_jobs)
@@ -307,7 +320,7 @@ class Admitter:
         self._context.writer.submit(Work(moves=[move], lease=self._context.lease), on_written)
 
     def _not_claimed(self, batch: Batch, error: Exception) -> None:
-        self._release(batch.runs)
+        self._release(batch.waited)
         if isinstance(error, LeaseLost):
             return  # another node has these runs now; the next renewal tells the rest
         log.warning("claim_failed", runs=len(batch.runs), error=str(error)[:200])

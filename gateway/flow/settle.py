@@ -192,9 +192,9 @@ class Settler:
         values: dict[str, Value] = {"reason": reason, "claim_token": 0}
         move = Move(doubt.seed.id, RunState.QUEUED, _DOUBTFUL, values, claim=doubt.claim)
         written = await self._write(doubt, move)
-        self._context.gate.free(doubt.seed.id)
         self._context.counters.add("doubts_sent_again")
         if doubt.seed.id not in written.lost_moves:
+            self._context.gate.free(doubt.seed.id)
             # With the same log time: should the first send have arrived after all, its result is still this run's.
             self._settlements.again(replace(doubt.seed, trigger_ms=doubt.trigger_ms))
 

@@ -1,7 +1,7 @@
 """What must be true after a simulated life, from arithmetic, the executors' own counts, and the rows as they are.
 
 P1 once, P2 none vanishes, P3 never early, P6 no result lost, P7 only the owner sends, P8 edits hold with their answer.
-P4, P5 and P9 speak of limits, priorities under them and second delay, which do not exist yet.
+P4 limits of the app and of jobs, P5 priority under them (where nothing is late).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.core.model import PARTS, Guarantee, Job, Run, TriggerKind
+from gateway.core.overlap import Overlap
 from gateway.core.states import OPEN, RunState
 from gateway.store import tables
 from tests.simulation.simulation import Simulation
@@ -55,6 +56,8 @@ class Oracle:
         self.judge_once()
         self.judge_complete(await self.world.table(tables.job_version), await self.world.table(tables.job))
         self.judge_never_early()
+        self.judge_limits()
+        self.judge_priority()
         self.judge_results()
         self.judge_ended()
         self.judge_owners()
@@ -162,6 +165,66 @@ class Oracle:
                 assert request.at_ms >= max(run.slot_key, run.due_ms), (request, run)
         assert [run_id for life in self.world.lives for run_id in life.link.early] == []
 
+    # ------------------------------------------------------------ P4, P5
+
+    def judge_limits(self) -> None:
+        """Whenever a run leaves, those that executors have and whose rows have not ended are fewer than may be."""
+        arrived: dict[int, int] = {}
+        for executor in self.world.executors.values():
+            for request in executor.received:
+                arrived[request.run_id] = min(request.at_ms, arrived.get(request.run_id, FOREVER))
+        for sent in self.simulation.sent:
+            run = self.by_id[sent.run_id]
+            others = [
+                one
+                for one, at_ms in arrived.items()
+                if one != run.id and at_ms <= sent.at_ms < self.by_id[one].finished_ms
+            ]
+            most = self._most(sent.number)
+            assert len(others) < most, f"{len(others)} others of at most {most}: {sent}, {others}"
+            job = self.people.jobs[run.job_id]
+            if job.concurrency.limited:
+                # Of a broadcast the parent counts, until it has ended.
+                roots = {self._whole(self.by_id[one], sent.at_ms) for one in others if self._is_of(one, job)}
+                roots -= {self._whole(run, sent.at_ms), 0}
+                assert len(roots) < job.concurrency.places, f"{roots} as well: {sent}, {job}"
+
+    def _is_of(self, run_id: int, job: Job) -> bool:
+        return self.by_id[run_id].job_id == job.id
+
+    def _whole(self, run: Run, at_ms: int) -> int:
+        """The run that counts for its job with this one, 0 if that has ended."""
+        parent = self.by_id[run.root_id]
+        if parent.shard >= 0:
+            return run.id
+        return parent.id if parent.finished_ms > at_ms else 0
+
+    def _most(self, number: int) -> float:
+        """The largest limit that may have been in force at this event; edits that failed may have come true."""
+        possible: list[int | None] = [None]
+        for edit in self.people.limits:
+            if edit.asked > number:
+                break
+            if edit.answered and edit.answered < number:
+                possible = [edit.most]
+            else:
+                possible.append(edit.most)
+        return float("inf") if None in possible else max(filter(None, possible))
+
+    def judge_priority(self) -> None:
+        """No run is claimed while one of a higher priority waits for the app, which has done so for a while."""
+        if not self.simulation.is_calm or "limits" not in self.simulation.kinds:
+            return
+        free = [
+            run
+            for run in self.runs
+            if not self.people.jobs[run.job_id].concurrency.limited and run.shard >= 0
+        ]
+        for run in free:
+            for other in free:
+                waited = other.due_ms + LATE_MS < run.claimed_ms < min(other.claimed_ms, other.finished_ms)
+                assert not (waited and other.priority > run.priority), (run, other)
+
     # ------------------------------------------------------------ P6
 
     def judge_results(self) -> None:
@@ -178,7 +241,8 @@ class Oracle:
             assert run.result_code == code, run
 
     def _may_be_stopped(self, run: Run) -> bool:
-        return run.job_id in self.people.stopped_jobs
+        replaced = self.people.jobs[run.job_id].concurrency.overlap is Overlap.REPLACE
+        return replaced or run.job_id in self.people.stopped_jobs
 
     def judge_ended(self) -> None:
         """What was due has ended; an attempt that failed and may be repeated was repeated, once."""
@@ -249,7 +313,7 @@ class Oracle:
         if not self.simulation.kinds & SUDDEN:
             strays = {life.name: life.counters.values.get("strays", 0) for life in self.world.lives}
             assert not any(strays.values()), strays
-        if not self.simulation.is_calm:
+        if not self.simulation.is_calm or "limits" in self.simulation.kinds:
             return
         first: dict[int, int] = {}
         for sent in self.simulation.sent:

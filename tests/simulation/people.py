@@ -10,6 +10,7 @@ from typing import Any
 
 from gateway.core.errors import AlreadySubmitted, GatewayError
 from gateway.core.model import Guarantee, Job, Misfire, Route
+from gateway.core.overlap import UNLIMITED, Concurrency, Overlap
 from gateway.core.states import RunState
 from gateway.core.submission import Submission
 from tests.kit.flow_world import World
@@ -18,6 +19,15 @@ from tests.kit.life import Life
 RATES_S = (1, 2, 3, 7)
 CHANGES = ("params", "rate", "disable", "enable", "delete")
 WEIGHTS = (3, 3, 3, 4, 1)
+LIMITS = (1, 2, 3, 5, 8, None)
+CONCURRENCIES = (
+    UNLIMITED,
+    UNLIMITED,
+    Concurrency(Overlap.SKIP),
+    Concurrency(Overlap.QUEUE, 2),
+    Concurrency(Overlap.QUEUE, 1, queue_limit=2),
+    Concurrency(Overlap.REPLACE),
+)
 TASK_IDS = ("red", "green", "blue")
 
 
@@ -39,6 +49,15 @@ class Edit:
 
 
 @dataclass
+class LimitEdit:
+    """How many runs of the app there may be at once from then on; numbers as those of an `Edit`."""
+
+    most: int | None
+    asked: int
+    answered: int = 0
+
+
+@dataclass
 class Trigger:
     job_id: int
     task_id: str | None
@@ -55,6 +74,8 @@ class People:
     number: int = 0
     jobs: dict[int, Job] = field(default_factory=dict)
     edits: list[Edit] = field(default_factory=list)
+    limits: list[LimitEdit] = field(default_factory=list)
+    limiting: bool = False
     triggers: list[Trigger] = field(default_factory=list)
     busy: set[int] = field(default_factory=set)
     errors: list[BaseException] = field(default_factory=list)
@@ -66,8 +87,11 @@ class People:
         self.number += 1
         return self.number
 
-    async def add_job(self, number: int) -> None:
+    async def add_job(self, number: int, *, limited: bool) -> None:
         rng, life = self.rng, self.world.now
+        more: dict[str, Any] = {}
+        if limited:
+            more = {"concurrency": rng.choice(CONCURRENCIES), "priority": rng.choice((1, 5, 10, 15))}
         # Else all would be in the same few parts.
         await self.world.do(life.jobs._ids.draw(rng.randint(1, 15)))
         job = await self.world.job(
@@ -78,6 +102,7 @@ class People:
             route=rng.choice(list(Route)),
             max_attempts=rng.choice((1, 1, 3)),
             guarantee=rng.choice((Guarantee.AT_MOST_ONCE, Guarantee.AT_MOST_ONCE, Guarantee.AT_LEAST_ONCE)),
+            **more,
         )
         self.jobs[job.id] = job
 
@@ -144,6 +169,29 @@ class People:
             return (await life.jobs.update(replace(old, task=task))).version
         rate = every(self.rng.choice(RATES_S))
         return (await life.jobs.update(replace(old, schedule=rate))).version
+
+    # ------------------------------------------------------------ limits of the app
+
+    def limit_something(self, life: Life) -> None:
+        if not self.limiting:
+            self.limiting = True
+            deed = self._begin(life, self.limit(life, self.rng.choice(LIMITS)))
+            deed.add_done_callback(lambda _: setattr(self, "limiting", False))
+
+    async def limit(self, life: Life, most: int | None) -> None:
+        """To be run in the process of that node."""
+        assert self.world.app is not None
+        edit = LimitEdit(most, self.next_number())
+        self.limits.append(edit)
+        try:
+            app = await life.apps.get(self.world.app.appname)
+            changed, moved = await life.apps.update(replace(app, max_running=most))
+            await life.operations.app_changed(changed.id, moved)
+            edit.answered = self.next_number()
+            self.world.note(f"at most {most} runs at once, through {life.name}")
+        except GatewayError as error:
+            self.world.note(f"limit {most} through {life.name} failed: {error}")
+            await self.world.clock.sleep(1)  # a commit of unknown outcome may still come
 
     # ------------------------------------------------------------ triggers and stops
 

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from gateway.core.context import Tuning
 from gateway.core.errors import GatewayError
-from gateway.core.parts import part_of
 from gateway.core.ports import RunOrder
 from tests.kit.fake_link import (
     FAILING,
@@ -41,10 +40,10 @@ POINTS = (
 )
 KINDS = (
     *("crash", "crash_at", "freeze", "freeze_at", "stop", "cut_database", "cut_peers", "database_down"),
-    *("writes", "reads", "slow", "executors", "results", "edits", "triggers", "stops", "drain"),
+    *("writes", "reads", "slow", "executors", "results", "edits", "triggers", "stops", "drain", "limits"),
 )
 # Nothing of these makes a run late: nodes come and go in order, people do what they do.
-CALM = {"stop", "drain", "cut_peers", "edits", "triggers", "results"}
+CALM = {"stop", "drain", "cut_peers", "edits", "triggers", "results", "limits"}
 # How likely each is in a step, where the seed has it at all.
 CHANCES = {
     "crash": 0.004,
@@ -59,6 +58,7 @@ CHANCES = {
     "edits": 0.06,
     "triggers": 0.05,
     "stops": 0.03,
+    "limits": 0.015,
 }
 WRITE_FAULTS = (
     *("deadlock", "lock_timeout", "refused_at_begin"),
@@ -115,7 +115,10 @@ class Simulation:
         for address in (A, B, C)[: rng.randint(1, 3)]:
             await world.executor(address, usual=self._behaviour)
         for number in range(rng.randint(1, 5)):
-            await self.people.add_job(number)
+            await self.people.add_job(number, limited="limits" in self.kinds)
+        if "limits" in self.kinds:
+            life = world.now
+            await world.do(self.people.limit(life, rng.choice((1, 2, 3, 5))), by=life)
         self.faulty = True
         for step in range(round(FAULTY_S / STEP_S)):
             await world.clock.advance(STEP_S)
@@ -248,6 +251,8 @@ class Simulation:
             self.people.edit_something(self.rng.choice(serving))
         if serving and self._has("triggers"):
             self.people.trigger_something(self.rng.choice(serving))
+        if serving and self._has("limits"):
+            self.people.limit_something(self.rng.choice(serving))
         if serving and self._has("stops"):
             self.people.stop_something(self.rng.choice(serving))
 
@@ -324,7 +329,7 @@ class Simulation:
                 job_id=order.job.id,
                 version=order.job.version,
                 slot_ms=order.due_ms,
-                owner=self.world.server.owner(part_of(order.job.id)),
+                owner=self.world.server.owner(order.job.part),
             )
         )
 

@@ -382,3 +382,21 @@ async def test_slots_planned_before_the_move_are_sent_once(several):
         assert [run.state for run in runs] == [RunState.SUCCEEDED] * 5
         assert {run.trigger_kind for run in runs} == {TriggerKind.SCHEDULE}
     assert max(executor.executions.values()) == 1
+
+
+async def test_a_row_that_moves_to_another_part_is_not_lost_with_its_old_part(several):
+    """The old owner still has it in memory, by the part that it had."""
+    await several.executor()
+    a, b = several.nodes.values()
+    job = await several.job()
+    await several.clock.advance(8)  # its next slot is planned, and waits in the memory of its owner
+    owner = next(life for life in (a, b) if job.part in life.flow.context.held)
+    await limit(several, by=owner, max_running=5)
+    await several.clock.advance(0.5)
+    for life in (a, b):
+        if part_of_app(several.app.id) in life.flow.context.held:
+            await several.do(life.flow.estate.let_go({job.part}), by=life)
+    await several.clock.advance(6)
+    (run,) = [run for run in await several.rows(job_id=job.id) if run.due_ms <= several.clock.now_ms()]
+    assert run.state is RunState.SUCCEEDED
+    assert all(life.counters.values.get("strays", 0) == 0 for life in (a, b))
