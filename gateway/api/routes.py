@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from gateway.api import (
     apps,
+    backfills,
     bulk,
     events,
     jobs,
@@ -27,6 +28,13 @@ from gateway.api import (
     versions,
 )
 from gateway.api.models.apps import AppAnswer, AppBody, AppList, AppQuery, ExecutorList
+from gateway.api.models.backfills import (
+    BackfillAnswer,
+    BackfillBody,
+    BackfillList,
+    BackfillPlan,
+    BackfillQuery,
+)
 from gateway.api.models.bulk import BulkAnswer, BulkBody
 from gateway.api.models.events import EventList, EventQuery
 from gateway.api.models.jobs import (
@@ -81,6 +89,7 @@ class Route:
 _V1 = "/api/v1"
 _APP = f"{_V1}/apps/{{appname}}"
 _JOB = f"{_V1}/jobs/{{job_id}}"
+_BACKFILL = f"{_V1}/backfills/{{backfill_id}}"
 _RUN = f"{_V1}/runs/{{run_id}}"
 
 ROUTES: tuple[Route, ...] = (
@@ -206,6 +215,33 @@ ROUTES: tuple[Route, ...] = (
         "When a schedule would fire",
         {200: PreviewAnswer},
         PreviewBody,
+    ),
+    Route(
+        "POST",
+        f"{_JOB}/backfills",
+        backfills.create,
+        "Run a past range of a job's slots",
+        {200: BackfillPlan, 201: BackfillAnswer},
+        BackfillBody,
+        problems=(404, 409),
+    ),
+    Route(
+        "GET",
+        f"{_JOB}/backfills",
+        backfills.page,
+        "List the backfills of a job, newest first",
+        {200: BackfillList},
+        query=BackfillQuery,
+        problems=(404,),
+    ),
+    Route("GET", _BACKFILL, backfills.get, "Show a backfill", {200: BackfillAnswer}, problems=(404,)),
+    Route(
+        "POST",
+        f"{_BACKFILL}/cancel",
+        backfills.cancel,
+        "Make no more runs for a backfill",
+        {200: BackfillAnswer},
+        problems=(404, 409),
     ),
     Route(
         "POST",

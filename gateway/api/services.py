@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from gateway.core.backfill import BackfillCatalog
 from gateway.core.catalog import (
     AppCatalog,
     JobCatalog,
@@ -41,6 +42,7 @@ class Services:
     daily: DailyCatalog
     remover: RunRemover
     pauses: PauseCatalog
+    backfills: BackfillCatalog
     queues: QueueDesk
     timezone: str = "UTC"
 

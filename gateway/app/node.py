@@ -42,6 +42,7 @@ from gateway.peers.caller import PeerCaller
 from gateway.settings import PREFIX, Settings
 from gateway.store import schema
 from gateway.store.apps import AppStore
+from gateway.store.backfills import BackfillStore
 from gateway.store.daily import DailyStore
 from gateway.store.engine import Database, database_url, open_database
 from gateway.store.events import EventStore
@@ -156,7 +157,7 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
         if PREFIX + "CRASH_POINT" in os.environ:
             marker = Path(os.environ.get(PREFIX + "CRASH_MARKER", str(settings.data_dir / "crashed")))
             context.signals = CrashPoint(os.environ[PREFIX + "CRASH_POINT"], marker)
-        pauses = PauseStore(db, clock)
+        pauses, backfills = PauseStore(db, clock), BackfillStore(db, clock)
         spool = FileSpool(settings.data_dir / "spool", settings.spool_max_mb << 20)
         stack.callback(spool.close)
 
@@ -165,6 +166,7 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
             context,
             apps=apps,
             pauses=pauses,
+            backfills=backfills,
             executors=apps,
             foreign=ForeignStore(db, clock),
             events=events,
@@ -207,6 +209,7 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
             daily=DailyStore(db, clock),
             remover=history,
             pauses=pauses,
+            backfills=backfills,
             queues=FlowQueues(flow, runs, QueueStore(db)),
             timezone=settings.timezone,
         )

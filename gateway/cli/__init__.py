@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gateway.cli.apps import apps
+from gateway.cli.backfills import backfills
 from gateway.cli.bulk import bulk
 from gateway.cli.cron import cron
 from gateway.cli.events import events
@@ -23,6 +24,7 @@ for command in (
     apps,
     jobs,
     runs,
+    backfills,
     events,
     stats,
     nodes,

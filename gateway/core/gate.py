@@ -20,6 +20,8 @@ from gateway.core.startrate import StartRate
 from gateway.core.states import RunState
 
 MARK_AFTER_MS = 1000
+# Next attempts, and what a backfill paces by itself: neither turned away nor replaced.
+_PATIENT = frozenset({TriggerKind.RETRY, TriggerKind.BACKFILL})
 
 
 @dataclass(slots=True, eq=False)
@@ -316,7 +318,7 @@ class Gate:
     def _judge(self, waiter: _Waiter, line: Line, made: Decisions) -> None:
         """It is due and finds no room. The next attempt of a run is never turned away: it waits."""
         run, limit = waiter.run, waiter.job.concurrency
-        if run.trigger_kind is TriggerKind.RETRY:
+        if run.trigger_kind in _PATIENT:
             return
         if limit.overlap is Overlap.SKIP:
             self._end(waiter, RunState.SKIPPED, f"overlap skip: {self._why(waiter)}", made)
@@ -331,7 +333,7 @@ class Gate:
         run = waiter.run
         for one in (*line, *self._leaves.get(run.job_id, {}).values()):
             is_older = (one.due_ms, one.id) < (run.due_ms, run.id)
-            if is_older and one.trigger_kind is not TriggerKind.RETRY:
+            if is_older and one.trigger_kind not in _PATIENT:
                 self._end(
                     self._waiters[one.id],
                     RunState.SKIPPED,

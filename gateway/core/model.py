@@ -73,6 +73,7 @@ class TriggerKind(IntEnum):
     MISFIRE = 5
     CHILD = 6
     SHARD = 7
+    BACKFILL = 8
 
 
 class AddressMode(StrEnum):

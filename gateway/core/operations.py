@@ -42,6 +42,10 @@ class Operations(Protocol):
         """Called after a change of these jobs was committed; returns when unsent claims follow it."""
         ...
 
+    def backfills_changed(self) -> None:
+        """Called after a backfill was made, so that it begins at once if its job is this node's."""
+        ...
+
     async def pauses_changed(self) -> None:
         """Called after a pause, or its end, was committed; returns when no node sends any more what it covers."""
         ...

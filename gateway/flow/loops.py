@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
 import structlog
 
+from gateway.core.backfill import BackfillStore
 from gateway.core.cluster import Identity
 from gateway.core.context import Context
 from gateway.core.ending import End
@@ -31,6 +32,7 @@ from gateway.core.ports import (
 from gateway.core.retention import EVENT_DAYS, RUN_DAYS, History
 from gateway.core.states import WAITING, RunState
 from gateway.flow.admit import LOOK_S, Admitter
+from gateway.flow.backfill import Backfiller
 from gateway.flow.complete import Completer
 from gateway.flow.deadlines import Deadlines
 from gateway.flow.dispatch import Dispatcher
@@ -77,6 +79,7 @@ class Flow:
         *,
         apps: AppReader,
         pauses: PauseReader,
+        backfills: BackfillStore,
         executors: ExecutorWriter,
         foreign: ForeignResults,
         events: EventWriter,
@@ -123,6 +126,7 @@ class Flow:
         self.presence = Presence(
             context, executors, create_app, self.neighbours.nudge_all, self.neighbours.pass_beat
         )
+        self.backfiller = Backfiller(context, backfills, self.queued)
         self.pausing = Pausing(context, pauses, self.admitter, self.dispatcher, self.spawn)
         self.follower = Follower(context, apps, self._jobs_may_have_changed, self.queued, self.pausing)
         self.estate = Estate(
@@ -185,6 +189,7 @@ class Flow:
             "scribe": self.scribe.run,
             "deadlines": self.deadlines.run,
             "retention": self.retention.run,
+            "backfill": self.backfiller.run,
         }
         for name, loop in loops.items():
             self._begin(name, loop)

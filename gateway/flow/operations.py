@@ -72,6 +72,9 @@ class FlowOperations:
     async def jobs_changed(self, job_ids: Collection[int]) -> None:
         await asyncio.gather(self._flow.jobs_changed(job_ids), self._flow.neighbours.tell_change(job_ids))
 
+    def backfills_changed(self) -> None:
+        self._flow.backfiller.wake.set()
+
     async def pauses_changed(self) -> None:
         await asyncio.gather(self._flow.pausing.changed(), self._flow.neighbours.tell_pauses())
 

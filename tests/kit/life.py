@@ -16,6 +16,7 @@ from gateway.core.specs import Specs
 from gateway.flow.loops import Flow
 from gateway.flow.operations import FlowOperations
 from gateway.store.apps import AppStore
+from gateway.store.backfills import BackfillStore
 from gateway.store.events import EventStore
 from gateway.store.foreign import ForeignStore
 from gateway.store.history import HistoryStore
@@ -93,6 +94,7 @@ class Life:
         self.runs = RunStore(self.db, clock)
         self.apps = AppStore(self.db, clock, app_ids(self.db, clock))
         self.pauses = PauseStore(self.db, clock)
+        self.backfills = BackfillStore(self.db, clock)
         self.nodes = Nodes(self.db, clock, world.tuning.lease_ms)
         self.writer = GroupWriter(self.faulty, clock, self.counters, chance=world.rng)
         self.writers = [self.writer]
@@ -143,6 +145,7 @@ class Life:
             self.context,
             apps=self.apps,
             pauses=self.pauses,
+            backfills=self.backfills,
             executors=self.apps,
             foreign=ForeignStore(self.db, self.clock),
             events=EventStore(self.db, self.clock),

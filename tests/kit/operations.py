@@ -47,6 +47,7 @@ class FakeOperations:
     changed_jobs: list[int] = field(default_factory=list)
     changed_apps: list[int] = field(default_factory=list)
     pauses_changed_times: int = 0
+    backfills_changed_times: int = 0
     stopped: list[int] = field(default_factory=list)
     executors: list[Executor] = field(default_factory=list)
     logs: dict[int, LogPage] = field(default_factory=dict)
@@ -96,6 +97,9 @@ class FakeOperations:
 
     async def jobs_changed(self, job_ids: Collection[int]) -> None:
         self.changed_jobs.extend(job_ids)
+
+    def backfills_changed(self) -> None:
+        self.backfills_changed_times += 1
 
     async def pauses_changed(self) -> None:
         self.pauses_changed_times += 1

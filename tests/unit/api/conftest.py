@@ -17,6 +17,7 @@ from gateway.api.services import Services
 from gateway.api.setup import setup_api
 from gateway.store import ids
 from gateway.store.apps import AppStore
+from gateway.store.backfills import BackfillStore
 from gateway.store.daily import DailyStore
 from gateway.store.engine import Database, database_url, open_database
 from gateway.store.events import EventStore
@@ -121,6 +122,7 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
         daily=DailyStore(db, clock),
         remover=HistoryStore(db, clock),
         pauses=PauseStore(db, clock),
+        backfills=BackfillStore(db, clock),
         queues=queues,
     )
     app = web.Application()
