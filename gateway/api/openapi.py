@@ -25,6 +25,7 @@ _PROBLEM_TEXTS = {
     409: "The present state does not allow it.",
     413: "The body is larger than 8 MB.",
     422: "A value is not valid; `errors` says which, and what would be right.",
+    429: "A limit of submissions is used up; `Retry-After` says when to come again.",
     502: "The executor cannot be reached.",
     503: "The database does not take it now.",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from gateway.core.errors import (
     NotFound,
     Refused,
     StoreError,
+    TooMany,
     Unreachable,
 )
 
@@ -78,6 +80,7 @@ _STATUS: tuple[tuple[type[GatewayError], int, str, str], ...] = (
     (KeyReused, 422, "key-reused", "The idempotency key was used for another request"),
     (AlreadySubmitted, 409, "already-submitted", "Submitted before"),
     (Conflict, 409, "conflict", "The present state does not allow this"),
+    (TooMany, 429, "too-many", "A limit of submissions is used up"),
     (Refused, 403, "refused", "A policy forbids this"),
     (Unreachable, 502, "unreachable", "The executor cannot be reached"),
     (StoreError, 503, "store", "The database does not take it now"),
@@ -100,6 +103,8 @@ def problem_of(error: GatewayError) -> web.Response:
         headers["WWW-Authenticate"] = "Bearer"
     elif isinstance(error, WrongMethod):
         headers["Allow"] = ", ".join(error.allowed)
+    elif isinstance(error, TooMany) and error.wait_s is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(error.wait_s)))
     elif isinstance(error, StoreError):
         headers["Retry-After"] = "1"
     return problem(status, name, title, str(error), extra, headers)

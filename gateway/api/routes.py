@@ -22,6 +22,7 @@ from gateway.api import (
     runs,
     schedules,
     stats,
+    submission_limits,
     system,
     tokens,
     trigger,
@@ -54,7 +55,17 @@ from gateway.api.models.run_removal import RemovalAnswer, RemovalBody, RemovalQu
 from gateway.api.models.runs import LogAnswer, LogQuery, RunAnswer, RunList, RunQuery, StopAnswer
 from gateway.api.models.stats import DailyAnswer, DailyQuery
 from gateway.api.models.submissions import SubmissionsAnswer, SubmissionsBody, TriggerAnswer, TriggerBody
-from gateway.api.models.system import Alive, NewToken, NodeAnswer, NodeList, Ready, TokenBody, TokenList
+from gateway.api.models.system import (
+    Alive,
+    LimitAnswer,
+    LimitBody,
+    NewToken,
+    NodeAnswer,
+    NodeList,
+    Ready,
+    TokenBody,
+    TokenList,
+)
 from gateway.api.models.versions import DiffAnswer, RollbackBody, VersionAnswer, VersionList, VersionQuery
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
@@ -91,6 +102,18 @@ _APP = f"{_V1}/apps/{{appname}}"
 _JOB = f"{_V1}/jobs/{{job_id}}"
 _BACKFILL = f"{_V1}/backfills/{{backfill_id}}"
 _RUN = f"{_V1}/runs/{{run_id}}"
+
+
+def _limits(kind: str, path: str, whose: str) -> tuple[Route, ...]:
+    """The limit of submissions of a token or a namespace: shown, set, taken away."""
+    get, put, free = (getattr(submission_limits, f"{verb}_{kind}") for verb in ("of", "limit", "free"))
+    shown = {200: LimitAnswer}
+    return (
+        Route("GET", path, get, f"Show the limit of submissions of {whose}", shown, problems=(404,)),
+        Route("PUT", path, put, f"Limit the submissions of {whose}", shown, LimitBody, problems=(404,)),
+        Route("DELETE", path, free, f"Take the limit of {whose} away", {204: None}, problems=(404,)),
+    )
+
 
 ROUTES: tuple[Route, ...] = (
     Route("POST", f"{_V1}/apps", apps.create, "Create an app", {201: AppAnswer}, AppBody, problems=(409,)),
@@ -152,7 +175,7 @@ ROUTES: tuple[Route, ...] = (
         {202: TriggerAnswer},
         TriggerBody,
         body_optional=True,
-        problems=(404, 409),
+        problems=(404, 409, 429),
         keyed=True,
     ),
     Route(
@@ -162,7 +185,7 @@ ROUTES: tuple[Route, ...] = (
         "Run a job up to 10,000 times",
         {202: SubmissionsAnswer},
         SubmissionsBody,
-        problems=(404, 409),
+        problems=(404, 409, 429),
         keyed=True,
     ),
     Route(
@@ -354,6 +377,8 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "DELETE", f"{_V1}/tokens/{{token_id}}", tokens.revoke, "Revoke a token", {204: None}, problems=(404,)
     ),
+    *_limits("token", f"{_V1}/tokens/{{token_id}}/limit", "a token"),
+    *_limits("namespace", f"{_V1}/namespaces/{{namespace}}/limit", "a namespace"),
     Route("GET", f"{_V1}/nodes", nodes.page, "List the nodes of this database", {200: NodeList}),
     Route(
         "POST",

@@ -21,6 +21,7 @@ from gateway.core.daily import DailyCatalog
 from gateway.core.events import EventCatalog
 from gateway.core.operations import Operations
 from gateway.core.pauses import PauseCatalog
+from gateway.core.quota import LimitCatalog, Quotas
 from gateway.core.retention import RunRemover
 from gateway.core.waiting import QueueDesk
 
@@ -44,6 +45,8 @@ class Services:
     pauses: PauseCatalog
     backfills: BackfillCatalog
     queues: QueueDesk
+    limits: LimitCatalog
+    quotas: Quotas
     timezone: str = "UTC"
 
 

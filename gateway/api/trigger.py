@@ -15,9 +15,11 @@ from gateway.api.models.submissions import MAX_NAME, MAX_SUBMISSIONS, TriggerBod
 from gateway.api.problems import FieldError, InvalidInput, errors_of
 from gateway.api.render import JSON
 from gateway.api.services import SERVICES
+from gateway.core.acting import author
 from gateway.core.clock import Clock
 from gateway.core.errors import AlreadySubmitted, GatewayError, InvalidValue
 from gateway.core.idempotency import IdempotencyKey
+from gateway.core.model import DEFAULT_NAMESPACE
 from gateway.core.submission import NOW, Submission, Submitted
 
 KEY = "Idempotency-Key"
@@ -29,7 +31,9 @@ _AT_ONCE = 250  # bodies checked before others get their turn
 async def trigger(request: web.Request) -> web.Response:
     body = await read_body(request)
     wanted = NOW if body in (b"", b"{}") else submission_of(parsed(body, TriggerBody))
-    operations = request.app[SERVICES].operations
+    services = request.app[SERVICES]
+    operations = services.operations
+    await services.quotas.take(DEFAULT_NAMESPACE, author())
     if KEY not in request.headers:
         run_id = await operations.trigger(job_id_in(request), wanted)
     else:
@@ -47,6 +51,8 @@ async def trigger_batch(request: web.Request) -> web.Response:
     given = _submissions_in(body)
     found = await _checked(given, services.clock)
     good = [one for one in found if isinstance(one, Submission)]
+    if good:
+        await services.quotas.take(DEFAULT_NAMESPACE, author(), len(good))
     outcomes = iter(await services.operations.submit(job_id, good, key=key) if good else ())
     results = [
         _result(index, one, next(outcomes) if isinstance(one, Submission) else one)

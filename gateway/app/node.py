@@ -37,6 +37,7 @@ from gateway.core.specs import Specs
 from gateway.flow.loops import Flow
 from gateway.flow.operations import FlowOperations
 from gateway.flow.queue import FlowQueues
+from gateway.flow.quotas import SharedQuotas
 from gateway.flow.timekeeping import Timekeeper
 from gateway.peers.caller import PeerCaller
 from gateway.settings import PREFIX, Settings
@@ -55,6 +56,7 @@ from gateway.store.lanes import Lanes
 from gateway.store.nodes import Nodes
 from gateway.store.pauses import PauseStore
 from gateway.store.queue import QueueStore
+from gateway.store.quotas import QuotaRows
 from gateway.store.runs import RunStore
 from gateway.store.spool import FileSpool
 from gateway.store.tasks import TaskStore
@@ -195,6 +197,7 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
         await flow.start(grant.seen_ms)
         stack.push_async_callback(_cancel, asyncio.create_task(keeper.run(), name="timekeeper"))
 
+        limits = QuotaRows(db, clock)
         services = Services(
             jobs=jobs,
             apps=apps,
@@ -211,6 +214,8 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
             pauses=pauses,
             backfills=backfills,
             queues=FlowQueues(flow, runs, QueueStore(db)),
+            limits=limits,
+            quotas=SharedQuotas(clock, limits),
             timezone=settings.timezone,
         )
         node.urls = await listen(settings, services, flow, clock, stack)

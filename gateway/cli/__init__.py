@@ -9,6 +9,7 @@ from gateway.cli.cron import cron
 from gateway.cli.events import events
 from gateway.cli.health import health
 from gateway.cli.jobs import jobs
+from gateway.cli.namespaces import namespaces
 from gateway.cli.node import check, migrate, serve
 from gateway.cli.nodes import nodes
 from gateway.cli.pauses import pause, pauses, resume
@@ -32,6 +33,7 @@ for command in (
     resume,
     pauses,
     tokens,
+    namespaces,
     cron,
     health,
 ):

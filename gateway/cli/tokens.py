@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from gateway.cli import show
 from gateway.cli.client import Client, calls_api
+from gateway.cli.namespaces import limit_options, limited
 
 
 @click.group()
@@ -36,3 +39,12 @@ def create(client: Client, name: str) -> None:
 def revoke(client: Client, token_id: int) -> None:
     """Let a token work no more."""
     client.call("DELETE", f"/api/v1/tokens/{token_id}")
+
+
+@tokens.command()
+@click.argument("token_id", type=int)
+@limit_options
+@calls_api
+def limit(client: Client, token_id: int, **options: Any) -> None:
+    """Show, set or take away the limit of a token's submissions."""
+    limited(client, f"/api/v1/tokens/{token_id}/limit", **options)

@@ -51,6 +51,18 @@ class KeyReused(GatewayError):
         )
 
 
+class TooMany(GatewayError):
+    """A limit of submissions is used up."""
+
+    def __init__(self, whose: str, per_second: float, burst: int, count: int, wait_s: float) -> None:
+        limit = f"the limit of {whose} is {per_second:g} a second, {burst} at once"
+        if count > burst:
+            super().__init__(f"{limit}: {count} in one call are never taken, send fewer in a call")
+        else:
+            super().__init__(f"{limit}: try again in {wait_s:.3g} s")
+        self.wait_s = None if count > burst else wait_s
+
+
 class Refused(GatewayError):
     """A policy forbids this."""
 

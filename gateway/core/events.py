@@ -32,6 +32,7 @@ class Source(StrEnum):
     EXECUTOR = "executor"
     NODE = "node"
     TOKEN = "token"  # noqa: S105 – a kind of thing, no secret
+    NAMESPACE = "namespace"
     SYSTEM = "system"
 
 

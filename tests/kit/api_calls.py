@@ -13,6 +13,8 @@ from aiohttp.test_utils import make_mocked_request
 
 from gateway.api.services import Services
 from gateway.api.setup import setup_api
+from gateway.flow.quotas import SharedQuotas
+from gateway.store.quotas import QuotaRows
 from gateway.store.tasks import TaskStore
 from gateway.store.tokens import TokenStore
 from tests.kit.flow_world import World
@@ -65,6 +67,7 @@ class ApiCalls:
             "nodes": life.nodes,
             "operations": life.operations,
             "clock": life.clock,
+            "quotas": SharedQuotas(life.clock, QuotaRows(life.db, life.clock)),
         }
         unused = {field.name: None for field in fields(Services) if field.name not in ports}
         services = Services(**ports, **unused)

@@ -13,6 +13,20 @@ class TokenBody(Body):
     name: str = Field(min_length=1, max_length=64)
 
 
+class LimitBody(Body):
+    """So many submissions a second on average, and so many at once after a pause."""
+
+    per_second: float = Field(ge=0.001, le=100_000, description="0.2 is one in 5 s.")
+    burst: int | None = Field(
+        None, ge=1, le=1_000_000, description="`per_second`, rounded up, if left out. A batch needs as many."
+    )
+
+
+class LimitAnswer(Answer):
+    per_second: float | None = Field(description="Null: no limit.")
+    burst: int | None
+
+
 class TokenAnswer(Answer):
     id: int
     name: str

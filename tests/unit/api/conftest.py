@@ -15,6 +15,7 @@ from aiohttp.test_utils import TestServer
 
 from gateway.api.services import Services
 from gateway.api.setup import setup_api
+from gateway.flow.quotas import SharedQuotas
 from gateway.store import ids
 from gateway.store.apps import AppStore
 from gateway.store.backfills import BackfillStore
@@ -25,6 +26,7 @@ from gateway.store.history import HistoryStore
 from gateway.store.jobs import JobStore
 from gateway.store.nodes import Nodes
 from gateway.store.pauses import PauseStore
+from gateway.store.quotas import QuotaRows
 from gateway.store.runs import RunStore
 from gateway.store.tables import metadata
 from gateway.store.tasks import TaskStore
@@ -108,6 +110,7 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
     tokens = TokenStore(db, clock)
     _, token = await tokens.create("test")
     queues = FakeQueues()
+    limits = QuotaRows(db, clock)
     services = Services(
         jobs=JobStore(db, clock, ids.job_ids(db, clock), ids.run_ids(db, clock)),
         apps=AppStore(db, clock, ids.app_ids(db, clock)),
@@ -124,6 +127,8 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
         pauses=PauseStore(db, clock),
         backfills=BackfillStore(db, clock),
         queues=queues,
+        limits=limits,
+        quotas=SharedQuotas(clock, limits),
     )
     app = web.Application()
     setup_api(app, services)

@@ -278,3 +278,13 @@ def test_a_reader_that_goes_away():
     )
     found = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=root)
     assert (found.stdout, found.stderr) == ("quartz, UTC\n", "")
+
+
+async def test_limits_of_submissions(run):
+    assert "per_second" in await run("tokens", "limit", 1)
+    shown = await run("tokens", "limit", 1, "--per-second", 2.5, "--burst", 7, "--json")
+    assert shown == {"per_second": 2.5, "burst": 7}
+    await run("tokens", "limit", 1, "--none")
+    assert (await run("tokens", "limit", 1, "--json"))["per_second"] is None
+    assert "give --per-second" in await run("tokens", "limit", 1, "--burst", 7, code=2)
+    assert "namespace" in await run("namespaces", "limit", "other", code=2)
