@@ -21,6 +21,7 @@ from gateway.api import (
     run_removal,
     runs,
     schedules,
+    simulate,
     stats,
     submission_limits,
     system,
@@ -53,6 +54,7 @@ from gateway.api.models.previews import PreviewAnswer, PreviewBody, PreviewQuery
 from gateway.api.models.queue import QueueAnswer, QueueQuery
 from gateway.api.models.run_removal import RemovalAnswer, RemovalBody, RemovalQuery
 from gateway.api.models.runs import LogAnswer, LogQuery, RunAnswer, RunList, RunQuery, StopAnswer
+from gateway.api.models.simulation import SimulationAnswer, SimulationBody
 from gateway.api.models.stats import DailyAnswer, DailyQuery
 from gateway.api.models.submissions import SubmissionsAnswer, SubmissionsBody, TriggerAnswer, TriggerBody
 from gateway.api.models.system import (
@@ -317,6 +319,15 @@ ROUTES: tuple[Route, ...] = (
         RemovalBody,
         query=RemovalQuery,
         problems=(404,),
+    ),
+    Route(
+        "POST",
+        f"{_V1}/simulate",
+        simulate.simulate,
+        "What would happen in a range of time; nothing is touched",
+        {200: SimulationAnswer},
+        SimulationBody,
+        problems=(404, 409),
     ),
     Route("GET", _RUN, runs.get, "Show a run", {200: RunAnswer}, problems=(404,)),
     Route(

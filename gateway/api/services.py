@@ -23,6 +23,7 @@ from gateway.core.operations import Operations
 from gateway.core.pauses import PauseCatalog
 from gateway.core.quota import LimitCatalog, Quotas
 from gateway.core.retention import RunRemover
+from gateway.core.scenario import Simulator
 from gateway.core.waiting import QueueDesk
 
 
@@ -47,6 +48,7 @@ class Services:
     queues: QueueDesk
     limits: LimitCatalog
     quotas: Quotas
+    simulator: Simulator
     timezone: str = "UTC"
 
 

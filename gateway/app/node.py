@@ -38,6 +38,7 @@ from gateway.flow.loops import Flow
 from gateway.flow.operations import FlowOperations
 from gateway.flow.queue import FlowQueues
 from gateway.flow.quotas import SharedQuotas
+from gateway.flow.simulate import FlowSimulator
 from gateway.flow.timekeeping import Timekeeper
 from gateway.peers.caller import PeerCaller
 from gateway.settings import PREFIX, Settings
@@ -45,6 +46,7 @@ from gateway.store import schema
 from gateway.store.apps import AppStore
 from gateway.store.backfills import BackfillStore
 from gateway.store.daily import DailyStore
+from gateway.store.durations import DurationStore
 from gateway.store.engine import Database, database_url, open_database
 from gateway.store.events import EventStore
 from gateway.store.foreign import ForeignStore
@@ -216,6 +218,7 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
             queues=FlowQueues(flow, runs, QueueStore(db)),
             limits=limits,
             quotas=SharedQuotas(clock, limits),
+            simulator=FlowSimulator(jobs, apps, pauses, DurationStore(db), operations, clock),
             timezone=settings.timezone,
         )
         node.urls = await listen(settings, services, flow, clock, stack)

@@ -15,6 +15,7 @@ from gateway.cli.nodes import nodes
 from gateway.cli.pauses import pause, pauses, resume
 from gateway.cli.root import cli, main
 from gateway.cli.runs import runs
+from gateway.cli.simulate import simulate
 from gateway.cli.stats import stats
 from gateway.cli.tokens import tokens
 
@@ -34,6 +35,7 @@ for command in (
     pauses,
     tokens,
     namespaces,
+    simulate,
     cron,
     health,
 ):

@@ -238,6 +238,10 @@ class Gate:
     def longest_wait_ms(self, now_ms: int) -> int:
         return max((now_ms - waiter.run.due_ms for waiter in self._waiters.values()), default=0)
 
+    def why(self, run_id: int) -> str:
+        """What holds up a run that waits."""
+        return self._why(self._waiters[run_id])
+
     def _why(self, waiter: _Waiter) -> str:
         run, app = waiter.run, self._app_of(waiter.run.app_id)
         if waiter.line is not None and waiter.line is self._jobs.get(run.job_id):

@@ -16,10 +16,12 @@ from aiohttp.test_utils import TestServer
 from gateway.api.services import Services
 from gateway.api.setup import setup_api
 from gateway.flow.quotas import SharedQuotas
+from gateway.flow.simulate import FlowSimulator
 from gateway.store import ids
 from gateway.store.apps import AppStore
 from gateway.store.backfills import BackfillStore
 from gateway.store.daily import DailyStore
+from gateway.store.durations import DurationStore
 from gateway.store.engine import Database, database_url, open_database
 from gateway.store.events import EventStore
 from gateway.store.history import HistoryStore
@@ -111,9 +113,11 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
     _, token = await tokens.create("test")
     queues = FakeQueues()
     limits = QuotaRows(db, clock)
+    jobs = JobStore(db, clock, ids.job_ids(db, clock), ids.run_ids(db, clock))
+    apps, pauses = AppStore(db, clock, ids.app_ids(db, clock)), PauseStore(db, clock)
     services = Services(
-        jobs=JobStore(db, clock, ids.job_ids(db, clock), ids.run_ids(db, clock)),
-        apps=AppStore(db, clock, ids.app_ids(db, clock)),
+        jobs=jobs,
+        apps=apps,
         runs=RunStore(db, clock),
         tasks=TaskStore(db),
         nodes=Nodes(db, clock, 2000),
@@ -124,11 +128,12 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
         events=EventStore(db, clock),
         daily=DailyStore(db, clock),
         remover=HistoryStore(db, clock),
-        pauses=PauseStore(db, clock),
         backfills=BackfillStore(db, clock),
+        pauses=pauses,
         queues=queues,
         limits=limits,
         quotas=SharedQuotas(clock, limits),
+        simulator=FlowSimulator(jobs, apps, pauses, DurationStore(db), operations, clock),
     )
     app = web.Application()
     setup_api(app, services)
