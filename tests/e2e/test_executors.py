@@ -5,6 +5,7 @@ What ran is counted in the file each executor writes itself, never taken from th
 
 from __future__ import annotations
 
+import itertools
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -122,8 +123,31 @@ def until_fraction(fraction: float) -> None:
     time.sleep((fraction - time.time() % 1) % 1)
 
 
+CHAINED = {"kind": "second_delay", "expression": 1}
+CHAINS = {
+    "slow": ("sleepHandler", "700"),
+    "failing": ("failHandler", "again"),
+    "killed": ("sleepHandler", "600000"),
+}
+
+
 @pytest.fixture(scope="module")
-def every_second(gateway: GatewayProcess, peers: dict[str, Peer | str]) -> dict[str, Schedule]:
+def chains(gateway: GatewayProcess, peers: dict[str, Peer | str]) -> dict[tuple[str, str], int]:
+    """Jobs of second_delay of each peer, which go on beside those of `every_second`."""
+    return {
+        (name, kind): gateway.api.create_job(
+            peer.appname, handler, params=params, schedule=CHAINED, name=f"{kind} chain"
+        )
+        for name, peer in peers.items()
+        if isinstance(peer, Peer)
+        for kind, (handler, params) in CHAINS.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def every_second(
+    gateway: GatewayProcess, peers: dict[str, Peer | str], chains: dict[tuple[str, str], int]
+) -> dict[str, Schedule]:
     """A job every second for each peer, all at once, paused after SECONDS."""
     until_fraction(0.2)
     jobs: dict[str, tuple[int, int]] = {}
@@ -149,6 +173,67 @@ def every_second(gateway: GatewayProcess, peers: dict[str, Peer | str]) -> dict[
         found[name] = Schedule(job_id, [second * 1000 for second in range(first, int(time.time()) + 1)])
     time.sleep(1.5)  # what was sent before may still report
     return found
+
+
+@pytest.fixture(scope="module")
+def ended_chains(
+    gateway: GatewayProcess, chains: dict[tuple[str, str], int], every_second: dict[str, Schedule]
+) -> dict[tuple[str, str], list[Json]]:
+    """The rows of each chain, after the one that is to be killed was killed twice."""
+    killed = [job_id for (_, kind), job_id in chains.items() if kind == "killed"]
+    for _ in range(2):
+        for job_id in killed:
+            wait_until(
+                lambda job_id=job_id: gateway.api.runs(job_id, state="running"),
+                timeout_s=10,
+                what="the next run of a chain",
+            )
+            gateway.api.stop_run(gateway.api.runs(job_id)[-1]["id"])
+    for job_id in killed:
+        wait_until(
+            lambda job_id=job_id: len(gateway.api.runs(job_id, state="running,stopped")) == 3,
+            timeout_s=10,
+            what="the third run of a chain",
+        )
+    for job_id in chains.values():
+        gateway.api.disable(job_id)
+    for job_id in killed:
+        gateway.api.stop_run(gateway.api.runs(job_id)[-1]["id"])
+    return {key: gateway.api.runs(job_id, limit=50) for key, job_id in chains.items()}
+
+
+@pytest.mark.parametrize("kind", CHAINS)
+def test_second_delay_keeps_its_gap(
+    gateway: GatewayProcess,
+    peer: Peer,
+    kind: str,
+    ended_chains: dict[tuple[str, str], list[Json]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rows = ended_chains[peer.name, kind]
+    over = [row for row in rows if row["finished_ms"]]
+    states = {"slow": {"succeeded"}, "failing": {"failed"}, "killed": {"stopped"}}[kind]
+    assert {row["state"] for row in over[:-1]} <= states
+    assert len(over) >= (2 if kind == "killed" else SECONDS // 3)
+    # By the rows: due one second after the end before, to the millisecond.
+    for before, after in itertools.pairwise(rows[: len(over) + 1]):
+        assert after["due_ms"] == before["finished_ms"] + 1000
+    # By the executor: each run once, never a second before the one before had ended, nor long after.
+    begun = {e.run_id: e.at_ms for e in peer.executions(run_ids={row["id"] for row in rows})}
+    assert set(begun) == {row["id"] for row in rows if row["sent_ms"]}
+    runs_ms = 700 if kind == "slow" else 0
+    gaps = [
+        begun[after["id"]] - begun[before["id"]] - runs_ms
+        for before, after in itertools.pairwise(rows)
+        if after["id"] in begun
+    ]
+    late = [begun[row["id"]] - row["due_ms"] for row in rows[1:] if row["id"] in begun]
+    with capsys.disabled():
+        print(f"\n{peer.name}, {kind}: {len(begun)} runs, started late by {percentiles(late)}")
+    assert min(gaps) >= 1000
+    assert min(late) >= 0
+    assert max(late) < 1000
+    assert len(begun) == len({*begun.values()}) == len(peer.executions(run_ids=set(begun)))
 
 
 def test_fires_each_second_once_and_on_time(
