@@ -13,6 +13,7 @@ from gateway.api import (
     backfills,
     bulk,
     events,
+    failures,
     jobs,
     nodes,
     pauses,
@@ -39,6 +40,14 @@ from gateway.api.models.backfills import (
 )
 from gateway.api.models.bulk import BulkAnswer, BulkBody
 from gateway.api.models.events import EventList, EventQuery
+from gateway.api.models.failures import (
+    FailureQuery,
+    MarkBody,
+    RedriveAnswer,
+    RedriveBody,
+    RerunAnswer,
+    RerunBody,
+)
 from gateway.api.models.jobs import (
     BatchBody,
     DeleteAnswer,
@@ -371,6 +380,42 @@ ROUTES: tuple[Route, ...] = (
         "Let a waiting run start whatever the limits",
         {200: RunAnswer},
         problems=(404, 409),
+    ),
+    Route(
+        "POST",
+        f"{_RUN}/rerun",
+        failures.rerun,
+        "Run a run again that has ended",
+        {202: RerunAnswer},
+        RerunBody,
+        body_optional=True,
+        problems=(404, 409),
+    ),
+    Route(
+        "POST",
+        f"{_RUN}/mark-succeeded",
+        failures.mark_succeeded,
+        "Say that a failed run needs nothing more",
+        {200: RunAnswer},
+        MarkBody,
+        problems=(404, 409),
+    ),
+    Route(
+        "GET",
+        f"{_V1}/failures",
+        failures.page,
+        "List runs whose last attempt has failed, newest first",
+        {200: RunList},
+        query=FailureQuery,
+        problems=(404,),
+    ),
+    Route(
+        "POST",
+        f"{_V1}/failures/redrive",
+        failures.redrive,
+        "Run failures again, each once, with a result each",
+        {200: RedriveAnswer},
+        RedriveBody,
     ),
     Route("POST", f"{_RUN}/stop", runs.stop, "Stop a run", {200: StopAnswer}, problems=(404, 409, 502)),
     Route(

@@ -22,6 +22,7 @@ from gateway.core.events import EventCatalog
 from gateway.core.operations import Operations
 from gateway.core.pauses import PauseCatalog
 from gateway.core.quota import LimitCatalog, Quotas
+from gateway.core.reruns import RerunDesk
 from gateway.core.retention import RunRemover
 from gateway.core.scenario import Simulator
 from gateway.core.waiting import QueueDesk
@@ -49,6 +50,7 @@ class Services:
     limits: LimitCatalog
     quotas: Quotas
     simulator: Simulator
+    reruns: RerunDesk
     timezone: str = "UTC"
 
 

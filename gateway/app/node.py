@@ -38,6 +38,7 @@ from gateway.flow.loops import Flow
 from gateway.flow.operations import FlowOperations
 from gateway.flow.queue import FlowQueues
 from gateway.flow.quotas import SharedQuotas
+from gateway.flow.reruns import FlowReruns
 from gateway.flow.simulate import FlowSimulator
 from gateway.flow.timekeeping import Timekeeper
 from gateway.peers.caller import PeerCaller
@@ -219,6 +220,7 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
             limits=limits,
             quotas=SharedQuotas(clock, limits),
             simulator=FlowSimulator(jobs, apps, pauses, DurationStore(db), operations, clock),
+            reruns=FlowReruns(flow, operations, runs),
             timezone=settings.timezone,
         )
         node.urls = await listen(settings, services, flow, clock, stack)

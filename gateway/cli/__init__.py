@@ -7,6 +7,7 @@ from gateway.cli.backfills import backfills
 from gateway.cli.bulk import bulk
 from gateway.cli.cron import cron
 from gateway.cli.events import events
+from gateway.cli.failures import failures, mark_succeeded, rerun
 from gateway.cli.health import health
 from gateway.cli.jobs import jobs
 from gateway.cli.namespaces import namespaces
@@ -27,6 +28,7 @@ for command in (
     jobs,
     runs,
     backfills,
+    failures,
     events,
     stats,
     nodes,
@@ -42,5 +44,7 @@ for command in (
     cli.add_command(command)
 
 jobs.add_command(bulk)
+runs.add_command(rerun)
+runs.add_command(mark_succeeded)
 
 __all__ = ["cli", "main"]

@@ -314,6 +314,9 @@ class RunFilter:
     trigger: TriggerKind | None = None
     parent_id: int | None = None
     author: str | None = None
+    # Without those that are shards, without those that were run again.
+    no_shards: bool = False
+    not_rerun: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,8 +44,11 @@ def shards_of(run: NewRun, job: Job, addresses: Sequence[str]) -> list[Shard]:
     return [Shard(addresses=run.addresses)]  # its job has no shards any more
 
 
-def expand_move(run: NewRun, job: Job, shards: Sequence[Shard], ids: Sequence[int], now_ms: int) -> Move:
-    """A parent starts: all its shards are rows of the transaction that starts it."""
+def expand_move(
+    run: NewRun, job: Job, shards: Sequence[Shard], ids: Sequence[int], now_ms: int, total: int = 0
+) -> Move:
+    """A parent starts: all its shards are rows of the transaction that starts it. `total`: where they are but some."""
+    total = total or len(shards)
     return Move(
         run.id,
         RunState.RUNNING,
@@ -54,9 +57,9 @@ def expand_move(run: NewRun, job: Job, shards: Sequence[Shard], ids: Sequence[in
             "job_version": job.version,
             "claimed_ms": now_ms,
             "sent_ms": max(now_ms, run.due_ms),
-            "shard_total": len(shards),
+            "shard_total": total,
         },
-        then=shard_rows(run, shards, ids, now_ms, total=len(shards)),
+        then=shard_rows(run, shards, ids, now_ms, total=total),
         job_id=job.id,
         job_version=job.version,
     )

@@ -62,6 +62,9 @@ MOVES: dict[RunState, frozenset[RunState]] = {
     _S.INVALID: frozenset(),
 }
 
+# By hand only, never by a result: a person says that what failed has been dealt with.
+MARKABLE = frozenset({_S.FAILED, _S.TIMED_OUT, _S.LOST, _S.STOPPED})
+
 SOURCES: dict[RunState, frozenset[RunState]] = {
     to: frozenset(source for source, targets in MOVES.items() if to in targets) for to in RunState
 }

@@ -39,6 +39,7 @@ from gateway.core.routing import Router
 from gateway.core.states import WAITING, RunState
 from gateway.core.work import Move, Value, Work, Written
 from gateway.flow.claim import Batch
+from gateway.flow.replay import Replays
 
 log = structlog.get_logger(__name__)
 
@@ -72,6 +73,7 @@ class Admitter:
         self._on_unroutable = on_unroutable
         self._agenda = Agenda()
         self._router = Router(context.chance)
+        self._replays = Replays(context)
         self._catch_ups = CatchUps()
         self._early: list[NewRun] = []
         self._paused: dict[int, NewRun] = {}
@@ -141,6 +143,7 @@ class Admitter:
             try:
                 await context.specs.ensure([(job_id, 0) for job_id in {run.job_id for run in runs}])
                 await self._count(runs)
+                await self._replays.load(runs)
                 if not context.held.is_all:
                     runs = [run for run in runs if run.part in context.held]
                 self._claim(runs)
@@ -182,7 +185,7 @@ class Admitter:
     def _claim(self, runs: Sequence[NewRun]) -> None:
         """Judge these runs, and claim those that may start, together with those that have waited until now."""
         context, gate = self._context, self._context.gate
-        batch = Batch(context, self._router)
+        batch = Batch(context, self._router, self._replays)
         now_ms = batch.now_ms
         late: Late | None = None
         pauses = context.pauses or None

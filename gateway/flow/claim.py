@@ -16,10 +16,12 @@ from gateway.core.errors import StoreError
 from gateway.core.inflight import Flight
 from gateway.core.model import BROADCAST_PARENT, Job, NewRun
 from gateway.core.ports import RunOrder
+from gateway.core.reruns import Replay, is_replay
 from gateway.core.routing import PROBED, Router
-from gateway.core.shards import Shard, expand_move, is_pinned, shards_of
+from gateway.core.shards import expand_move, is_pinned, shards_of
 from gateway.core.states import WAITING, RunState
 from gateway.core.work import Move, Value
+from gateway.flow.replay import Replays
 
 DEFAULT_DIALECT = "rest"
 
@@ -30,8 +32,9 @@ class Batch:
     `unroutable` are runs that are due while nobody is there to run them; `early` those that may wait for somebody.
     """
 
-    def __init__(self, context: Context, router: Router) -> None:
+    def __init__(self, context: Context, router: Router, replays: Replays) -> None:
         self._context = context
+        self._replays = replays
         self._router = router
         tuning, clock = context.tuning, context.clock
         self.now_ms = clock.now_ms()
@@ -68,19 +71,23 @@ class Batch:
             # An executor may still come before the run is due.
             (self.early if run.due_ms > self.now_ms else self.unroutable).append(run)
         elif run.shard == BROADCAST_PARENT:
-            self._expand(run, job, shards_of(run, job, addresses))
+            replay = self._replays.get(run)
+            if replay is None and is_replay(run):
+                self.early.append(run)  # it has waited for a place for so long that it must be read again
+                return
+            self._expand(run, job, replay or Replay(shards_of(run, job, addresses)))
         else:
             flight = self._fly(run, job, addresses)
             self.flights[run.id] = flight
             self._add(run, claim_move(flight, self.now_ms, self.now_ms + self._budget_ms))
 
-    def _expand(self, run: NewRun, job: Job, shards: Sequence[Shard]) -> None:
+    def _expand(self, run: NewRun, job: Job, replay: Replay) -> None:
         try:
-            ids = self._context.run_ids.take(len(shards))
+            ids = self._context.run_ids.take(len(replay.shards))
         except StoreError:  # many parents with many shards: the reserve is filled once a second
             self.early.append(run)
             return
-        move = expand_move(run, job, shards, ids, self.now_ms)
+        move = expand_move(run, job, replay.shards, ids, self.now_ms, replay.total)
         self.expanded[run.id] = move.then
         self._add(run, move)
 

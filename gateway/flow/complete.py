@@ -15,7 +15,7 @@ from gateway.core.chain import chain_end
 from gateway.core.children import Child
 from gateway.core.context import Context
 from gateway.core.ending import End
-from gateway.core.model import BROADCAST_PARENT, Job, NewRun
+from gateway.core.model import BROADCAST_PARENT, Job, NewRun, Run
 from gateway.core.policy import clip, ending, parent_ending, seed_of
 from gateway.core.ports import Writer
 from gateway.core.states import SOURCES, RunState
@@ -107,6 +107,26 @@ class Completer:
 
         work = Work(moves=moves, requests=list(requests.items()), lease=lease, joins=joins)
         self._writer.submit(work, written_)
+
+    async def mark_succeeded(self, run: Run, reason: str) -> bool:
+        """Say that a run which has failed need not bother anyone; its job must have been loaded. False if it moved.
+
+        Its outcome stays what it was, and the children start that its failure has not started.
+        """
+        done: asyncio.Future[Written] = asyncio.get_running_loop().create_future()
+
+        def on_written(result: Written | Exception) -> None:
+            if isinstance(result, Exception):
+                done.set_exception(result)
+            else:
+                done.set_result(result)
+
+        seed, job = seed_of(run), self._context.specs.job(run.job_id)
+        causes = NONE if job is None else children_of(self._context, seed, job, RunState.SUCCEEDED)
+        values: dict[str, Value] = {"reason": "; ".join(filter(None, (reason, causes.note)))}
+        move = Move(run.id, RunState.SUCCEEDED, frozenset({run.state}), values, then=causes.rows)
+        self._submit([move], list(causes.joins(move, self._context)), None, on_written)
+        return run.id not in (await done).lost_moves
 
     async def prepare(self, job_ids: Iterable[int], *, patiently: bool = False) -> None:
         """Load the jobs whose policies will be needed, and those that they start."""

@@ -34,7 +34,7 @@ class FlowOperations:
     async def trigger(
         self, job_id: int, wanted: Submission = NOW, *, kind: TriggerKind = TriggerKind.API
     ) -> int:
-        job = await self._startable(job_id)
+        job = await self.startable(job_id)
         submitted = await self._flow.submitter.one(job, wanted, kind)
         if not submitted.is_new:
             raise AlreadySubmitted(wanted.task_id or "", submitted.first_id)
@@ -52,9 +52,9 @@ class FlowOperations:
         record = None if key is None else await submitter.earlier(DEFAULT_NAMESPACE, key)
         if record is not None and record.done:
             return outcomes_of(wanted, record)
-        return await submitter.many(await self._startable(job_id), wanted, kind, key, record)
+        return await submitter.many(await self.startable(job_id), wanted, kind, key, record)
 
-    async def _startable(self, job_id: int) -> Job:
+    async def startable(self, job_id: int) -> Job:
         """The job, of which runs may be submitted. Raises `NotFound`."""
         spec = self._context.specs.get(job_id)
         if spec is None:

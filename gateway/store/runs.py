@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.core.clock import Clock
 from gateway.core.errors import NotFound
-from gateway.core.model import PARTS, Page, Run, RunFilter
+from gateway.core.model import BROADCAST_PARENT, PARTS, Page, Run, RunFilter
 from gateway.core.places import Place, Scope
 from gateway.core.shards import Tally, tally
 from gateway.core.states import IN_FLIGHT, OPEN, RunState
@@ -224,6 +224,12 @@ def _newest(wanted: RunFilter) -> Select[Any]:
         guards.append(run.c.parent_id == wanted.parent_id)
     if wanted.author is not None:
         guards.append(run.c.author == wanted.author)
+    if wanted.no_shards:
+        # As `core.shards.is_shard` has it.
+        alone = and_(run.c.shard_total == 1, or_(run.c.parent_id == 0, run.c.parent_id != run.c.root_id))
+        guards.append(or_(run.c.shard == BROADCAST_PARENT, alone))
+    if wanted.not_rerun:
+        guards.append(run.c.rerun_id == 0)
     return select(*COLUMNS).where(*guards)
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 
 from gateway.core.errors import AlreadySubmitted, Conflict, InvalidValue, NotFound
 from gateway.core.idempotency import IdempotencyKey
-from gateway.core.model import FIRST_LONG_ID, App, Executor, LogPage, Run, TriggerKind
+from gateway.core.model import FIRST_LONG_ID, App, Executor, LogPage, Run, RunFilter, TriggerKind
 from gateway.core.ports import Health, StopReport
+from gateway.core.reruns import Redriven, Rerun
 from gateway.core.states import RunState
 from gateway.core.submission import NOW, Submission, Submitted
 from gateway.core.waiting import Queue
@@ -123,6 +124,38 @@ class FakeOperations:
 
     def health(self) -> Health:
         return self.present
+
+
+class FakeReruns:
+    """Implements `core.reruns.RerunDesk`: remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[object, ...]] = []
+        self.run: Run | None = None
+        self.next_cursor: str | None = None
+
+    async def rerun(self, run_id: int, how: Rerun) -> int:
+        self.asked.append(("rerun", run_id, how))
+        if self.run is None:
+            raise Conflict(f"run {run_id} is running: only a run that has ended can be run again")
+        return run_id + 1
+
+    async def mark_succeeded(self, run_id: int, reason: str) -> Run:
+        self.asked.append(("mark", run_id, reason))
+        if self.run is None:
+            raise Conflict(f"run {run_id} is running: only one that failed or was stopped can be marked")
+        return self.run
+
+    async def redrive(self, run_ids: Sequence[int], how: Rerun) -> list[Redriven]:
+        self.asked.append(("redrive", tuple(run_ids), how))
+        return [Redriven(one, one + 1) if one % 2 else Redriven(one, error="gone") for one in run_ids]
+
+    async def redrive_where(
+        self, wanted: RunFilter, how: Rerun, limit: int, cursor: str | None
+    ) -> tuple[list[Redriven], str | None]:
+        self.asked.append(("where", wanted, how, limit, cursor))
+        self.next_cursor, here = None, self.next_cursor
+        return [Redriven(5, 6)], here
 
 
 class FakeQueues:

@@ -140,6 +140,7 @@ class RunAnswer(Answer):
     address: str | None
     addresses: list[str] | None = Field(description="Those it may run on; null for all of the app.")
     params: str | None = Field(description="Those of this run; null if it runs with the job's own.")
+    rerun_id: int | None = Field(description="The run that ran this one again.")
     job_version: int | None = Field(description="The version it was claimed with.")
     slots: Slots | None
     kill: KillAnswer | None

@@ -34,7 +34,7 @@ from gateway.store.tables import metadata
 from gateway.store.tasks import TaskStore
 from gateway.store.tokens import TokenStore
 from gateway.store.versions import VersionStore
-from tests.kit.operations import FakeOperations, FakeQueues, StillClock
+from tests.kit.operations import FakeOperations, FakeQueues, FakeReruns, StillClock
 
 
 @dataclass
@@ -48,6 +48,7 @@ class Api:
     clock: StillClock
     operations: FakeOperations
     queues: FakeQueues
+    reruns: FakeReruns
 
     async def call(
         self, method: str, path: str, body: Any = None, *, raw: bytes | None = None, token: Any = ...
@@ -115,6 +116,7 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
     limits = QuotaRows(db, clock)
     jobs = JobStore(db, clock, ids.job_ids(db, clock), ids.run_ids(db, clock))
     apps, pauses = AppStore(db, clock, ids.app_ids(db, clock)), PauseStore(db, clock)
+    reruns = FakeReruns()
     services = Services(
         jobs=jobs,
         apps=apps,
@@ -134,11 +136,12 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
         limits=limits,
         quotas=SharedQuotas(clock, limits),
         simulator=FlowSimulator(jobs, apps, pauses, DurationStore(db), operations, clock),
+        reruns=reruns,
     )
     app = web.Application()
     setup_api(app, services)
     async with TestServer(app) as server, ClientSession() as session:
-        yield Api(session, str(server.make_url("")).rstrip("/"), token, db, clock, operations, queues)
+        yield Api(session, str(server.make_url("")).rstrip("/"), token, db, clock, operations, queues, reruns)
     await db.close()
 
 

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from gateway.cli import cli
 from gateway.core.model import LogPage
+from gateway.core.reruns import Rerun
 from tests.kit.process import free_port
 from tests.unit.api.conftest import a_job
 
@@ -288,3 +289,24 @@ async def test_limits_of_submissions(run):
     assert (await run("tokens", "limit", 1, "--json"))["per_second"] is None
     assert "give --per-second" in await run("tokens", "limit", 1, "--burst", 7, code=2)
     assert "namespace" in await run("namespaces", "limit", "other", code=2)
+
+
+async def test_failures(api, run):
+    api.reruns.next_cursor = "more"
+    await run("apps", "create", "billing")
+    assert "nothing found" in await run("failures", "list", "--app", "billing", "--with-rerun")
+    results = await run("failures", "redrive", 5, 7, "--without-children", "--json")
+    assert results[0] == {"run_id": 5, "new_run_id": 6, "error": None}
+    assert "1 of 1 were not run again" in await run("failures", "redrive", 6, "--whole", code=1)
+    assert api.reruns.asked == [
+        ("redrive", (5, 7), Rerun(children=False, only_failed=True)),
+        ("redrive", (6,), Rerun(only_failed=False)),
+    ]
+    found = await run("failures", "redrive", "--all", "--app", "billing", "--state", "lost", "--json")
+    assert [one["run_id"] for one in found] == [5, 5]  # two pages
+    assert api.reruns.asked[-1][-1] == "more"
+    assert "RUN_IDS" in await run("failures", "redrive", code=2)
+    assert "RUN_IDS" in await run("failures", "redrive", 5, "--all", code=2)
+    assert "has ended" in await run("runs", "rerun", 5, "--only-failed", code=1)
+    assert api.reruns.asked[-1] == ("rerun", 5, Rerun(only_failed=True))
+    assert "failed or was stopped" in await run("runs", "mark-succeeded", 5, "--reason", "r", code=1)
