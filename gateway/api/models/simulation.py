@@ -28,7 +28,7 @@ class OutageBody(Body):
         return self
 
 
-class LimitBody(Body):
+class TriedLimit(Body):
     """Limits of an app instead of its own; what is left out stays, null is none."""
 
     app: str = Field(description="The appname.")
@@ -61,7 +61,7 @@ class SimulationBody(Body):
     duration_s: Duration | None = Field(
         None, description="How long each run takes. If left out: as the last runs of the job, or 1 s."
     )
-    limits: list[LimitBody] = Field([], max_length=100, description="Limits of apps to be tried.")
+    limits: list[TriedLimit] = Field([], max_length=100, description="Limits of apps to be tried.")
     outages: Annotated[list[OutageBody], AfterValidator(_in_order)] = Field(
         [], max_length=20, description="When the gateway is not there: shows what misfire makes of it."
     )
