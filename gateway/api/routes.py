@@ -12,6 +12,7 @@ from gateway.api import (
     apps,
     backfills,
     bulk,
+    calendars,
     events,
     failures,
     jobs,
@@ -39,6 +40,13 @@ from gateway.api.models.backfills import (
     BackfillQuery,
 )
 from gateway.api.models.bulk import BulkAnswer, BulkBody
+from gateway.api.models.calendars import (
+    CalendarAnswer,
+    CalendarBody,
+    CalendarList,
+    CalendarQuery,
+    DaysBody,
+)
 from gateway.api.models.events import EventList, EventQuery
 from gateway.api.models.failures import (
     FailureQuery,
@@ -112,6 +120,7 @@ _V1 = "/api/v1"
 _APP = f"{_V1}/apps/{{appname}}"
 _JOB = f"{_V1}/jobs/{{job_id}}"
 _BACKFILL = f"{_V1}/backfills/{{backfill_id}}"
+_CALENDAR = f"{_V1}/calendars/{{name}}"
 _RUN = f"{_V1}/runs/{{run_id}}"
 
 
@@ -435,6 +444,36 @@ ROUTES: tuple[Route, ...] = (
     ),
     *_limits("token", f"{_V1}/tokens/{{token_id}}/limit", "a token"),
     *_limits("namespace", f"{_V1}/namespaces/{{namespace}}/limit", "a namespace"),
+    Route(
+        "POST",
+        f"{_V1}/calendars",
+        calendars.create,
+        "Create a calendar",
+        {201: CalendarAnswer},
+        CalendarBody,
+        problems=(409,),
+    ),
+    Route(
+        "GET", f"{_V1}/calendars", calendars.page, "List calendars", {200: CalendarList}, query=CalendarQuery
+    ),
+    Route("GET", _CALENDAR, calendars.get, "Show a calendar", {200: CalendarAnswer}, problems=(404,)),
+    Route(
+        "PUT",
+        _CALENDAR,
+        calendars.put,
+        "Replace the days of a calendar",
+        {200: CalendarAnswer},
+        DaysBody,
+        problems=(404,),
+    ),
+    Route(
+        "DELETE",
+        _CALENDAR,
+        calendars.delete,
+        "Delete a calendar that no job uses",
+        {204: None},
+        problems=(404, 409),
+    ),
     Route("GET", f"{_V1}/nodes", nodes.page, "List the nodes of this database", {200: NodeList}),
     Route(
         "POST",

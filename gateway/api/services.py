@@ -9,6 +9,7 @@ from aiohttp import web
 from gateway.core.backfill import BackfillCatalog
 from gateway.core.catalog import (
     AppCatalog,
+    CalendarCatalog,
     JobCatalog,
     NodeCatalog,
     RunCatalog,
@@ -34,6 +35,7 @@ class Services:
 
     jobs: JobCatalog
     apps: AppCatalog
+    calendars: CalendarCatalog
     runs: RunCatalog
     tasks: TaskCatalog
     tokens: TokenCatalog

@@ -6,7 +6,15 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
-from gateway.api.models.timing import ExclusionAnswer, ExclusionBody, TimingFields, WindowAnswer, WindowBody
+from gateway.api.models.timing import (
+    CalendarUseAnswer,
+    ExclusionAnswer,
+    ExclusionBody,
+    TimingFields,
+    WindowAnswer,
+    WindowBody,
+)
+from gateway.core.calendar_days import CalendarUse
 from gateway.core.clock import iso_utc
 from gateway.core.confine import schedule_of
 from gateway.core.errors import InvalidValue
@@ -29,6 +37,7 @@ def timing_of(body: TimingFields, zone: Zone, within: str = "") -> Timing:
             _exclusion_of(one, zone, f"{prefix}exclusions[{n}]")
             for n, one in enumerate(body.exclusions or ())
         ),
+        calendar=CalendarUse(body.calendar.name, body.calendar.mode) if body.calendar else None,
         jitter_ms=body.jitter_s,
         data_offset_s=body.data_offset_s,
     )
@@ -59,7 +68,7 @@ def require_open(timing: Timing, body: TimingFields, now_ms: int, within: str = 
 
 def require_no_bounds(body: TimingFields, within: str = "") -> None:
     """Raise InvalidValue for what bounds a schedule that has no slots ahead."""
-    for name in ("window", "exclusions", "jitter_s"):
+    for name in ("window", "exclusions", "calendar", "jitter_s"):
         if value := getattr(body, name):
             field = f"{within}.{name}" if within else name
             shown = value / 1000 if name == "jitter_s" else to_jsonable_python(value)
@@ -68,7 +77,7 @@ def require_no_bounds(body: TimingFields, within: str = "") -> None:
 
 def is_zoned(body: TimingFields) -> bool:
     """Whether kinds that count real time need a clock as well."""
-    return bool(body.exclusions) or body.data_offset_s is not None
+    return bool(body.exclusions) or body.calendar is not None or body.data_offset_s is not None
 
 
 def timing_fields(timing: Timing) -> dict[str, Any]:
@@ -79,9 +88,14 @@ def timing_fields(timing: Timing) -> dict[str, Any]:
         "window": {name: value for name, value in bounds.items() if value},
         "exclusions": [one.stored() for one in timing.exclusions],
         "jitter_s": timing.jitter_ms / 1000,
+        "calendar": _use_fields(timing.calendar),
     }
     found = {name: value for name, value in found.items() if value}
     return found if timing.data_offset_s is None else {**found, "data_offset_s": timing.data_offset_s}
+
+
+def _use_fields(use: CalendarUse | None) -> dict[str, str]:
+    return {} if use is None else {"name": use.name, "mode": use.mode.value}
 
 
 def timing_answer(job: Job, now_ms: int) -> dict[str, Any]:
@@ -103,6 +117,9 @@ def timing_answer(job: Job, now_ms: int) -> dict[str, Any]:
         "window": window,
         "exclusions": list(map(_exclusion_answer, timing.exclusions)),
         "jitter_s": timing.jitter_ms / 1000 if timing.jitter_ms % 1000 else timing.jitter_ms // 1000,
+        "calendar": CalendarUseAnswer(name=timing.calendar.name, mode=timing.calendar.mode)
+        if timing.calendar
+        else None,
         "data_offset_s": timing.data_offset_s,
         "fired": job.fired if timing.window.max_fires else None,
         "warnings": warnings,

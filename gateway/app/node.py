@@ -46,6 +46,7 @@ from gateway.settings import PREFIX, Settings
 from gateway.store import schema
 from gateway.store.apps import AppStore
 from gateway.store.backfills import BackfillStore
+from gateway.store.calendars import CalendarStore
 from gateway.store.daily import DailyStore
 from gateway.store.durations import DurationStore
 from gateway.store.engine import Database, database_url, open_database
@@ -205,6 +206,7 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
             jobs=jobs,
             apps=apps,
             runs=runs,
+            calendars=CalendarStore(db, clock, ids),
             tasks=TaskStore(db),
             tokens=tokens,
             nodes=nodes,

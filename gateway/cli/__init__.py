@@ -5,6 +5,7 @@ from __future__ import annotations
 from gateway.cli.apps import apps
 from gateway.cli.backfills import backfills
 from gateway.cli.bulk import bulk
+from gateway.cli.calendars import calendars
 from gateway.cli.cron import cron
 from gateway.cli.events import events
 from gateway.cli.failures import failures, mark_succeeded, rerun
@@ -26,6 +27,7 @@ for command in (
     migrate,
     apps,
     jobs,
+    calendars,
     runs,
     backfills,
     failures,

@@ -13,7 +13,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _WINDOW = {"start": "start", "end": "end", "max_fires": "max_fires"}
 _PLAIN = {"jitter": "jitter_s", "data_offset": "data_offset_s"}
-TIMING_OPTIONS = frozenset({*_WINDOW, *_PLAIN, "exclude"})
+_CALENDAR = {"calendar": "name", "calendar_mode": "mode"}
+TIMING_OPTIONS = frozenset({*_WINDOW, *_PLAIN, *_CALENDAR, "exclude"})
 
 _OPTIONS = (
     click.option("--start", help="No slots before: 'yyyy-MM-dd HH:mm:ss', ISO 8601 or milliseconds."),
@@ -28,6 +29,8 @@ _OPTIONS = (
     click.option(
         "--jitter", help="Each run is due later by a part of this that is always the same for its slot."
     ),
+    click.option("--calendar", help="Of that name: slots on its days only. 'none' for no calendar."),
+    click.option("--calendar-mode", help="include, or exclude: slots on all days but those."),
     click.option(
         "--data-offset", help="How much later ${data_time} in params is than the slot: 30s, or -1h."
     ),
@@ -46,6 +49,9 @@ def lay_timing(body: dict[str, Any], options: Mapping[str, Any]) -> None:
     window = {field: options[name] for name, field in _WINDOW.items() if options[name] is not None}
     if window:
         body["window"] = {**(body.get("window") or {}), **window}
+    use = {field: options[name] for name, field in _CALENDAR.items() if options[name] is not None}
+    if use:
+        body["calendar"] = None if use.get("name") == "none" else {**(body.get("calendar") or {}), **use}
     if options["exclude"]:
         wanted = [text for text in options["exclude"] if text.strip() != "none"]
         body["exclusions"] = list(map(_exclusion, wanted))

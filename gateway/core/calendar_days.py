@@ -47,6 +47,14 @@ class Days:
     def __hash__(self) -> int:
         return hash(self._ordered)
 
+    def by_year(self) -> dict[str, list[str]]:
+        """In order, as ISO dates."""
+        found: dict[str, list[str]] = {}
+        for ordinal in self._ordered:
+            day = date.fromordinal(ordinal + EPOCH_ORDINAL)
+            found.setdefault(f"{day.year:04}", []).append(day.isoformat())
+        return found
+
     def first_listed(self, day: int) -> int | None:
         """The first listed day from that one on."""
         index = bisect_left(self._ordered, day)
@@ -56,3 +64,16 @@ class Days:
         while day in self._listed:
             day += 1
         return day
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """A name for days. Who uses it decides whether they are included or excluded."""
+
+    name: str
+    days: Days
+    description: str = ""
+    version: int = 0
+    created_ms: int = 0
+    updated_ms: int = 0
+    namespace_id: int = 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
+from gateway.core.calendar_days import Calendar
 from gateway.core.cluster import NodeRecord
 from gateway.core.errors import GatewayError
 from gateway.core.model import App, Job, JobFilter, Page, Run, RunFilter, Token
@@ -85,6 +86,31 @@ class VersionCatalog(Protocol):
 
     async def page(self, job_id: int, *, cursor: str | None, limit: int) -> Page[JobVersion]:
         """Newest first. Raises `NotFound` for a job that does not exist."""
+        ...
+
+
+class CalendarCatalog(Protocol):
+    async def create(self, calendar: Calendar) -> Calendar:
+        """Store it; version and times are filled in. Raises `Conflict` when the name is taken."""
+        ...
+
+    async def get(self, name: str) -> Calendar:
+        """Raises `NotFound`."""
+        ...
+
+    async def page(self, *, cursor: str | None, limit: int) -> Page[Calendar]:
+        """By name."""
+        ...
+
+    async def replace(self, calendar: Calendar) -> tuple[Calendar, list[int]]:
+        """What is there gets this description and these days; and the ids of the jobs whose slots follow it.
+
+        Raises `NotFound`.
+        """
+        ...
+
+    async def delete(self, name: str) -> None:
+        """Raises `NotFound`, `Conflict` while jobs use it."""
         ...
 
 

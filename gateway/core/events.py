@@ -31,6 +31,7 @@ class Source(StrEnum):
     RUN = "run"
     EXECUTOR = "executor"
     NODE = "node"
+    CALENDAR = "calendar"
     TOKEN = "token"  # noqa: S105 – a kind of thing, no secret
     NAMESPACE = "namespace"
     SYSTEM = "system"

@@ -7,6 +7,7 @@ import re
 from gateway.core.errors import InvalidValue
 
 _PAIR = re.compile(r"([a-z])([0-9a-f]{1,15})\.([0-9a-f]{1,15})", re.ASCII)
+_TEXT = re.compile(r"([a-z])((?:[0-9a-f]{2}){1,300})", re.ASCII)
 _SHAPE = re.compile(r"([a-z])([0-9a-f]{1,15})", re.ASCII)
 
 
@@ -28,6 +29,16 @@ def decode_pair(kind: str, cursor: str) -> tuple[int, int]:
     """The numbers in a cursor. Raises `InvalidValue`."""
     match = _matched(_PAIR, kind, cursor)
     return int(match[2], 16), int(match[3], 16)
+
+
+def encode_text(kind: str, last: str) -> str:
+    """For a list that is ordered by names."""
+    return f"{kind}{last.encode().hex()}"
+
+
+def decode_text(kind: str, cursor: str) -> str:
+    """The name in a cursor. Raises `InvalidValue`."""
+    return bytes.fromhex(_matched(_TEXT, kind, cursor)[2]).decode("utf-8", "replace")
 
 
 def _matched(shape: re.Pattern[str], kind: str, cursor: str) -> re.Match[str]:

@@ -24,6 +24,7 @@ from gateway.core.schedule import phases
 from gateway.core.versions import changes
 from gateway.store import chains, cursors
 from gateway.store.app_parts import part_for
+from gateway.store.days import DaysReader
 from gateway.store.definitions import definition_of, definition_text, job_of, version_text
 from gateway.store.deleted import REASON, bury, end_waiting
 from gateway.store.engine import Database
@@ -48,6 +49,7 @@ class JobStore:
         self._clock = clock
         self._ids = ids
         self._run_ids = run_ids
+        self._days = DaysReader()
 
     # ------------------------------------------------------------ reading
 
@@ -63,7 +65,8 @@ class JobStore:
         async with reading(self._db) as conn:
             for start in range(0, len(wanted), _CHUNK):
                 rows = await conn.execute(_jobs().where(job.c.id.in_(wanted[start : start + _CHUNK])))
-                found.update((row.id, job_of(row)) for row in rows)
+                some = await self._days.attach(conn, [job_of(row) for row in rows])
+                found.update((one.id, one) for one in some)
         return found
 
     async def due(self, before_ms: int, limit: int, parts: Collection[int]) -> list[DueJob]:
@@ -90,7 +93,8 @@ class JobStore:
         if wanted.enabled is not None:
             query = query.where(job.c.enabled == wanted.enabled)
         async with reading(self._db) as conn:
-            jobs = [job_of(row) for row in await conn.execute(query.order_by(job.c.id).limit(limit + 1))]
+            rows = await conn.execute(query.order_by(job.c.id).limit(limit + 1))
+            jobs = await self._days.attach(conn, [job_of(row) for row in rows])
         more = len(jobs) > limit
         return Page(tuple(jobs[:limit]), cursors.encode("j", jobs[limit - 1].id) if more else None)
 
@@ -110,6 +114,8 @@ class JobStore:
     async def create(self, jobs: Sequence[Job]) -> list[Job]:
         ids = await self._ids.draw(len(jobs))
         now_ms = self._clock.now_ms()
+        async with reading(self._db) as conn:
+            jobs = await self._days.find(conn, jobs)
         apps = sorted({one.app_id for one in jobs})
         limited = await self._limited(apps)
         made: list[Job] = []
@@ -133,6 +139,9 @@ class JobStore:
                 raise Conflict(f"app {missing[0]} was deleted at this moment")
             if {app_id for app_id, is_limited in found.items() if is_limited} != limited:
                 raise Conflict("the limits of the app were changed at this moment: try again")
+            locked_jobs = await self._days.lock(conn, jobs)
+            if any(one.days != now.days for one, now in zip(jobs, locked_jobs, strict=True)):
+                raise Conflict("a calendar was changed at this moment: try again")
             for job_rows, version_rows, fire_rows in slices:
                 await conn.execute(insert(job), job_rows)
                 await conn.execute(insert(job_version), version_rows)
@@ -153,12 +162,13 @@ class JobStore:
         async def body(conn: AsyncConnection) -> Job:
             if changed.children:
                 await lock_links(conn)
-            old = await _lock(conn, changed.id)
+            (wanted,) = await self._days.lock(conn, [changed])
+            old = await self._lock(conn, changed.id)
             if old.version != changed.version:
                 raise Conflict(
                     f"job {old.id} was changed meanwhile: it is at version {old.version}, not {changed.version}"
                 )
-            return old if _same(old, changed) else await self._store_change(conn, old, changed)
+            return old if _same(old, changed) else await self._store_change(conn, old, wanted)
 
         await self._run_ids.refill()
         return await transact(self._db, self._clock, body)
@@ -219,19 +229,30 @@ class JobStore:
         return await transact(self._db, self._clock, body)
 
     async def _switch(self, conn: AsyncConnection, job_id: int, *, enabled: bool) -> Job:
-        old = await _lock(conn, job_id)
+        old = await self._lock(conn, job_id)
         if old.enabled == enabled:
             return old
         return await self._store_change(conn, old, replace(old, enabled=enabled))
 
     async def _remove(self, conn: AsyncConnection, job_id: int, *, keep_history: bool) -> None:
-        old = await _lock(conn, job_id)
+        old = await self._lock(conn, job_id)
         now_ms = self._clock.now_ms()
         await bury(conn, old, now_ms, keep_history=keep_history)
         await note(conn, now_ms, Source.JOB, "deleted", [(job_id, old.name, f"at version {old.version}")])
         await take_back(conn, old, now_ms, REASON, self._run_ids)
         await end_waiting(conn, old, now_ms)
         await drop_links(conn, job_id)
+
+    async def _lock(self, conn: AsyncConnection, job_id: int) -> Job:
+        """The job as it is now, its rows locked, `job` before `job_next_fire`. Raises `NotFound`."""
+        mine = (await conn.execute(select(job).where(job.c.id == job_id).with_for_update())).mappings()
+        row = mine.first()
+        if row is None:
+            raise NotFound("job", job_id)
+        query = select(*_OF_FIRE).where(job_next_fire.c.job_id == job_id).with_for_update()
+        fire = (await conn.execute(query)).mappings().one()
+        (found,) = await self._days.attach(conn, [job_of(SimpleNamespace(**row, **fire))])
+        return found
 
     async def _store_change(self, conn: AsyncConnection, old: Job, changed: Job) -> Job:
         now_ms = self._clock.now_ms()
@@ -272,16 +293,6 @@ class JobStore:
 
 def _jobs() -> Select[Any]:
     return select(job, *_OF_FIRE).join(job_next_fire, job_next_fire.c.job_id == job.c.id)
-
-
-async def _lock(conn: AsyncConnection, job_id: int) -> Job:
-    """The job as it is now, its rows locked, `job` before `job_next_fire`. Raises `NotFound`."""
-    mine = (await conn.execute(select(job).where(job.c.id == job_id).with_for_update())).mappings().first()
-    if mine is None:
-        raise NotFound("job", job_id)
-    query = select(*_OF_FIRE).where(job_next_fire.c.job_id == job_id).with_for_update()
-    fire = (await conn.execute(query)).mappings().one()
-    return job_of(SimpleNamespace(**mine, **fire))
 
 
 def _same(old: Job, changed: Job) -> bool:
@@ -338,6 +349,7 @@ def _job_row(one: Job) -> dict[str, Any]:
         "anchor_ms": one.anchor_ms,
         "created_ms": one.created_ms,
         "updated_ms": one.updated_ms,
+        "calendar": one.timing.calendar.name if one.timing.calendar else "",
     }
 
 

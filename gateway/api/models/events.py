@@ -32,7 +32,7 @@ class EventQuery(Paging):
     level: Annotated[str, AfterValidator(_known_levels)] | None = Field(
         None, description="One or more of info, warn, error, by comma."
     )
-    source_type: Literal["job", "app", "run", "executor", "node", "token", "system"] | None = None
+    source_type: Literal["job", "app", "run", "executor", "node", "calendar", "token", "system"] | None = None
     source: str | None = Field(
         None, description="The id of a job, an appname, an executor's address, the name of a node or a token."
     )

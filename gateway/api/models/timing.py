@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from gateway.api.models.base import Answer, Body, Duration, Iso, SignedSeconds, Text, take_along
+from gateway.core.calendar_days import CalendarMode
 from gateway.core.exclusions import MAX_COMMENT, MOST
 
 _MOMENT = "`yyyy-MM-dd HH:mm:ss` in the schedule's time zone, ISO 8601 or milliseconds"
@@ -43,6 +44,15 @@ class ExclusionBody(Body):
         return take_along(values, "from", "to")
 
 
+class CalendarUseBody(Body):
+    """Which days of the schedule's zone have slots."""
+
+    name: str = Field(min_length=1, max_length=64, description="That of a calendar.")
+    mode: CalendarMode = Field(
+        CalendarMode.INCLUDE, strict=False, description="Only the days it lists, or only all others."
+    )
+
+
 class TimingFields(Body):
     """Part of a job, and of what is previewed."""
 
@@ -51,10 +61,21 @@ class TimingFields(Body):
     jitter_s: Duration = Field(
         0, description="Each slot's run is due later by a part of this that is always the same for the slot."
     )
+    calendar: CalendarUseBody | None = Field(None, description="A name alone means its days, and no others.")
     data_offset_s: SignedSeconds | None = Field(
         None,
         description="A run's data time is its slot and so much more or less; params name it as ${data_time}.",
     )
+
+    @field_validator("calendar", mode="before")
+    @classmethod
+    def _name_alone(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+
+class CalendarUseAnswer(Answer):
+    name: str
+    mode: CalendarMode
 
 
 class WindowAnswer(Answer):
@@ -80,6 +101,7 @@ class TimingAnswer(Answer):
     window: WindowAnswer | None
     exclusions: list[ExclusionAnswer]
     jitter_s: float | int
+    calendar: CalendarUseAnswer | None
     data_offset_s: int | None
     fired: int | None = Field(description="Slots planned so far, for a job with a maximum.")
     warnings: list[str] = Field(

@@ -20,6 +20,7 @@ from gateway.flow.simulate import FlowSimulator
 from gateway.store import ids
 from gateway.store.apps import AppStore
 from gateway.store.backfills import BackfillStore
+from gateway.store.calendars import CalendarStore
 from gateway.store.daily import DailyStore
 from gateway.store.durations import DurationStore
 from gateway.store.engine import Database, database_url, open_database
@@ -121,6 +122,7 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
         jobs=jobs,
         apps=apps,
         runs=RunStore(db, clock),
+        calendars=CalendarStore(db, clock, ids.run_ids(db, clock)),
         tasks=TaskStore(db),
         nodes=Nodes(db, clock, 2000),
         tokens=tokens,

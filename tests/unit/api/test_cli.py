@@ -143,6 +143,31 @@ async def test_bounds_have_options(run):
     assert "22:00-06:00" in await run("jobs", "update", made["id"], "--exclude", "nights", code=2)
 
 
+async def test_calendars(run, tmp_path):
+    await run("apps", "create", "billing")
+    file = tmp_path / "workdays.csv"
+    file.write_text("date\n2026-11-20\n2026-11-23\n")
+    made = await run("calendars", "create", "workdays", file, "--description", "d", "--json")
+    assert (made["count"], made["description"]) == (2, "d")
+    assert "11-20, 11-23" in await run("calendars", "show", "workdays")
+    new = ("jobs", "create", "--app", "billing", "--name", "n", "--handler", "h", "--interval", "1h")
+    job = await run(*new, "--calendar", "workdays", "--json")
+    assert job["next_fire"].startswith("2026-11-20T00:00:00")
+    changed = await run(
+        "calendars", "replace", "workdays", "-", "--format", "json", "--json", text='["2026-12-01"]'
+    )
+    assert (changed["version"], changed["description"]) == (2, "d")
+    assert "2026-12-01" in await run("jobs", "preview", job["id"])
+    assert "used by the jobs" in await run("calendars", "delete", "workdays", code=1)
+    assert "--format" in await run("calendars", "create", "x", "-", text="2026-01-01", code=2)
+    file.write_text("2026-02-30")
+    assert "line 1: 2026-02-30" in await run("calendars", "replace", "workdays", file, code=2)
+    freed = await run("jobs", "update", job["id"], "--calendar", "none", "--json")
+    assert freed["calendar"] is None
+    await run("calendars", "delete", "workdays")
+    assert await run("calendars", "list") == "nothing found\n"
+
+
 async def test_jobs_from_files(run, tmp_path):
     await run("apps", "create", "billing")
     one = tmp_path / "job.json"

@@ -1,0 +1,184 @@
+"""Calendars. A change of one and all it causes (next fires, rows planned ahead) are one transaction.
+
+Locks are taken in the order calendar → job → next fire → run. Whoever lets a job use a calendar locks that first, so
+no such job is missed here; who changes a job that uses it already waits for the lock of the job, or is waited for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.core.calendar_days import Calendar
+from gateway.core.clock import Clock
+from gateway.core.errors import Conflict, NotFound
+from gateway.core.events import Source
+from gateway.core.model import DEFAULT_NAMESPACE, Job, Page
+from gateway.core.ports import IdSource
+from gateway.store import cursors
+from gateway.store.days import days_of, text_of
+from gateway.store.definitions import job_of
+from gateway.store.engine import Database
+from gateway.store.events import note
+from gateway.store.next_fires import replanned, scheduled
+from gateway.store.tables import calendar, job, job_next_fire
+from gateway.store.transact import reading, transact
+
+_CHUNK = 200
+_NAMED = 10
+
+
+class CalendarStore:
+    """Implements `core.catalog.CalendarCatalog`."""
+
+    def __init__(self, db: Database, clock: Clock, run_ids: IdSource) -> None:
+        self._db = db
+        self._clock = clock
+        self._run_ids = run_ids
+
+    async def create(self, new: Calendar) -> Calendar:
+        now_ms = self._clock.now_ms()
+        made = replace(new, version=1, created_ms=now_ms, updated_ms=now_ms)
+
+        async def body(conn: AsyncConnection) -> None:
+            try:
+                key = {"namespace_id": made.namespace_id, "name": made.name, "created_ms": now_ms}
+                await conn.execute(insert(calendar).values(**key, **_changeable(made)))
+            except IntegrityError:
+                raise Conflict(f"there is a calendar {made.name!r} already") from None
+            await note(conn, now_ms, Source.CALENDAR, "created", [(made.name, made.name, _told(made))])
+
+        await transact(self._db, self._clock, body)
+        return made
+
+    async def get(self, name: str) -> Calendar:
+        async with reading(self._db) as conn:
+            row = (await conn.execute(select(calendar).where(*_mine(name)))).first()
+        if row is None:
+            raise NotFound("calendar", name)
+        return _calendar_of(row)
+
+    async def page(self, *, cursor: str | None, limit: int) -> Page[Calendar]:
+        after = "" if cursor is None else cursors.decode_text("c", cursor)
+        query = (
+            select(calendar)
+            .where(calendar.c.namespace_id == DEFAULT_NAMESPACE, calendar.c.name > after)
+            .order_by(calendar.c.name)
+            .limit(limit + 1)
+        )
+        async with reading(self._db) as conn:
+            found = [_calendar_of(row) for row in await conn.execute(query)]
+        more = len(found) > limit
+        return Page(tuple(found[:limit]), cursors.encode_text("c", found[limit - 1].name) if more else None)
+
+    async def replace(self, changed: Calendar) -> tuple[Calendar, list[int]]:
+        async def body(conn: AsyncConnection) -> tuple[Calendar, list[int]]:
+            query = select(calendar).where(*_mine(changed.name)).with_for_update()
+            row = (await conn.execute(query)).first()
+            if row is None:
+                raise NotFound("calendar", changed.name)
+            old, now_ms = _calendar_of(row), self._clock.now_ms()
+            if (old.days, old.description) == (changed.days, changed.description):
+                return old, []
+            new = replace(changed, version=old.version + 1, created_ms=old.created_ms, updated_ms=now_ms)
+            await conn.execute(update(calendar).where(*_mine(new.name)).values(**_changeable(new)))
+            await note(conn, now_ms, Source.CALENDAR, "changed", [(new.name, new.name, _told(new))])
+            return new, [] if old.days == new.days else await self._follow(conn, old, new, now_ms)
+
+        await self._run_ids.refill()
+        return await transact(self._db, self._clock, body)
+
+    async def delete(self, name: str) -> None:
+        async def body(conn: AsyncConnection) -> None:
+            query = select(calendar.c.name).where(*_mine(name)).with_for_update()
+            if (await conn.execute(query)).first() is None:
+                raise NotFound("calendar", name)
+            users = select(job.c.id, job.c.name).where(*_uses(name)).order_by(job.c.id).limit(_NAMED + 1)
+            if found := (await conn.execute(users)).all():
+                names = ", ".join(f"{row.id} {row.name!r}" for row in found[:_NAMED])
+                more = ", …" if len(found) > _NAMED else ""
+                raise Conflict(f"calendar {name!r} is used by the jobs {names}{more}: change them first")
+            await conn.execute(delete(calendar).where(*_mine(name)))
+            await note(conn, self._clock.now_ms(), Source.CALENDAR, "deleted", [(name, name, "")])
+
+        await transact(self._db, self._clock, body)
+
+    # ------------------------------------------------------------ what a change causes
+
+    async def _follow(self, conn: AsyncConnection, old: Calendar, new: Calendar, now_ms: int) -> list[int]:
+        """The jobs that use it, planned anew from now on: a slot never fires by the calendar of before."""
+        ids = [
+            row.id for row in await conn.execute(select(job.c.id).where(*_uses(new.name)).order_by(job.c.id))
+        ]
+        for start in range(0, len(ids), _CHUNK):
+            for one in await _locked(conn, ids[start : start + _CHUNK]):
+                before = replace(one, days=old.days)
+                after = scheduled(replace(one, days=new.days), now_ms, may_end=True)
+                reason = f"calendar {new.name!r} was changed"
+                after, _ = await replanned(conn, before, after, now_ms, reason, self._run_ids)
+                values = {
+                    "next_fire_at": after.next_fire_at,
+                    "fired": after.fired,
+                    "edition": one.edition + 1,
+                }
+                mine = job_next_fire.c.job_id == one.id
+                await conn.execute(update(job_next_fire).where(mine).values(values))
+            await self._clock.sleep(0)
+        return ids
+
+
+async def _locked(conn: AsyncConnection, ids: Sequence[int]) -> list[Job]:
+    """These jobs, their rows locked, `job` before `job_next_fire`."""
+    rows = await conn.execute(select(job).where(job.c.id.in_(ids)).order_by(job.c.id).with_for_update())
+    jobs = rows.mappings().all()
+    mine = select(job_next_fire).where(job_next_fire.c.job_id.in_(ids)).order_by(job_next_fire.c.job_id)
+    fires = {row["job_id"]: row for row in (await conn.execute(mine.with_for_update())).mappings()}
+    return [job_of(_Joined(row, fires[row["id"]])) for row in jobs if row["id"] in fires]
+
+
+class _Joined:
+    """A row of `job` with that of its next fire."""
+
+    def __init__(self, row: Any, fire: Any) -> None:
+        self._row, self._fire = row, fire
+
+    def __getattr__(self, name: str) -> Any:
+        return self._row[name] if name in self._row else self._fire[name]
+
+
+def _mine(name: str) -> tuple[Any, ...]:
+    return calendar.c.namespace_id == DEFAULT_NAMESPACE, calendar.c.name == name
+
+
+def _uses(name: str) -> tuple[Any, ...]:
+    return job.c.calendar == name, job.c.namespace_id == DEFAULT_NAMESPACE
+
+
+def _changeable(one: Calendar) -> dict[str, Any]:
+    return {
+        "description": one.description,
+        "days": text_of(one.days),
+        "version": one.version,
+        "updated_ms": one.updated_ms,
+    }
+
+
+def _told(one: Calendar) -> str:
+    return f"version {one.version}: {len(one.days)} days"
+
+
+def _calendar_of(row: Any) -> Calendar:
+    return Calendar(
+        name=row.name,
+        days=days_of(row.days),
+        description=row.description,
+        version=row.version,
+        created_ms=row.created_ms,
+        updated_ms=row.updated_ms,
+        namespace_id=row.namespace_id,
+    )
