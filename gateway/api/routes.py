@@ -18,6 +18,7 @@ from gateway.api import (
     jobs,
     nodes,
     pauses,
+    proof,
     queue,
     removal,
     run_removal,
@@ -68,6 +69,7 @@ from gateway.api.models.jobs import (
 )
 from gateway.api.models.pauses import PauseAnswer, PauseBody, PauseList
 from gateway.api.models.previews import PreviewAnswer, PreviewBody, PreviewQuery
+from gateway.api.models.proof import ProofAnswer, ProofQuery
 from gateway.api.models.queue import QueueAnswer, QueueQuery
 from gateway.api.models.run_removal import RemovalAnswer, RemovalBody, RemovalQuery
 from gateway.api.models.runs import LogAnswer, LogQuery, RunAnswer, RunList, RunQuery, StopAnswer
@@ -355,6 +357,15 @@ ROUTES: tuple[Route, ...] = (
         "Remove a run that has ended, with all of its slot",
         {204: None},
         problems=(404, 409),
+    ),
+    Route(
+        "GET",
+        f"{_V1}/proof",
+        proof.page,
+        "Prove that no slot was lost or doubled",
+        {200: ProofAnswer},
+        query=ProofQuery,
+        problems=(404,),
     ),
     Route(
         "GET",

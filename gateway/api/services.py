@@ -22,6 +22,7 @@ from gateway.core.daily import DailyCatalog
 from gateway.core.events import EventCatalog
 from gateway.core.operations import Operations
 from gateway.core.pauses import PauseCatalog
+from gateway.core.proof import Proofs
 from gateway.core.quota import LimitCatalog, Quotas
 from gateway.core.reruns import RerunDesk
 from gateway.core.retention import RunRemover
@@ -46,6 +47,7 @@ class Services:
     events: EventCatalog
     daily: DailyCatalog
     remover: RunRemover
+    proofs: Proofs
     pauses: PauseCatalog
     backfills: BackfillCatalog
     queues: QueueDesk

@@ -36,6 +36,7 @@ from gateway.core.registry import Registry
 from gateway.core.specs import Specs
 from gateway.flow.loops import Flow
 from gateway.flow.operations import FlowOperations
+from gateway.flow.proving import Prover
 from gateway.flow.queue import FlowQueues
 from gateway.flow.quotas import SharedQuotas
 from gateway.flow.reruns import FlowReruns
@@ -51,6 +52,7 @@ from gateway.store.daily import DailyStore
 from gateway.store.durations import DurationStore
 from gateway.store.engine import Database, database_url, open_database
 from gateway.store.events import EventStore
+from gateway.store.evidence import EvidenceStore
 from gateway.store.foreign import ForeignStore
 from gateway.store.history import HistoryStore
 from gateway.store.ids import app_ids, job_ids, run_ids
@@ -216,6 +218,7 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
             events=events,
             daily=DailyStore(db, clock),
             remover=history,
+            proofs=Prover(clock, EvidenceStore(db, clock, settings.retention_days)),
             pauses=pauses,
             backfills=backfills,
             queues=FlowQueues(flow, runs, QueueStore(db)),

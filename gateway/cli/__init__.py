@@ -15,6 +15,7 @@ from gateway.cli.namespaces import namespaces
 from gateway.cli.node import check, migrate, serve
 from gateway.cli.nodes import nodes
 from gateway.cli.pauses import pause, pauses, resume
+from gateway.cli.proof import proof
 from gateway.cli.root import cli, main
 from gateway.cli.runs import runs
 from gateway.cli.simulate import simulate
@@ -32,6 +33,7 @@ for command in (
     backfills,
     failures,
     events,
+    proof,
     stats,
     nodes,
     pause,

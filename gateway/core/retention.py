@@ -113,8 +113,8 @@ class History(Protocol):
         """Find jobs that a node of an earlier version deleted; their runs are kept as long as others."""
         ...
 
-    async def sweep(self, now_ms: int, event_days: int) -> int:
-        """Remove a portion of each of the other records that are too old; how many."""
+    async def sweep(self, now_ms: int, event_days: int) -> bool:
+        """Remove a portion of each of the other records that are too old. Whether there may be more."""
         ...
 
     async def note_pass(self, node: str, began_ms: int, ended_ms: int, removed: int) -> None:

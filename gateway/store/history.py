@@ -36,6 +36,7 @@ from gateway.store.tables import (
 )
 from gateway.store.transact import reading, transact, upsert
 
+PORTION_OF_SQLITE = 100
 NOTE = "history."
 _MARK = '%"retention_days"%'
 _LOOKED_AT = ("id", "slot_key", "created_ms", "finished_ms", "open_part")
@@ -45,10 +46,11 @@ _COUNTED = ("id", "state", "shard", "slot_count", "due_ms", "sent_ms", "finished
 class HistoryStore:
     """Implements `core.retention.History` and `RunRemover`. One job at a time: counting and removing exclude each other."""
 
-    def __init__(self, db: Database, clock: Clock, portion: int = PORTION) -> None:
+    def __init__(self, db: Database, clock: Clock, portion: int | None = None) -> None:
         self._db = db
         self._clock = clock
-        self._portion = portion
+        # SQLite has one connection that writes, and claims must not wait long for it.
+        self._portion = portion or (PORTION_OF_SQLITE if db.is_sqlite else PORTION)
         self._one_at_a_time = asyncio.Lock()
 
     # ------------------------------------------------------------ looking
@@ -222,8 +224,8 @@ class HistoryStore:
 
     # ------------------------------------------------------------ other records
 
-    async def sweep(self, now_ms: int, event_days: int) -> int:
-        removed = 0
+    async def sweep(self, now_ms: int, event_days: int) -> bool:
+        is_more = False
         for table, key, is_old, order in (
             (task, task.c.task_id, task.c.created_ms < now_ms - TASK_DAYS * DAY_MS, task.c.created_ms),
             (event, event.c.id, event.c.at_ms < now_ms - event_days * DAY_MS, event.c.at_ms),
@@ -234,7 +236,7 @@ class HistoryStore:
                 foreign_result.c.id,
             ),
         ):
-            removed = max(removed, await self._sweep(table, key, is_old, order))
+            is_more |= await self._sweep(table, key, is_old, order) == self._portion
 
         async def body(conn: AsyncConnection) -> None:
             await conn.execute(delete(run_daily).where(run_daily.c.day < day_of(now_ms) - DAILY_DAYS))
@@ -242,7 +244,7 @@ class HistoryStore:
             await conn.execute(delete(executor).where(gone))
 
         await transact(self._db, self._clock, body)
-        return removed
+        return is_more
 
     async def _sweep(
         self, table: Table, key: ColumnElement[Any], is_old: ColumnElement[bool], order: ColumnElement[Any]

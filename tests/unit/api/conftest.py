@@ -15,6 +15,7 @@ from aiohttp.test_utils import TestServer
 
 from gateway.api.services import Services
 from gateway.api.setup import setup_api
+from gateway.flow.proving import Prover
 from gateway.flow.quotas import SharedQuotas
 from gateway.flow.simulate import FlowSimulator
 from gateway.store import ids
@@ -25,6 +26,7 @@ from gateway.store.daily import DailyStore
 from gateway.store.durations import DurationStore
 from gateway.store.engine import Database, database_url, open_database
 from gateway.store.events import EventStore
+from gateway.store.evidence import EvidenceStore
 from gateway.store.history import HistoryStore
 from gateway.store.jobs import JobStore
 from gateway.store.nodes import Nodes
@@ -133,6 +135,7 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
         daily=DailyStore(db, clock),
         remover=HistoryStore(db, clock),
         backfills=BackfillStore(db, clock),
+        proofs=Prover(clock, EvidenceStore(db, clock, 30)),
         pauses=pauses,
         queues=queues,
         limits=limits,

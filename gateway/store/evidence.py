@@ -1,0 +1,173 @@
+"""What a proof needs of a job: its versions, the first rows of its slots, and what may have been removed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.core.clock import Clock
+from gateway.core.errors import InvalidValue, NotFound
+from gateway.core.model import Job, TriggerKind
+from gateway.core.proof import MOST_SLOTS, Evidence, FirstRow
+from gateway.core.retention import cut_ms
+from gateway.core.states import RunState
+from gateway.core.versions import JobVersion
+from gateway.store.daily import REMOVED
+from gateway.store.definitions import job_at
+from gateway.store.engine import Database
+from gateway.store.tables import deleted_job, job, job_next_fire, job_version, run, run_daily
+from gateway.store.transact import reading
+
+_PAGE = 1000
+_BACK = 10_000
+"""So many slots at most share a row, hence so many rows may lie between it and the last of them."""
+_FIRST = (
+    "id",
+    "slot_key",
+    "last_slot_ms",
+    "slot_count",
+    "state",
+    "reason",
+    "due_ms",
+    "sent_ms",
+    "finished_ms",
+)
+_INDEX = "FORCE INDEX (uq_run_key)"
+
+
+class EvidenceStore:
+    """Implements `core.proof.EvidenceReader`. `days`: how long runs of jobs without days of their own are kept."""
+
+    def __init__(self, db: Database, clock: Clock, days: int) -> None:
+        self._db = db
+        self._clock = clock
+        self._days = days
+
+    async def jobs(
+        self, app_id: int | None, after_id: int, limit: int, from_ms: int, to_ms: int
+    ) -> list[int]:
+        mine, late = job.c, deleted_job.c
+        there = select(mine.id).where(mine.id > after_id, mine.created_ms < to_ms).order_by(mine.id)
+        gone = select(late.job_id).where(
+            late.job_id > after_id, late.created_ms < to_ms, late.deleted_ms >= from_ms
+        )
+        gone = gone.order_by(late.job_id)
+        if app_id is not None:
+            there, gone = there.where(mine.app_id == app_id), gone.where(late.app_id == app_id)
+        async with reading(self._db) as conn:
+            found = list((await conn.execute(there.limit(limit))).scalars())
+            found += (await conn.execute(gone.limit(limit))).scalars()
+        return sorted(found)[:limit]
+
+    async def of_job(self, job_id: int, from_ms: int, to_ms: int) -> Evidence:
+        now_ms = self._clock.now_ms()
+        async with reading(self._db) as conn:
+            mine, deleted_ms = await _whose(conn, job_id)
+            versions = await _versions(conn, job_id, mine, from_ms, to_ms)
+            # Read before the rows: what is planned meanwhile has a row then, and is not called missing.
+            fire = select(job_next_fire.c.next_fire_at).where(job_next_fire.c.job_id == job_id)
+            next_fire_at = (await conn.execute(fire)).scalar()
+            rows = await _rows(conn, job_id, from_ms, to_ms)
+            removed = select(run_daily.c.day).where(run_daily.c.job_id == job_id, run_daily.c.kind == REMOVED)
+            days = frozenset(row.day for row in await conn.execute(removed))
+        own = versions[-1].job.retention_days if versions else 0
+        return Evidence(
+            versions,
+            rows,
+            next_fire_at,
+            now_ms + 1 if deleted_ms and not mine.keep_history else cut_ms(now_ms, own or self._days),
+            days,
+            deleted_ms,
+        )
+
+
+async def _whose(conn: AsyncConnection, job_id: int) -> tuple[Any, int]:
+    """The row of the job, or of a deleted one, and when it was deleted. Raises `NotFound`."""
+    row = (await conn.execute(select(job).where(job.c.id == job_id))).first()
+    if row is not None:
+        return row, 0
+    row = (await conn.execute(select(deleted_job).where(deleted_job.c.job_id == job_id))).first()
+    if row is None:
+        raise NotFound("job", job_id)
+    return row, row.deleted_ms if row.author else -1
+
+
+async def _versions(
+    conn: AsyncConnection, job_id: int, mine: Any, from_ms: int, to_ms: int
+) -> list[JobVersion]:
+    """Those in force in the range, and the one before them."""
+    of_job = job_version.c.job_id == job_id
+    begun = select(func.max(job_version.c.version)).where(of_job, job_version.c.created_ms < from_ms)
+    first = int((await conn.execute(begun)).scalar() or 1)
+    wanted = (
+        select(job_version)
+        .where(of_job, job_version.c.version >= first - 1, job_version.c.created_ms < to_ms)
+        .order_by(job_version.c.version)
+    )
+    found: list[JobVersion] = []
+    for row in await conn.execute(wanted):
+        one: Job = job_at(row, mine)
+        found.append(JobVersion(one, row.author, row.created_ms))
+    return found
+
+
+async def _rows(conn: AsyncConnection, job_id: int, from_ms: int, to_ms: int) -> list[FirstRow]:
+    latest = _first(job_id, run.c.slot_key < from_ms, run.c.slot_key > 0)
+    before = latest.order_by(run.c.slot_key.desc()).limit(_BACK).subquery().c
+    reaching = select(*(before[name] for name in _FIRST)).where(before.last_slot_ms >= from_ms)
+    rows = [_row_of(row) for row in await conn.execute(reaching)]
+    after_ms = from_ms - 1
+    while True:
+        query = _first(job_id, run.c.slot_key > after_ms, run.c.slot_key < to_ms)
+        page = (await conn.execute(query.order_by(run.c.slot_key, run.c.shard).limit(_PAGE))).all()
+        rows += map(_row_of, page)
+        if len(page) < _PAGE:
+            break
+        if len(rows) > MOST_SLOTS:
+            raise InvalidValue("to", to_ms, f"a range with at most {MOST_SLOTS} slots of a job")
+        # Two rows of one slot are on one page: the last slot of a full page is read again.
+        after_ms = page[-1].slot_key - 1
+        while rows and rows[-1].slot_ms > after_ms:
+            rows.pop()
+    return await _with_ends(conn, job_id, rows)
+
+
+def _first(job_id: int, *bounds: ColumnElement[bool]) -> Select[Any]:
+    """Rows of slots that are neither attempts after the first nor shards of a parent."""
+    mine = run.c
+    firsts = (mine.attempt == 1, mine.shard <= 0, mine.trigger_kind != int(TriggerKind.SHARD))
+    columns = [mine[name] for name in _FIRST]
+    return select(*columns).where(mine.job_id == job_id, *bounds, *firsts).with_hint(run, _INDEX, "mysql")
+
+
+def _row_of(row: Any) -> FirstRow:
+    return FirstRow(
+        id=row.id,
+        slot_ms=row.slot_key,
+        last_slot_ms=row.last_slot_ms or row.slot_key,
+        slot_count=row.slot_count,
+        state=RunState(row.state),
+        reason=row.reason or "",
+        due_ms=row.due_ms,
+        sent_ms=row.sent_ms,
+        ended_ms=row.finished_ms,
+    )
+
+
+async def _with_ends(conn: AsyncConnection, job_id: int, rows: list[FirstRow]) -> list[FirstRow]:
+    """A slot has ended when the last of its attempts has."""
+    retried = sorted({row.slot_ms for row in rows if row.state is RunState.RETRYING})
+    ends: dict[int, int] = {}
+    for start in range(0, len(retried), _PAGE):
+        some = run.c.slot_key.in_(retried[start : start + _PAGE])
+        query = (
+            select(run.c.slot_key, func.max(run.c.finished_ms).label("end"), func.count(run.c.open_part))
+            .where(run.c.job_id == job_id, some, run.c.shard <= 0)
+            .group_by(run.c.slot_key)
+        )
+        for slot_ms, end_ms, still_open in await conn.execute(query):
+            ends[slot_ms] = 0 if still_open else end_ms
+    return [replace(row, ended_ms=ends.get(row.slot_ms, row.ended_ms)) for row in rows] if ends else rows

@@ -1,0 +1,100 @@
+"""What a proof reads: the same on every database."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import insert
+
+from gateway.core.errors import NotFound
+from gateway.core.model import AddressMode, App, Job, Task
+from gateway.core.proof import FirstRow
+from gateway.core.states import RunState
+from gateway.store import evidence as evidence_module
+from gateway.store import ids
+from gateway.store.apps import AppStore
+from gateway.store.evidence import EvidenceStore
+from gateway.store.jobs import JobStore
+from gateway.store.tables import run, run_daily
+
+
+@pytest.fixture
+def jobs(db, clock):
+    return JobStore(db, clock, ids.job_ids(db, clock), ids.run_ids(db, clock))
+
+
+@pytest.fixture
+async def made(db, clock, jobs):
+    app = await AppStore(db, clock, ids.app_ids(db, clock)).create(
+        App(0, 1, "billing", "", AddressMode.AUTO, (), 0, 0)
+    )
+    schedule = {"kind": "fixed_rate", "expression": "1s"}
+    (one,) = await jobs.create([Job(0, 1, app.id, 0, 0, "j", True, schedule, Task("h"))])
+    return one
+
+
+async def add(db, *rows):
+    async with db.write() as conn:
+        for row in rows:
+            values = {"job_id": 1, "app_id": 1, "root_id": row["id"], "due_ms": 5, "finished_ms": 9, **row}
+            await conn.execute(insert(run).values(values))
+
+
+async def test_first_rows_only_page_by_page(db, clock, made, monkeypatch):
+    monkeypatch.setattr(evidence_module, "_PAGE", 3)
+    retry = {"state": 10, "attempt": 2, "finished_ms": 77}
+    await add(
+        db,
+        {"id": 1, "slot_key": 50, "state": 16, "last_slot_ms": 105, "slot_count": 9},
+        {"id": 2, "slot_key": 60, "state": 10},
+        *({"id": n, "slot_key": 100 + n, "state": 10} for n in range(10, 18)),
+        {"id": 20, "slot_key": 111, "state": 10, "shard": -1},
+        {"id": 21, "slot_key": 120, "shard": -1, "state": 10},
+        {"id": 22, "slot_key": 120, "shard": 0, "trigger_kind": 7, "state": 10},
+        {"id": 23, "slot_key": 121, "state": 15},
+        {"id": 24, "slot_key": 121, "trigger_kind": 4, **retry},
+        {"id": 25, "slot_key": -25, "state": 10},
+        {"id": 26, "slot_key": 130, "state": 10},
+    )
+    found = await EvidenceStore(db, clock, 30).of_job(made.id, 100, 130)
+    assert [row.id for row in found.rows] == [1, 10, *(20, 11), *range(12, 18), 21, 23]
+    assert found.rows[0] == FirstRow(1, 50, 105, 9, RunState.SKIPPED, "", 5, 0, 9)
+    assert found.rows[-1].ended_ms == 77
+    assert (found.next_fire_at, found.deleted_ms) == (made.next_fire_at, 0)
+
+
+async def test_versions_in_force_and_what_is_gone(db, clock, made, jobs):
+    begun = clock.ms
+    for number in range(2, 6):
+        clock.ms += 1000
+        await jobs.update(replace(made, version=number - 1, name=f"n{number}", retention_days=2))
+    store = EvidenceStore(db, clock, 30)
+    found = await store.of_job(made.id, begun + 2500, begun + 3500)
+    assert [one.number for one in found.versions] == [2, 3, 4]
+    assert found.versions[0].job.anchor_ms == made.anchor_ms
+    assert found.cut_ms == (clock.ms // 86_400_000 - 2) * 86_400_000
+    async with db.write() as conn:
+        await conn.execute(insert(run_daily).values(day=7, job_id=made.id, kind=1))
+        await conn.execute(insert(run_daily).values(day=8, job_id=made.id, kind=0))
+    assert (await store.of_job(made.id, 0, 1)).removed_days == {7}
+    clock.ms += 1000
+    await jobs.delete(made.id, keep_history=True)
+    gone = await store.of_job(made.id, begun, clock.ms)
+    assert (gone.deleted_ms, gone.next_fire_at) == (clock.ms, None)
+    with pytest.raises(NotFound):
+        await store.of_job(99, 0, 1)
+
+
+async def test_jobs_of_a_range_and_an_app(clock, db, made, jobs):
+    store = EvidenceStore(db, clock, 30)
+    begun = clock.ms
+    clock.ms += 1000
+    first, second = await jobs.create([replace(made, name="b"), replace(made, name="c")])
+    await jobs.delete(made.id)
+    end = clock.ms + 1
+    assert await store.jobs(None, 0, 10, begun, end) == [made.id, first.id, second.id]
+    assert await store.jobs(made.app_id, made.id, 1, begun, end) == [first.id]
+    assert await store.jobs(None, 0, 10, begun, begun + 1) == [made.id]
+    assert await store.jobs(None, 0, 10, end, end + 9) == [first.id, second.id]
+    assert await store.jobs(77, 0, 10, begun, end) == []

@@ -1,0 +1,113 @@
+"""What a whole scheduler has done can be proven, through crashes, edits and misfires; and what it has not done is found."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+from sqlalchemy import delete
+
+from gateway.core.errors import InvalidValue, NotFound
+from gateway.core.model import Route
+from gateway.core.proof import JobProof
+from gateway.flow.proving import Prover
+from gateway.store.evidence import EvidenceStore
+from gateway.store.tables import run
+from tests.kit.fake_link import Behaviour
+from tests.kit.flow_world import World
+
+Prove = Callable[[int], Awaitable[JobProof]]
+
+
+@pytest.fixture
+def prove(world: World) -> Prove:
+    begun_ms = world.clock.now_ms()
+
+    async def prove_job(job_id: int) -> JobProof:
+        prover = Prover(world.clock, EvidenceStore(world.now.db, world.clock, 30))
+        return await world.do(prover.prove(job_id, begun_ms, world.clock.now_ms() + 60_000))
+
+    return prove_job
+
+
+async def test_a_life_with_everything(world: World, prove: Prove) -> None:
+    await world.executor()
+    job = await world.job(misfire_after_s=5, schedule={"kind": "fixed_rate", "expression": "4s"})
+    await world.clock.advance(21)
+    await world.crash()
+    await world.clock.advance(40)
+    await world.start()
+    await world.executor()
+    await world.clock.advance(9)
+    await world.change(job, schedule={"kind": "fixed_rate", "expression": "3s"})
+    await world.clock.advance(10)
+    await world.change(job, enabled=False)
+    await world.clock.advance(10)
+    await world.change(job, enabled=True, max_attempts=2)
+    await world.clock.advance(10)
+    found = await prove(job.id)
+    assert found.is_right, found
+    assert found.fired > 10
+    assert found.skipped["misfire"] > 5
+    assert found.expected == found.fired + found.waiting + sum(found.skipped.values())
+
+
+async def test_a_row_that_was_lost_is_found(world: World, prove: Prove) -> None:
+    await world.executor()
+    job = await world.job(schedule={"kind": "fixed_rate", "expression": "2s"})
+    await world.clock.advance(11)
+    lost = (await world.rows(job_id=job.id))[2]
+
+    async def lose() -> None:
+        async with world.now.db.write() as conn:
+            await conn.execute(delete(run).where(run.c.id == lost.id))
+
+    await world.do(lose())
+    found = await prove(job.id)
+    assert (found.missing, found.is_right) == ([lost.slot_key], False)
+
+
+async def test_attempts_and_shards_are_not_slots(world: World, prove: Prove) -> None:
+    executor = await world.executor()
+    await world.executor("http://10.0.0.2:9999/")
+    executor.usual = Behaviour(code=500)
+    job = await world.job(
+        route=Route.SHARDING_BROADCAST, max_attempts=2, schedule={"kind": "fixed_rate", "expression": "5s"}
+    )
+    await world.clock.advance(17)
+    found = await prove(job.id)
+    assert (found.expected, found.fired, found.is_right) == (3, 3, True)
+
+
+async def test_gaps_of_a_second_delay(world: World, prove: Prove) -> None:
+    executor = await world.executor()
+    executor.usual = Behaviour(code=500, runs_s=2)
+    job = await world.job(max_attempts=2, schedule={"kind": "second_delay", "expression": "3s"})
+    await world.clock.advance(40)
+    found = await prove(job.id)
+    assert found.is_right, found
+    assert found.gaps is not None
+    assert found.gaps.kept >= 4
+
+
+async def test_a_deleted_job(world: World, prove: Prove) -> None:
+    await world.executor()
+    job = await world.job(schedule={"kind": "fixed_rate", "expression": "2s"})
+    await world.clock.advance(7)
+    await world.do(world.now.jobs.delete(job.id, keep_history=True))
+    await world.do(world.now.operations.jobs_changed([job.id]))
+    await world.clock.advance(7)
+    found = await prove(job.id)
+    assert (found.expected, found.fired, found.is_right) == (3, 3, True)
+    with pytest.raises(NotFound):
+        await prove(99)
+
+
+async def test_a_range_with_too_many_slots(
+    world: World, prove: Prove, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.core.proof.MOST_SLOTS", 3)
+    job = await world.job(schedule={"kind": "fixed_rate", "expression": "1s"})
+    await world.clock.advance(9)
+    with pytest.raises(InvalidValue, match="at most 3 slots"):
+        await prove(job.id)
