@@ -141,9 +141,11 @@ class Admitter:
                 break
             room -= max(len(runs), 1)
             try:
-                await context.specs.ensure([(job_id, 0) for job_id in {run.job_id for run in runs}])
-                await self._count(runs)
                 await self._replays.load(runs)
+                jobs = [(job_id, 0) for job_id in {run.job_id for run in runs}]
+                await context.specs.ensure(jobs)
+                while await self._count(runs):
+                    await context.specs.ensure(jobs)  # one that was edited meanwhile is not there now
                 if not context.held.is_all:
                     runs = [run for run in runs if run.part in context.held]
                 self._claim(runs)
@@ -161,16 +163,16 @@ class Admitter:
         next_ms = self._context.gate.next_ms()
         return next_ms is not None and next_ms <= now_ms
 
-    async def _count(self, runs: Sequence[NewRun]) -> None:
-        """Read how many runs are under way of jobs and apps whose limits have not been met before."""
+    async def _count(self, runs: Sequence[NewRun]) -> bool:
+        """Read how many runs are under way of jobs and apps whose limits have not been met before; whether any was."""
         context, gate = self._context, self._context.gate
         unknown: dict[Scope, None] = {}
         for run in runs:
             job = context.specs.job(run.job_id)
-            if job is not None and gate.is_limited(run, job):
+            if job is not None and job.part in context.held and gate.is_limited(run, job):
                 unknown.update(dict.fromkeys(gate.unknown_scopes(run, job)))
         if not unknown:
-            return
+            return False
         await self.settled()  # what is being claimed at this moment is counted by its row
         now_ms = context.clock.now_ms()
         for scope in unknown:
@@ -181,6 +183,7 @@ class Admitter:
                 # Of parts that have been away meanwhile, another node may have claimed runs.
                 if known := gate.drops == drops:
                     gate.learn(scope, found, now_ms)
+        return True
 
     def _claim(self, runs: Sequence[NewRun]) -> None:
         """Judge these runs, and claim those that may start, together with those that have waited until now."""

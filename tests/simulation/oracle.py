@@ -1,7 +1,7 @@
 """What must be true after a simulated life, from arithmetic, the executors' own counts, and the rows as they are.
 
 P1 once, P2 none vanishes, P3 never early, P6 no result lost, P7 only the owner sends, P8 edits hold with their answer.
-P4 limits of the app and of jobs, P5 priority under them (where nothing is late).
+P9 one chain a job, counted from the end. P4 limits of the app and of jobs, P5 priority under them (where nothing is late).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from gateway.core.model import PARTS, Guarantee, Job, Run, TriggerKind
@@ -91,6 +92,9 @@ class Oracle:
         there = {row["id"] for row in present}
         for job_id, job in self.people.jobs.items():
             mine = [row for row in versions if row["job_id"] == job_id]
+            if job.schedule["kind"] == "second_delay":
+                self._judge_chain(job, sorted(first_rows[job_id], key=lambda run: run.slot_key))
+                continue
             periods = self._periods(job, mine, gone=job_id not in there)
             self._judge_job(job, periods, first_rows[job_id])
 
@@ -156,6 +160,36 @@ class Oracle:
                 )
                 assert in_time, f"not a slot of its job: {run}, {periods}"
 
+    # ------------------------------------------------------------ P9
+
+    def _judge_chain(self, job: Job, rows: list[Run]) -> None:
+        """One run at a time, each so long after the end of the one before; and none is the last while it may go on."""
+        delay_ms = int(job.schedule["expression"].removesuffix("s")) * 1000
+        switched = [
+            edit for edit in self.people.edits if edit.job_id == job.id and edit.kind.endswith("able")
+        ]
+        for one, other in pairwise(rows):
+            ended_ms = self._chain_end_ms(one)
+            if ended_ms is None:
+                continue  # a late result has taken the place of the end that counted
+            assert other.created_ms >= ended_ms, (one, other)
+            if not any(edit.asked_ms <= other.slot_key and edit.over_ms >= one.slot_key for edit in switched):
+                assert other.slot_key == ended_ms + delay_ms, (ended_ms, one, other)
+        if self._was_deleted(job.id) or not rows:
+            return
+        over = max(edit.asked_ms for edit in switched)  # when the simulation let nothing more begin
+        was_on = [edit for edit in switched if edit.asked_ms < over]
+        if all(edit.kind == "enable" and edit.answered for edit in was_on[-1:]):
+            ended_ms = self._chain_end_ms(rows[-1])
+            assert ended_ms is None or ended_ms + delay_ms + 2 * LATE_MS >= over, (over, rows[-1])
+
+    def _chain_end_ms(self, first: Run) -> int | None:
+        """When the last attempt ended, or the whole of a broadcast; None where that was corrected later."""
+        family = [run for run in self.runs if run.root_id == first.root_id and run.job_id == first.job_id]
+        if any("late" in (run.reason or "") and run.state is not RunState.SKIPPED for run in family):
+            return None
+        return max(run.finished_ms for run in family if run.shard == first.shard)
+
     # ------------------------------------------------------------ P3
 
     def judge_never_early(self) -> None:
@@ -218,7 +252,9 @@ class Oracle:
         free = [
             run
             for run in self.runs
-            if not self.people.jobs[run.job_id].concurrency.limited and run.shard >= 0
+            if not self.people.jobs[run.job_id].concurrency.limited
+            and run.shard >= 0
+            and "again" not in (run.reason or "")  # its row has the last of several claims
         ]
         for run in free:
             for other in free:

@@ -17,6 +17,7 @@ from tests.kit.flow_world import World
 from tests.kit.life import Life
 
 RATES_S = (1, 2, 3, 7)
+DELAYS_S = (1, 2, 3)
 CHANGES = ("params", "rate", "disable", "enable", "delete")
 WEIGHTS = (3, 3, 3, 4, 1)
 LIMITS = (1, 2, 3, 5, 8, None)
@@ -87,16 +88,19 @@ class People:
         self.number += 1
         return self.number
 
-    async def add_job(self, number: int, *, limited: bool) -> None:
+    async def add_job(self, number: int, *, limited: bool, chained: bool) -> None:
         rng, life = self.rng, self.world.now
         more: dict[str, Any] = {}
+        schedule = every(rng.choice(RATES_S))
+        if chained and rng.random() < 0.6:
+            schedule = {"kind": "second_delay", "expression": f"{rng.choice(DELAYS_S)}s"}
         if limited:
             more = {"concurrency": rng.choice(CONCURRENCIES), "priority": rng.choice((1, 5, 10, 15))}
         # Else all would be in the same few parts.
         await self.world.do(life.jobs._ids.draw(rng.randint(1, 15)))
         job = await self.world.job(
             name=f"job {number}",
-            schedule=every(rng.choice(RATES_S)),
+            schedule=schedule,
             misfire=rng.choice(list(Misfire)),
             misfire_after_s=rng.choice((5, 60)),
             route=rng.choice(list(Route)),
@@ -167,6 +171,8 @@ class People:
         if kind == "params":
             task = replace(old.task, params=f"params {self.number}")
             return (await life.jobs.update(replace(old, task=task))).version
+        if old.schedule["kind"] == "second_delay":
+            return old.version
         rate = every(self.rng.choice(RATES_S))
         return (await life.jobs.update(replace(old, schedule=rate))).version
 

@@ -40,10 +40,22 @@ POINTS = (
 )
 KINDS = (
     *("crash", "crash_at", "freeze", "freeze_at", "stop", "cut_database", "cut_peers", "database_down"),
-    *("writes", "reads", "slow", "executors", "results", "edits", "triggers", "stops", "drain", "limits"),
+    *(
+        "writes",
+        "reads",
+        "slow",
+        "executors",
+        "results",
+        "edits",
+        "triggers",
+        "stops",
+        "drain",
+        "limits",
+        "chains",
+    ),
 )
 # Nothing of these makes a run late: nodes come and go in order, people do what they do.
-CALM = {"stop", "drain", "cut_peers", "edits", "triggers", "results", "limits"}
+CALM = {"stop", "drain", "cut_peers", "edits", "triggers", "results", "limits", "chains"}
 # How likely each is in a step, where the seed has it at all.
 CHANCES = {
     "crash": 0.004,
@@ -115,7 +127,7 @@ class Simulation:
         for address in (A, B, C)[: rng.randint(1, 3)]:
             await world.executor(address, usual=self._behaviour)
         for number in range(rng.randint(1, 5)):
-            await self.people.add_job(number, limited="limits" in self.kinds)
+            await self.people.add_job(number, limited="limits" in self.kinds, chained="chains" in self.kinds)
         if "limits" in self.kinds:
             life = world.now
             await world.do(self.people.limit(life, rng.choice((1, 2, 3, 5))), by=life)
