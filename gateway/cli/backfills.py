@@ -35,7 +35,7 @@ def backfills() -> None:
 @click.option("--parallel", type=int, help="How many of its runs at once; one after another unless given.")
 @click.option("--per-minute", type=int, help="How many of its runs start in a minute at most.")
 @click.option("--newest-first", is_flag=True)
-@click.option("--params", help="Instead of the job's own; {slot}, {slot_ms}, {date} stand for the slot.")
+@click.option("--params", help="Instead of the job's own; ${data_time} stands for the slot.")
 @click.option("--reason", help="For people.")
 @click.option("--dry-run", is_flag=True, help="Count the slots, and start nothing.")
 @calls_api

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta, timezone
 from enum import IntEnum
 from typing import Literal, Protocol
 
@@ -14,7 +13,6 @@ from gateway.core.submission import Submission, run_of
 MAX_SLOTS = 10_000
 MAX_PARALLEL = 1000
 MAX_PER_MINUTE = 60_000
-PLACEHOLDERS = ("{slot}", "{slot_ms}", "{date}")
 
 
 class BackfillState(IntEnum):
@@ -38,7 +36,7 @@ _WORDS: dict[BackfillState, Literal["running", "done", "cancelled"]] = {
 
 @dataclass(frozen=True, slots=True)
 class Backfill:
-    """`params` may have placeholders; None means the job's own. `per_minute` 0: as fast as the others end.
+    """`params` None means the job's own. `per_minute` 0: as fast as the others end.
 
     `started` of its `total` slots have a run; `last_start_ms` is when the last of them was made.
     """
@@ -71,23 +69,13 @@ class Backfill:
         return min(room, earned, max(int(look_ms / gap_ms), 1))
 
 
-def run_for(backfill: Backfill, job: Job, slot_ms: int, offset_s: int, run_id: int, now_ms: int) -> NewRun:
-    """The waiting row of one of its slots. `offset_s`: of the schedule's clock at that instant."""
-    params = None if backfill.params is None else filled(backfill.params, slot_ms, offset_s)
-    wanted = Submission(params=params, author=backfill.author)
+def run_for(backfill: Backfill, job: Job, slot_ms: int, run_id: int, now_ms: int) -> NewRun:
+    """The waiting row of one of its slots; its data time is that of the slot."""
+    wanted = Submission(params=backfill.params, author=backfill.author)
     run = run_of(wanted, job, run_id, now_ms, TriggerKind.BACKFILL)
     run.data_ms = slot_ms + 1000 * (job.timing.data_offset_s or 0)
     run.reason = f"backfill {backfill.id}"
     return run
-
-
-def filled(params: str, slot_ms: int, offset_s: int) -> str:
-    zone = timezone(timedelta(seconds=offset_s)) if offset_s else UTC
-    slot = datetime.fromtimestamp(slot_ms / 1000, zone)
-    values = (slot.isoformat(timespec="seconds"), str(slot_ms), slot.date().isoformat())
-    for name, value in zip(PLACEHOLDERS, values, strict=True):
-        params = params.replace(name, value)
-    return params
 
 
 class BackfillCatalog(Protocol):

@@ -14,7 +14,6 @@ import structlog
 from gateway.core.backfill import Backfill, BackfillState, BackfillStore, run_for
 from gateway.core.context import Context
 from gateway.core.model import NewRun
-from gateway.core.schedule import zone_of
 
 log = structlog.get_logger(__name__)
 
@@ -70,10 +69,9 @@ class Backfiller:
         if not slots:
             return
         job = spec.job
-        zone = zone_of(job.schedule[0] if isinstance(job.schedule, tuple) else job.schedule)
         ids = await context.run_ids.draw(len(slots))
         runs = {
-            slot: run_for(backfill, job, slot, zone.offset_s(slot // 1000), run_id, now_ms)
+            slot: run_for(backfill, job, slot, run_id, now_ms)
             for slot, run_id in zip(slots, ids, strict=True)
         }
         if await self._store.start(backfill, runs, now_ms):

@@ -35,7 +35,15 @@ async def job(db, clock):
 
 def new(job, slots: int) -> Backfill:
     return Backfill(
-        0, job.id, FIRST, FIRST + 1000 * slots, slots, 2, params="{date}", author="ann", created_ms=5
+        0,
+        job.id,
+        FIRST,
+        FIRST + 1000 * slots,
+        slots,
+        2,
+        params="day=${data_time}",
+        author="ann",
+        created_ms=5,
     )
 
 
@@ -47,8 +55,8 @@ async def test_from_its_slots_to_its_end(db, clock, store, job, rows):
     assert found == made
     slots = await store.next_slots(found, 2)
     assert slots == [FIRST, FIRST + 1000]
-    runs = {at: run_for(found, job, at, 0, 70 + n, clock.now_ms()) for n, at in enumerate(slots)}
-    again = {at: run_for(found, job, at, 0, 80 + n, clock.now_ms()) for n, at in enumerate(slots)}
+    runs = {at: run_for(found, job, at, 70 + n, clock.now_ms()) for n, at in enumerate(slots)}
+    again = {at: run_for(found, job, at, 80 + n, clock.now_ms()) for n, at in enumerate(slots)}
     done = await asyncio.gather(
         store.start(found, runs, clock.now_ms()), store.start(found, again, clock.now_ms())
     )
@@ -56,8 +64,8 @@ async def test_from_its_slots_to_its_end(db, clock, store, job, rows):
     won = 70 if done[0] else 80
     stored = await rows(run)
     assert [(row["id"], row["slot_key"], row["data_ms"], row["params"]) for row in stored] == [
-        (won, -won, FIRST, "2026-11-06"),
-        (won + 1, -won - 1, FIRST + 1000, "2026-11-06"),
+        (won, -won, FIRST, "day=${data_time}"),
+        (won + 1, -won - 1, FIRST + 1000, "day=${data_time}"),
     ]
     assert await store.started_runs(made.id) == {won, won + 1}
     assert await store.next_slots(found, 1) == [FIRST + 2000]
@@ -84,7 +92,7 @@ async def test_cancelled_it_starts_nothing(clock, store, job):
     made = await store.create(new(job, 3), [FIRST, FIRST + 1000, FIRST + 2000])
     await store.cancel(made.id)
     assert await store.running([part_of(job.id)]) == []
-    assert not await store.start(made, {FIRST: run_for(made, job, FIRST, 0, 70, 1)}, clock.now_ms())
+    assert not await store.start(made, {FIRST: run_for(made, job, FIRST, 70, 1)}, clock.now_ms())
     with pytest.raises(Conflict, match="is cancelled"):
         await store.cancel(made.id)
     for wanted in (store.cancel(99), store.get(99)):

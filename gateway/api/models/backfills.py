@@ -35,7 +35,7 @@ class BackfillBody(Body):
     params: Text | None = Field(
         None,
         max_length=MAX_PARAMS,
-        description="Instead of the job's own. `{slot}`, `{slot_ms}` and `{date}` stand for the slot's instant.",
+        description="Instead of the job's own. `${data_time}` and its other forms stand for the slot.",
     )
     reason: Text = Field("", max_length=1000)
     dry_run: bool = Field(default=False, description="Count the slots, and start nothing.")

@@ -34,7 +34,7 @@ async def test_from_a_dry_run_to_its_end(api, hourly):
         "overlap": "parallel",
         "per_minute": 30,
         "order": "newest_first",
-        "params": "{date}",
+        "params": "${data_time}",
         "reason": "x",
     }
     status, made = await api.call("POST", hourly, body)

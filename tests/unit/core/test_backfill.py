@@ -1,4 +1,4 @@
-"""The pace of a backfill, against a count of what started when; and what its params say."""
+"""The pace of a backfill, against a count of what started when."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from bisect import bisect_left
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.backfill import Backfill, filled
+from gateway.core.backfill import Backfill
 
 LOOK_MS = 500
 
@@ -43,12 +43,3 @@ def test_it_goes_on_when_there_is_room_and_time():
     assert [one.room(open_runs, 2000, LOOK_MS) for open_runs in (0, 2, 3, 5)] == [1, 1, 0, 0]
     assert one.room(0, 1999, LOOK_MS) == 0
     assert one.room(0, 600_000, LOOK_MS) == 1  # what was not used is not made up for
-
-
-def test_placeholders_stand_for_the_slot_on_the_clock_of_the_schedule():
-    slot_ms = 1_796_000_400_000  # 2026-11-30T01:00:00Z
-    text = '{"day": "{date}", "at": "{slot}", "ms": {slot_ms}, "other": "{x}"}'
-    assert filled(text, slot_ms, 8 * 3600) == (
-        '{"day": "2026-11-30", "at": "2026-11-30T09:00:00+08:00", "ms": 1796000400000, "other": "{x}"}'
-    )
-    assert filled("{date}", slot_ms, -2 * 3600) == "2026-11-29"

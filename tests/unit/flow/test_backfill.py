@@ -47,7 +47,7 @@ def most_at_once(runs: list[Run]) -> int:
 async def test_one_after_another_each_slot_once_in_order(world):
     executor = await world.executor(usual=Behaviour(runs_s=0.7))
     job = await world.job(enabled=False)
-    made = await backfill(world, job, 8, params="day={date}")
+    made = await backfill(world, job, 8, params="day=${data_time:yyyy-MM-dd}")
     await world.clock.advance(14)
     runs = await runs_of(world, job)
     assert [run.data_ms for run in runs] == [made.from_ms + 60_000 * n for n in range(8)]
