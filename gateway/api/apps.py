@@ -1,4 +1,4 @@
-"""Handlers: apps and their executors."""
+"""Handlers: apps."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from aiohttp import web
 
 from gateway.api.drafts import merged
 from gateway.api.intake import checked, query_as, read_as, read_object
-from gateway.api.models.apps import AppBody, AppList, AppQuery, ExecutorList
-from gateway.api.render import app_answer, executor_answer, json_answer, nothing
+from gateway.api.models.apps import AppBody, AppList, AppQuery
+from gateway.api.render import app_answer, json_answer, nothing
 from gateway.api.services import SERVICES
 from gateway.core.errors import InvalidValue
 from gateway.core.model import DEFAULT_NAMESPACE, AddressMode, App
@@ -56,12 +56,6 @@ async def delete(request: web.Request) -> web.Response:
     await services.apps.delete(app.id)
     await services.operations.app_changed(app.id)
     return nothing()
-
-
-async def executors(request: web.Request) -> web.Response:
-    app = await _named(request)
-    live = request.app[SERVICES].operations.live_executors(app.id)
-    return json_answer(ExecutorList(items=[executor_answer(executor) for executor in live]))
 
 
 async def _named(request: web.Request) -> App:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from gateway.api.executors import placement_fields, placement_of
 from gateway.api.models.jobs import MISFIRE_AFTER_S, XXL_MISFIRE_AFTER_S, JobBody, ScheduleBody
 from gateway.api.policies import (
     child_fields,
@@ -108,6 +109,7 @@ def job_of(
         misfire_after_s=misfire_after_s,
         misfire_limits=MisfireLimits(body.misfire_window_s, body.misfire_max),
         route=body.route,
+        placement=placement_of(body),
         block_strategy=body.block_strategy,
         timeout_s=body.timeout_s,
         max_attempts=max_attempts,
@@ -164,6 +166,7 @@ def body_of(job: Job, appname: str) -> dict[str, Any]:
             "glue_source": job.task.glue_source,
         },
         "route": job.route.value,
+        **placement_fields(job),
         "block_strategy": job.block_strategy.value,
         "priority": min(job.priority, MAX_PRIORITY),
         "overlap": job.concurrency.overlap.value,

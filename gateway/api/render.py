@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.api.models.apps import AppAnswer, ExecutorAnswer
+from gateway.api.models.apps import AppAnswer
 from gateway.api.models.base import Answer
 from gateway.api.models.jobs import (
     ChildAnswer,
@@ -25,7 +25,7 @@ from gateway.api.timings import timing_answer
 from gateway.core.clock import iso_utc
 from gateway.core.job_state import state_of
 from gateway.core.kills import kill_state
-from gateway.core.model import App, Executor, Job, Run, Token
+from gateway.core.model import App, Job, Run, Token
 from gateway.core.overlap import Overlap
 from gateway.core.shards import Tally
 from gateway.core.states import PUBLIC_WORDS
@@ -65,16 +65,6 @@ def app_answer(app: App) -> AppAnswer:
         max_running=app.max_running,
         starts_per_second=app.starts_per_second,
         **times(created=app.created_ms, updated=app.updated_ms),
-    )
-
-
-def executor_answer(executor: Executor) -> ExecutorAnswer:
-    return ExecutorAnswer(
-        address=executor.address,
-        state="online",
-        dialect=executor.dialect,
-        client=executor.client,
-        **times(last_beat=executor.last_beat_ms, registered=executor.registered_ms),
     )
 
 
@@ -118,6 +108,8 @@ def job_answer(job: Job, appname: str | None, now_ms: int) -> JobAnswer:
             glue_source=job.task.glue_source,
         ),
         route=job.route,
+        label=job.placement.label or None,
+        label_fallback=job.placement.fallback,
         block_strategy=job.block_strategy,
         overlap=job.concurrency.overlap,
         max_concurrency=job.concurrency.places if job.concurrency.limited else None,

@@ -14,6 +14,7 @@ from gateway.api import (
     bulk,
     calendars,
     events,
+    executors,
     failures,
     jobs,
     nodes,
@@ -32,7 +33,7 @@ from gateway.api import (
     trigger,
     versions,
 )
-from gateway.api.models.apps import AppAnswer, AppBody, AppList, AppQuery, ExecutorList
+from gateway.api.models.apps import AppAnswer, AppBody, AppList, AppQuery
 from gateway.api.models.backfills import (
     BackfillAnswer,
     BackfillBody,
@@ -49,6 +50,7 @@ from gateway.api.models.calendars import (
     DaysBody,
 )
 from gateway.api.models.events import EventList, EventQuery
+from gateway.api.models.executors import ExecutorAnswer, ExecutorBody, ExecutorList
 from gateway.api.models.failures import (
     FailureQuery,
     MarkBody,
@@ -146,9 +148,18 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "GET",
         f"{_APP}/executors",
-        apps.executors,
-        "List live executors",
+        executors.page,
+        "List the executors of an app, and what is set for them",
         {200: ExecutorList},
+        problems=(404,),
+    ),
+    Route(
+        "PATCH",
+        f"{_APP}/executors",
+        executors.change,
+        "Set labels, weight, draining or a note of an executor",
+        {200: ExecutorAnswer},
+        ExecutorBody,
         problems=(404,),
     ),
     Route(

@@ -122,10 +122,39 @@ def delete(client: Client, appname: str) -> None:
 @click.argument("appname")
 @calls_api
 def executors(client: Client, appname: str) -> None:
-    """List the live executors of an app."""
+    """List the executors of an app, and those for which something is set."""
     found = client.call("GET", f"{_path(appname)}/executors")["items"]
-    columns = ("address", "state", "dialect", "client", "last_beat", "registered")
+    columns = (
+        *("address", "state", "draining", "running", "labels", "weight", "dialect", "client"),
+        *("last_beat", "registered", "note"),
+    )
     show.as_json(found) if client.as_json else show.table(found, columns)
+
+
+@apps.command("executor-set")
+@click.argument("appname")
+@click.argument("address")
+@click.option("--label", "labels", multiple=True, help="All its labels (repeat it; '' for none).")
+@click.option("--weight", type=int, help="Its share of the runs of jobs with the route WEIGHTED; 0 for none.")
+@click.option("--drain/--undrain", "draining", default=None, help="No new runs; those that run finish.")
+@click.option("--note", help="Why, for people.")
+@calls_api
+def executor_set(
+    client: Client,
+    appname: str,
+    address: str,
+    labels: tuple[str, ...],
+    weight: int | None,
+    note: str | None,
+    *,
+    draining: bool | None,
+) -> None:
+    """Set labels, weight, draining or a note of an executor; what is left out stays."""
+    given = {"weight": weight, "draining": draining, "note": note}
+    body: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if labels:
+        body["labels"] = [label for label in labels if label]
+    _show(client, client.call("PATCH", f"{_path(appname)}/executors", {"address": address, **body}))
 
 
 @apps.command()

@@ -26,11 +26,16 @@ _LIMITS = {
     "max_concurrency": "max_concurrency",
     "queue_limit": "queue_limit",
     "ttl": "ttl_s",
+    "label_fallback": "label_fallback",
 }
 _PATIENCE = {"deadline": "deadline_s", "on_deadline": "on_deadline", "lost_after": "lost_after_s"}
-POLICY_OPTIONS = frozenset({*_RETRY, *_LIMITS, *_PATIENCE, "children", "join", "shards"})
+POLICY_OPTIONS = frozenset({*_RETRY, *_LIMITS, *_PATIENCE, "label", "children", "join", "shards"})
 
 _OPTIONS = (
+    click.option("--label", help="Only executors with this label, whatever the route ('' for any)."),
+    click.option(
+        "--label-fallback", help="fail or any: what becomes of a run while no executor has the label."
+    ),
     click.option(
         "--overlap", help="allow, skip, queue or replace: what becomes of a run beyond --max-concurrency."
     ),
@@ -83,6 +88,8 @@ def lay_policies(body: dict[str, Any], options: Mapping[str, Any]) -> None:
     if retry:
         body["retry"] = {**(body.get("retry") or {}), **retry}
     body.update({field: options[name] for name, field in _PATIENCE.items() if options[name] is not None})
+    if options["label"] is not None:
+        body["label"] = options["label"] or None
     if options["children"]:
         body["children"] = [_child(text) for text in options["children"] if text]
     if options["shards"]:

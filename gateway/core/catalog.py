@@ -9,6 +9,7 @@ from gateway.core.calendar_days import Calendar
 from gateway.core.cluster import NodeRecord
 from gateway.core.errors import GatewayError
 from gateway.core.model import App, Job, JobFilter, Page, Run, RunFilter, Token
+from gateway.core.placement import ExecutorSetting, SettingChange
 from gateway.core.shards import Tally
 from gateway.core.versions import JobVersion
 
@@ -34,6 +35,14 @@ class AppCatalog(Protocol):
 
     async def delete(self, app_id: int) -> None:
         """Raises `NotFound`, `Conflict` while it has jobs."""
+        ...
+
+    async def settings_of(self, app_id: int) -> list[ExecutorSetting]:
+        """What people have set for executors of this app, by address."""
+        ...
+
+    async def set_executor(self, app: App, address: str, change: SettingChange) -> ExecutorSetting:
+        """Raises `NotFound` for an app that is gone."""
         ...
 
 
@@ -121,6 +130,10 @@ class RunCatalog(Protocol):
 
     async def get(self, run_id: int) -> Run:
         """Raises `NotFound`."""
+        ...
+
+    async def running_by_address(self, app_id: int) -> dict[str, int]:
+        """How many runs of the app are under way at each address."""
         ...
 
     async def page(self, wanted: RunFilter, *, cursor: str | None, limit: int) -> Page[Run]:

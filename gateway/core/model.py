@@ -12,6 +12,7 @@ from gateway.core.deadlines import LOST_AFTER_S, OnDeadline
 from gateway.core.misfire import DAY_OF_100, MisfireLimits
 from gateway.core.named_shards import NamedShard
 from gateway.core.overlap import UNLIMITED, Concurrency
+from gateway.core.placement import ANYWHERE, Placement
 from gateway.core.retry import AT_ONCE, Retry
 from gateway.core.states import RunState
 from gateway.core.timing import PLAIN, Timing
@@ -28,7 +29,7 @@ BROADCAST_PARENT = -1
 
 
 class Route(StrEnum):
-    """XXL-JOB's ten routing strategies, by its own names."""
+    """XXL-JOB's ten routing strategies, by its own names, and one more."""
 
     FIRST = "FIRST"
     LAST = "LAST"
@@ -40,6 +41,7 @@ class Route(StrEnum):
     FAILOVER = "FAILOVER"
     BUSYOVER = "BUSYOVER"
     SHARDING_BROADCAST = "SHARDING_BROADCAST"
+    WEIGHTED = "WEIGHTED"
 
 
 class BlockStrategy(StrEnum):
@@ -138,6 +140,7 @@ class Job:
     misfire: Misfire = Misfire.SKIP
     misfire_after_s: int = 60
     route: Route = Route.ROUND
+    placement: Placement = ANYWHERE
     block_strategy: BlockStrategy = BlockStrategy.SERIAL_EXECUTION
     timeout_s: int = 0
     max_attempts: int = 1

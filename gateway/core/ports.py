@@ -17,6 +17,7 @@ from gateway.core.model import (
     LogPage,
     Run,
 )
+from gateway.core.placement import ExecutorSetting
 from gateway.core.places import Place, Scope
 from gateway.core.states import RunState
 from gateway.core.work import Lease, Work, Written
@@ -220,6 +221,10 @@ class JobReader(Protocol):
 
 class AppReader(Protocol):
     async def all_apps(self) -> list[App]: ...
+
+    async def executor_settings(self) -> list[ExecutorSetting]:
+        """What people have set for executors, of all apps."""
+        ...
 
     async def executors_since(self, revision: int) -> tuple[list[Executor], list[Executor]]:
         """Executors that are there, and those that are gone, as changed after that revision (-1: all)."""

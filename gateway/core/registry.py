@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from gateway.core.model import DEFAULT_NAMESPACE, AddressMode, App, Beat, Executor
+from gateway.core.placement import WEIGHT, ExecutorSetting, address_key
 
 DEAD_AFTER_MS = 90_000
 SAVE_AFTER_MS = 45_000
@@ -25,6 +26,7 @@ class Registry:
         self._by_name: dict[tuple[int, str], App] = {}
         self._executors: dict[int, dict[str, Executor]] = {}
         self._addresses: dict[int, tuple[str, ...]] = {}
+        self._settings: dict[tuple[int, str], ExecutorSetting] = {}
         self._saved_ms: dict[tuple[int, str], int] = {}
         self._dirty: dict[tuple[int, str], tuple[Executor, bool]] = {}  # and whether it is gone
         self.is_shared = False
@@ -173,18 +175,46 @@ class Registry:
         return self._executors.get(app_id, {}).get(address)
 
     def addresses(self, app_id: int) -> tuple[str, ...]:
-        """Where runs of this app may go, in text order: the app's own list if it is manual."""
+        """Where runs of this app may go, in text order: the app's own list if it is manual, none that drains."""
         return self._addresses.get(app_id, ())
+
+    def present(self, app_id: int) -> tuple[str, ...]:
+        """As `addresses`, with those that drain."""
+        app = self._apps.get(app_id)
+        if app is not None and app.address_mode is AddressMode.MANUAL:
+            return app.addresses
+        return tuple(sorted(self._executors.get(app_id, ())))
+
+    # ------------------------------------------------------------ what people have set
+
+    def set_settings(self, settings: Iterable[ExecutorSetting]) -> None:
+        """All that there are, of all apps."""
+        self._settings = {(one.app_id, address_key(one.address)): one for one in settings}
+        for app_id in self._apps:
+            self._refresh(app_id)
+
+    def setting(self, app_id: int, address: str) -> ExecutorSetting | None:
+        return self._settings.get((app_id, address_key(address))) if self._settings else None
+
+    def settings_of(self, app_id: int) -> Callable[[str], ExecutorSetting | None]:
+        return lambda address: self.setting(app_id, address)
+
+    def weights(self, app_id: int, addresses: Iterable[str]) -> dict[str, int]:
+        """At least 1: one of weight 0 is only here because somebody named it."""
+        found = {address: self.setting(app_id, address) for address in addresses}
+        return {address: max(has.weight, 1) if has else WEIGHT for address, has in found.items()}
 
     def count(self) -> int:
         return sum(map(len, self._executors.values()))
 
     def _refresh(self, app_id: int) -> None:
-        app = self._apps.get(app_id)
-        if app is None:
+        if app_id not in self._apps:
             return
-        manual = app.address_mode is AddressMode.MANUAL
-        self._addresses[app_id] = app.addresses if manual else tuple(sorted(self._executors[app_id]))
+        present = self.present(app_id)
+        if self._settings:
+            setting_of = self.settings_of(app_id)
+            present = tuple(one for one in present if not ((has := setting_of(one)) and has.draining_ms))
+        self._addresses[app_id] = present
 
     # ------------------------------------------------------------ mirror
 

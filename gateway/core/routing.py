@@ -1,15 +1,17 @@
-"""XXL-JOB's ten routes: which executor gets a run. Counters live with the owner of the job."""
+"""XXL-JOB's ten routes, and one by weight: which executor gets a run. Counters live with the owner of the job."""
 
 from __future__ import annotations
 
 import hashlib
 import random
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TypeVar
 
 from gateway.core.model import Route
+from gateway.core.placement import WEIGHT
+from gateway.core.weighted import WeightedTurns
 
 V = TypeVar("V")
 
@@ -56,9 +58,16 @@ class Router:
         self._round: OrderedDict[int, int] = OrderedDict()
         self._frequency: OrderedDict[int, dict[str, int]] = OrderedDict()
         self._recency: OrderedDict[int, OrderedDict[str, None]] = OrderedDict()
+        self._turns = WeightedTurns(self._rng, max_jobs)
 
-    def choose(self, route: Route, job_id: int, addresses: Sequence[str]) -> str:
-        """One of `addresses`, which must not be empty and are in text order."""
+    def choose(
+        self,
+        route: Route,
+        job_id: int,
+        addresses: Sequence[str],
+        weights: Mapping[str, int] | None = None,
+    ) -> str:
+        """One of `addresses`, which must not be empty and are in text order. `weights`: theirs, for WEIGHTED."""
         match route:
             case Route.LAST:
                 return addresses[-1]
@@ -72,6 +81,8 @@ class Router:
                 return self._least_frequent(job_id, addresses)
             case Route.LEAST_RECENTLY_USED:
                 return self._least_recent(job_id, addresses)
+            case Route.WEIGHTED:
+                return self._turns.next(job_id, weights or dict.fromkeys(addresses, WEIGHT))
             case _:
                 return addresses[0]
 

@@ -235,9 +235,9 @@ class Admitter:
             raise
         self._early.extend(batch.early)
         self._release(batch.early)
-        self._release(batch.unroutable)
-        for run in batch.unroutable:
-            self._on_unroutable(run, self._nobody(run))
+        self._release(run for run, _ in batch.unroutable)
+        for run, why in batch.unroutable:
+            self._on_unroutable(run, why)
         if batch.moves:
             self._write(batch)
 
@@ -331,14 +331,6 @@ class Admitter:
             return  # another node has these runs now; the next renewal tells the rest
         log.warning("claim_failed", runs=len(batch.runs), error=str(error)[:200])
         self.add(batch.runs)
-
-    def _nobody(self, run: NewRun) -> str:
-        app = self._context.registry.app(run.app_id)
-        return (
-            f"no executor of app {app.appname!r} is registered"
-            if app
-            else "the app of this job does not exist"
-        )
 
     def strays(self, overdue: Iterable[Run]) -> list[Run]:
         """Those of these rows that neither wait here nor are on their way: nobody would start or end them."""

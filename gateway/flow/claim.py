@@ -14,7 +14,8 @@ from gateway.core.context import Context
 from gateway.core.data_time import data_ms_of, params_at
 from gateway.core.errors import StoreError
 from gateway.core.inflight import Flight
-from gateway.core.model import BROADCAST_PARENT, Job, NewRun
+from gateway.core.model import BROADCAST_PARENT, Job, NewRun, Route
+from gateway.core.placement import is_drained_since
 from gateway.core.ports import RunOrder
 from gateway.core.reruns import Replay, is_replay
 from gateway.core.routing import PROBED, Router
@@ -29,7 +30,7 @@ DEFAULT_DIALECT = "rest"
 class Batch:
     """`runs` are those that `moves` speak of, `waited` those among them that had to wait for a place.
 
-    `unroutable` are runs that are due while nobody is there to run them; `early` those that may wait for somebody.
+    `unroutable` are runs that are due while nobody may run them, and why; `early` those that may wait for somebody.
     """
 
     def __init__(self, context: Context, router: Router, replays: Replays) -> None:
@@ -47,7 +48,7 @@ class Batch:
         self.waited: list[NewRun] = []
         self.flights: dict[int, Flight] = {}
         self.expanded: dict[int, tuple[NewRun, ...]] = {}
-        self.unroutable: list[NewRun] = []
+        self.unroutable: list[tuple[NewRun, str]] = []
         self.early: list[NewRun] = []
 
     def skip(self, run: NewRun, reason: str, job: Job | None) -> None:
@@ -65,11 +66,16 @@ class Batch:
         self._context.counters.add(state.word)
 
     def start(self, run: NewRun, job: Job) -> None:
-        context = self._context
-        addresses = run.addresses or context.registry.addresses(run.app_id)
+        addresses: Sequence[str]
+        if not run.addresses:
+            addresses = self._among(run.app_id, job)
+        else:
+            addresses = self._of_shard(run, job, run.addresses) if is_pinned(run) else run.addresses
         if not addresses:
-            # An executor may still come before the run is due.
-            (self.early if run.due_ms > self.now_ms else self.unroutable).append(run)
+            if run.due_ms > self.now_ms:
+                self.early.append(run)  # an executor may still come
+            else:
+                self.unroutable.append((run, self._why_none(run.app_id, job)))
         elif run.shard == BROADCAST_PARENT:
             replay = self._replays.get(run)
             if replay is None and is_replay(run):
@@ -99,7 +105,8 @@ class Batch:
         context = self._context
         if job.concurrency.limited and not run.addresses:
             addresses = self._idle(job.id, addresses)
-        address = self._shard_address(run, addresses) or self._router.choose(job.route, job.id, addresses)
+        weights = context.registry.weights(run.app_id, addresses) if job.route is Route.WEIGHTED else None
+        address = self._router.choose(job.route, job.id, addresses, weights)
         executor = context.registry.executor(run.app_id, address)
         app = context.registry.app(run.app_id)
         params, data_ms = run.params, run.data_ms
@@ -132,11 +139,34 @@ class Batch:
         busy = self._context.gate.places.busy(job_id)
         return tuple(address for address in addresses if address not in busy) or addresses
 
-    def _shard_address(self, run: NewRun, addresses: Sequence[str]) -> str | None:
-        """A shard stays where it was put; its retry moves to the executor of its number if that one has left."""
-        if not is_pinned(run):
-            return None
-        live = self._context.registry.addresses(run.app_id)
-        if run.attempt > 1 and live and addresses[0] not in live:
-            return live[run.shard] if run.shard < len(live) else live[0]
-        return addresses[0]
+    def _among(self, app_id: int, job: Job) -> Sequence[str]:
+        """Where its runs may go."""
+        registry = self._context.registry
+        addresses = registry.addresses(app_id)
+        by_weight = job.route is Route.WEIGHTED
+        if by_weight or job.placement.label:
+            return job.placement.among(addresses, registry.settings_of(app_id), by_weight=by_weight)
+        return addresses
+
+    def _why_none(self, app_id: int, job: Job) -> str:
+        registry = self._context.registry
+        app = registry.app(app_id)
+        if app is None:
+            return "the app of this job does not exist"
+        by_weight = job.route is Route.WEIGHTED
+        present, setting_of = registry.present(app_id), registry.settings_of(app_id)
+        return job.placement.why_none(app.appname, present, setting_of, by_weight=by_weight)
+
+    def _of_shard(self, run: NewRun, job: Job, addresses: Sequence[str]) -> Sequence[str]:
+        """A shard stays where it was put. Its retry moves to the executor of its number if that one has left.
+
+        So does a shard that was made before its executor began to drain; one made later was asked for by address.
+        """
+        (address,) = addresses
+        is_drained = is_drained_since(self._context.registry.setting(run.app_id, address), run.created_ms)
+        if not is_drained and run.attempt == 1:
+            return addresses
+        live = self._among(run.app_id, job)
+        if not live:
+            return live if is_drained else addresses
+        return addresses if address in live else (live[run.shard if run.shard < len(live) else 0],)

@@ -86,9 +86,10 @@ class Dispatcher:
         return self.withdraw_where(lambda flight: flight.seed.job_id in job_ids)
 
     def jobs_of_app(self, app_id: int) -> set[int]:
-        """The jobs of this app that have unsent claims."""
+        """The jobs of this app that have unsent claims, or some that may not have left yet."""
         found = [flight for bucket in self._by_due.values() for flight in bucket]
         found += [*self._ready, *self._probing.values()]
+        found += [flight for flight in self._context.flights if not flight.answered_ms]
         return {flight.seed.job_id for flight in found if flight.seed.app_id == app_id}
 
     def withdraw_parts(self, parts: Collection[int]) -> list[Flight]:

@@ -53,6 +53,7 @@ class Follower:
         registry = self._context.registry
         for app in await self._apps.all_apps():
             registry.set_app(app)
+        registry.set_settings(await self._apps.executor_settings())
         there, _ = await self._apps.executors_since(-1)
         registry.load(there)
         await self._pauses.load()
@@ -101,6 +102,7 @@ class Follower:
         for app_id in before.keys() - {app.id for app in present}:
             registry.drop_app(app_id)
             gate.app_changed(app_id)
+        registry.set_settings(await self._apps.executor_settings())
 
     async def _take_requests(self, requests: Sequence[tuple[int, int]]) -> None:
         mine = [run_id for run_id, part in requests if part in self._context.held]

@@ -384,8 +384,9 @@ class Flow:
         await self.admitter.take_back(withdrawn, "claimed again: the job was changed before it was sent")
 
     async def app_changed(self, app_id: int) -> None:
-        """After a committed change: returns when no claim made under the old limits is left unsent."""
+        """After a committed change: returns when no claim made under the old limits and settings is left unsent."""
         await self.follower.reload_apps()
+        await self.admitter.settled()
         await self.jobs_changed(self.dispatcher.jobs_of_app(app_id))
 
     def _jobs_may_have_changed(self) -> None:

@@ -14,15 +14,18 @@ from gateway.core.clock import Clock
 from gateway.core.errors import Conflict, NotFound
 from gateway.core.events import Source
 from gateway.core.model import DEFAULT_NAMESPACE, AddressMode, App, Executor, Page
+from gateway.core.placement import ExecutorSetting, SettingChange
 from gateway.store import cursors
 from gateway.store.app_parts import hold_all_nodes, move_jobs
 from gateway.store.engine import Database
 from gateway.store.events import note
+from gateway.store.executor_settings import change_setting, settings
 from gateway.store.ids import Sequence as IdSequence
 from gateway.store.revisions import bump
 from gateway.store.sqltext import join_addresses, split_addresses
 from gateway.store.tables import app as app_table
 from gateway.store.tables import executor as executor_table
+from gateway.store.tables import executor_setting as setting_table
 from gateway.store.tables import job as job_table
 from gateway.store.transact import reading, transact, upsert
 
@@ -130,12 +133,27 @@ class AppStore:
                 raise Conflict(f"app {row.appname!r} still has {count} jobs: delete them first")
             await conn.execute(delete(app_table).where(app_table.c.id == app_id))
             await conn.execute(delete(executor_table).where(executor_table.c.app_id == app_id))
+            await conn.execute(delete(setting_table).where(setting_table.c.app_id == app_id))
             await note(conn, self._clock.now_ms(), Source.APP, "deleted", [(row.appname, "", "")])
             await bump(conn, "app")
 
         await transact(self._db, self._clock, body)
 
+    async def settings_of(self, app_id: int) -> list[ExecutorSetting]:
+        async with reading(self._db) as conn:
+            return await settings(conn, app_id)
+
+    async def set_executor(self, app: App, address: str, change: SettingChange) -> ExecutorSetting:
+        async def body(conn: AsyncConnection) -> ExecutorSetting:
+            return await change_setting(conn, app, address, change, self._clock.now_ms())
+
+        return await transact(self._db, self._clock, body)
+
     # ------------------------------------------------------------ the scheduler's side
+
+    async def executor_settings(self) -> list[ExecutorSetting]:
+        async with reading(self._db) as conn:
+            return await settings(conn)
 
     async def all_apps(self) -> list[App]:
         async with reading(self._db) as conn:

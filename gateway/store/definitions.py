@@ -13,6 +13,7 @@ from gateway.core.misfire import DAY_OF_100, MisfireLimits
 from gateway.core.model import BlockStrategy, Guarantee, Job, Misfire, Route, Task
 from gateway.core.named_shards import NamedShard
 from gateway.core.overlap import UNLIMITED, Concurrency, Overlap
+from gateway.core.placement import ANYWHERE, Fallback, Placement
 from gateway.core.retry import retry_of
 from gateway.core.retry import stored as stored_retry
 from gateway.core.timing import stored as stored_timing
@@ -52,6 +53,8 @@ def _not_default(job: Job) -> dict[str, Any]:
         found["concurrency"] = asdict(job.concurrency)
     if job.lost_after_s != LOST_AFTER_S:
         found["lost_after_s"] = job.lost_after_s
+    if job.placement.label:
+        found["placement"] = asdict(job.placement)
     if job.misfire_limits != DAY_OF_100:
         found["misfire_limits"] = asdict(job.misfire_limits)
     return {name: value for name, value in found.items() if value}
@@ -59,6 +62,10 @@ def _not_default(job: Job) -> dict[str, Any]:
 
 def _concurrency_of(stored: dict[str, Any] | None) -> Concurrency:
     return UNLIMITED if stored is None else Concurrency(**(stored | {"overlap": Overlap(stored["overlap"])}))
+
+
+def _placement_of(stored: dict[str, Any] | None) -> Placement:
+    return ANYWHERE if stored is None else Placement(stored["label"], Fallback(stored["fallback"]))
 
 
 def definition_text(job: Job) -> str:
@@ -119,6 +126,7 @@ def job_of(row: Any) -> Job:
         children=tuple(Child(one["job"], On(one["on"])) for one in stored.get("children", ())),
         join=Join(stored.get("join", Join.ANY)),
         concurrency=_concurrency_of(stored.get("concurrency")),
+        placement=_placement_of(stored.get("placement")),
         ttl_s=stored.get("ttl_s", 0),
         timing=timing_of(stored.get("timing", {})),
         shards=tuple(NamedShard(**one) for one in stored.get("shards", ())),

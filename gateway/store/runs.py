@@ -169,6 +169,17 @@ class RunStore:
         async with reading(self._db) as conn:
             return [Place(*values, settled=True) for values in await conn.execute(query)]
 
+    async def running_by_address(self, app_id: int) -> dict[str, int]:
+        row = run.c
+        query = (
+            select(row.address, func.count().label("n"))
+            .where(_ALL_PARTS, row.app_id == app_id, row.state.in_(sorted(IN_FLIGHT)), row.address != "")
+            .group_by(row.address)
+            .with_hint(run, OPEN_INDEX, "mysql")
+        )
+        async with reading(self._db) as conn:
+            return {found.address: found.n for found in await conn.execute(query)}
+
     async def states(self, run_ids: Collection[int]) -> dict[int, RunState]:
         found: dict[int, RunState] = {}
         async with reading(self._db) as conn:

@@ -146,6 +146,21 @@ executor = Table(
     **_MYSQL,
 )
 
+# What people say about an executor, whether or not it is there at this moment. `draining_ms`: since when, 0 if not.
+executor_setting = Table(
+    "executor_setting",
+    metadata,
+    Column("app_id", Integer, primary_key=True, autoincrement=False),
+    Column("address", String(255), primary_key=True),
+    Column("labels", String(2048), nullable=False, server_default=""),
+    _int("weight", 100),
+    _big("draining_ms"),
+    Column("note", String(255), nullable=False, server_default=""),
+    Column("author", String(64), nullable=False, server_default=""),
+    _big("updated_ms"),
+    **_MYSQL,
+)
+
 job = Table(
     "job",
     metadata,

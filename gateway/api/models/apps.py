@@ -1,4 +1,4 @@
-"""Apps and executors."""
+"""Apps."""
 
 from __future__ import annotations
 
@@ -60,21 +60,3 @@ class AppList(Answer):
 
 class AppQuery(Paging):
     pass
-
-
-class ExecutorAnswer(Answer):
-    """A live process; one that was removed or fell silent is not listed."""
-
-    address: str
-    state: Literal["online"]
-    dialect: str = Field(description="The protocol generation it speaks.")
-    client: str
-    last_beat: Iso
-    last_beat_ms: int
-    registered: Iso
-    registered_ms: int
-
-
-class ExecutorList(Answer):
-    items: list[ExecutorAnswer]
-    next_cursor: None = None

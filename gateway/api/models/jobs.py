@@ -21,6 +21,7 @@ from gateway.api.models.base import (
     refusal,
     take_along,
 )
+from gateway.api.models.executors import PlacementFields
 from gateway.api.models.timing import TimingAnswer, TimingFields
 from gateway.core.children import MOST as MOST_CHILDREN
 from gateway.core.children import Join, On
@@ -29,6 +30,7 @@ from gateway.core.misfire import DAY_OF_100, MAX_MOST, MAX_WINDOW_S
 from gateway.core.model import BlockStrategy, Guarantee, Route
 from gateway.core.named_shards import MOST as MOST_SHARDS
 from gateway.core.overlap import MAX_CONCURRENCY, MAX_QUEUE, QUEUE_LIMIT, Overlap
+from gateway.core.placement import Fallback
 from gateway.core.retry import MAX_ATTEMPTS
 
 MAX_BATCH = 10_000
@@ -187,7 +189,7 @@ def _each_once(children: list[ChildBody]) -> list[ChildBody]:
     return children
 
 
-class JobBody(TimingFields):
+class JobBody(TimingFields, PlacementFields):
     """What to run, when, and under which policies."""
 
     app: str = Field(min_length=1, max_length=64, description="The appname. Cannot be changed.")
@@ -349,6 +351,8 @@ class JobAnswer(TimingAnswer):
     schedule: ScheduleAnswer | list[ScheduleAnswer]
     task: TaskAnswer
     route: Route
+    label: str | None
+    label_fallback: Fallback
     block_strategy: BlockStrategy
     overlap: Overlap
     max_concurrency: int | None = Field(description="Null with `allow`.")

@@ -1,10 +1,8 @@
-"""Apps, executors and tokens through the API."""
+"""Apps and tokens through the API."""
 
 from __future__ import annotations
 
 import pytest
-
-from gateway.core.model import Executor
 
 
 async def test_an_app_from_creation_to_deletion(api):
@@ -86,25 +84,6 @@ async def test_an_appname_cannot_be_changed(billing):
     field, value, expected = await billing.wrong("PATCH", "/api/v1/apps/billing", {"appname": "other"})
     assert (field, value) == ("appname", "other")
     assert "cannot be changed" in expected
-
-
-async def test_executors_of_an_app(billing):
-    app = await billing.ok("GET", "/api/v1/apps/billing")
-    billing.operations.executors = [
-        Executor(app["id"], "http://h:9999/", "rest", "java", billing.clock.ms - 5000, billing.clock.ms),
-        Executor(99, "http://other:9999/", "rest", "java", 1, 1),
-    ]
-    (found,) = (await billing.ok("GET", "/api/v1/apps/billing/executors"))["items"]
-    assert found == {
-        "address": "http://h:9999/",
-        "state": "online",
-        "dialect": "rest",
-        "client": "java",
-        "last_beat": "2026-11-18T11:06:40.000+00:00",
-        "last_beat_ms": billing.clock.ms,
-        "registered": "2026-11-18T11:06:35.000+00:00",
-        "registered_ms": billing.clock.ms - 5000,
-    }
 
 
 async def test_tokens_are_made_listed_and_revoked(api):

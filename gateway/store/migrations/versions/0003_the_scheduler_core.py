@@ -306,6 +306,22 @@ def _records_down() -> None:
     op.drop_column("job_version", "anchor_ms")
 
 
+def _create_executor_settings() -> None:
+    op.create_table(
+        "executor_setting",
+        _id("app_id"),
+        sa.Column("address", sa.String(length=255), nullable=False),
+        _text("labels", 2048),
+        _int("weight", 100),
+        _big("draining_ms"),
+        _text("note", 255),
+        _text("author", 64),
+        _big("updated_ms"),
+        sa.PrimaryKeyConstraint("app_id", "address", name=op.f("pk_executor_setting")),
+        **_OPTIONS,
+    )
+
+
 def upgrade() -> None:
     for column in _of_run():
         op.add_column("run", column)
@@ -316,11 +332,13 @@ def upgrade() -> None:
     _create_links()
     _create_submissions()
     _records_up()
+    _create_executor_settings()
     settings = sa.table("setting", sa.column("name"), sa.column("value"))
     op.execute(settings.update().where(settings.c.name == "oldest_schema").values(value=f"{revision}:0001"))
 
 
 def downgrade() -> None:
+    op.drop_table("executor_setting")
     _drop_submissions()
     _drop_calendars()
     _drop_pauses_and_backfills()
