@@ -143,7 +143,7 @@ class RestLink:
     def _body(self, job: Job) -> _Body:
         if len(self._bodies) >= _MAX_TEMPLATES:
             del self._bodies[next(iter(self._bodies))]
-        body = _Body(wire.run_start(job), wire.text_bytes(job.task.params))
+        body = _Body(wire.run_start(job), wire.text_bytes(job.task.parameter))
         self._bodies[job.id, job.version] = body
         return body
 

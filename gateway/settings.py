@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Literal
 
@@ -60,6 +61,13 @@ class Settings(BaseSettings):
         "127.0.0.1", description="address on which the other nodes reach this one; not for the public"
     )
     control_port: int = Field(0, ge=0, le=65535, description="port for the other nodes; 0: any free one")
+    private_trigger_listen: str | None = Field(
+        None, description="HOST:PORT of a second listener, for private trigger URLs alone; none when absent"
+    )
+    trusted_proxies: str = Field(
+        "",
+        description="networks of proxies whose X-Forwarded-For and X-Forwarded-Proto count, by commas; none when empty",
+    )
     demo: bool = Field(False, description="start a small executor and two jobs to look at")
     executor_timeout_s: float = Field(3.0, gt=0, le=60, description="how long an executor may take to answer")
     executor_tls_verify: bool = Field(
@@ -95,6 +103,25 @@ class Settings(BaseSettings):
         resolve_zone(value)
         return value
 
+    @field_validator("private_trigger_listen")
+    @classmethod
+    def _host_and_port(cls, value: str | None) -> str | None:
+        if value is not None:
+            host, _, port = value.rpartition(":")
+            if not (host and port.isascii() and port.isdigit() and 0 < int(port) < 1 << 16):
+                raise ValueError("HOST:PORT, such as 10.0.0.7:8081")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        for one in filter(None, map(str.strip, value.split(","))):
+            try:
+                ip_network(one)
+            except ValueError:
+                raise ValueError(f"networks such as 10.0.0.7/32, by commas; {one!r} is none") from None
+        return value
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -107,6 +134,18 @@ class Settings(BaseSettings):
         path = os.environ.get(CONFIG_VARIABLE)
         file = (TomlConfigSettingsSource(settings_cls, Path(path)),) if path else ()
         return (init_settings, env_settings, *file)
+
+    @property
+    def proxies(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        return tuple(ip_network(one.strip()) for one in self.trusted_proxies.split(",") if one.strip())
+
+    @property
+    def private_address(self) -> tuple[str, int] | None:
+        """Where private trigger URLs are listened for."""
+        if self.private_trigger_listen is None:
+            return None
+        host, _, port = self.private_trigger_listen.rpartition(":")
+        return host.strip("[]"), int(port)
 
     @property
     def effective_database_url(self) -> str:
@@ -162,6 +201,7 @@ _OTHER_VARIABLES = frozenset(
         "CRASH_POINT",
         "CRASH_MARKER",
         "LISTEN_FD",
+        "PRIVATE_FD",
         "READY_FD",
         "PARENT_PID",
     )

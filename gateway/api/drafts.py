@@ -16,6 +16,7 @@ from gateway.api.policies import (
     shard_fields,
     shards_of,
 )
+from gateway.api.templates import filled
 from gateway.api.timings import is_zoned, require_no_bounds, require_open, timing_fields, timing_of
 from gateway.core.chain import SecondDelay
 from gateway.core.misfire import MisfireLimits
@@ -79,6 +80,7 @@ def job_of(
     within: str = "",
 ) -> Job:
     """The job a body asks for, as a new one or as a change of `base`. Raises `InvalidValue` for its schedule."""
+    body = filled(body, within)
     field = f"{within}.schedule" if within else "schedule"
     spec = spec_of(body.schedule, default_timezone, field=field, zoned=is_zoned(body))
     schedule = parse_schedule(spec, anchor_ms=now_ms, field=field)
@@ -148,6 +150,7 @@ def _task_of(body: JobBody, now_ms: int, base: Job | None) -> Task:
         glue_type=body.task.glue_type,
         glue_source=source,
         glue_updated_ms=(base.task.glue_updated_ms if base and unchanged else now_ms) if source else 0,
+        envs=tuple((env.name, env.value) for env in body.task.envs),
     )
 
 
@@ -164,6 +167,7 @@ def body_of(job: Job, appname: str) -> dict[str, Any]:
             "params": job.task.params,
             "glue_type": job.task.glue_type,
             "glue_source": job.task.glue_source,
+            "envs": [{"name": name, "value": value} for name, value in job.task.envs],
         },
         "route": job.route.value,
         **placement_fields(job),

@@ -12,6 +12,7 @@ from gateway.api.models.apps import AppAnswer
 from gateway.api.models.base import Answer
 from gateway.api.models.jobs import (
     ChildAnswer,
+    EnvAnswer,
     JobAnswer,
     ScheduleAnswer,
     ShardAnswer,
@@ -106,6 +107,7 @@ def job_answer(job: Job, appname: str | None, now_ms: int) -> JobAnswer:
             params=job.task.params,
             glue_type=job.task.glue_type,
             glue_source=job.task.glue_source,
+            envs=[EnvAnswer(name=name, value=value) for name, value in job.task.envs],
         ),
         route=job.route,
         label=job.placement.label or None,

@@ -31,6 +31,7 @@ from gateway.api import (
     system,
     tokens,
     trigger,
+    trigger_urls,
     versions,
 )
 from gateway.api.models.apps import AppAnswer, AppBody, AppList, AppQuery
@@ -89,6 +90,7 @@ from gateway.api.models.system import (
     TokenBody,
     TokenList,
 )
+from gateway.api.models.trigger_urls import NewUrlAnswer, UrlAnswer, UrlBody, UrlList, UrlRulesBody
 from gateway.api.models.versions import DiffAnswer, RollbackBody, VersionAnswer, VersionList, VersionQuery
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
@@ -125,6 +127,8 @@ _APP = f"{_V1}/apps/{{appname}}"
 _JOB = f"{_V1}/jobs/{{job_id}}"
 _BACKFILL = f"{_V1}/backfills/{{backfill_id}}"
 _CALENDAR = f"{_V1}/calendars/{{name}}"
+_URLS = f"{_JOB}/trigger-urls"
+_URL = f"{_URLS}/{{url_id}}"
 _RUN = f"{_V1}/runs/{{run_id}}"
 
 
@@ -221,6 +225,34 @@ ROUTES: tuple[Route, ...] = (
         problems=(404, 409, 429),
         keyed=True,
     ),
+    Route(
+        "POST",
+        _URLS,
+        trigger_urls.create,
+        "Make a trigger URL",
+        {201: NewUrlAnswer},
+        UrlBody,
+        problems=(404, 409),
+    ),
+    Route("GET", _URLS, trigger_urls.page, "List trigger URLs", {200: UrlList}, problems=(404,)),
+    Route(
+        "PUT",
+        _URL,
+        trigger_urls.change,
+        "Change a trigger URL",
+        {200: UrlAnswer},
+        UrlRulesBody,
+        problems=(404,),
+    ),
+    Route(
+        "POST",
+        f"{_URL}/rotate",
+        trigger_urls.rotate,
+        "Give it a new secret",
+        {200: NewUrlAnswer},
+        problems=(404,),
+    ),
+    Route("DELETE", _URL, trigger_urls.delete, "Delete a trigger URL", {204: None}, problems=(404,)),
     Route(
         "GET",
         f"{_JOB}/preview",

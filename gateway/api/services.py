@@ -27,7 +27,16 @@ from gateway.core.quota import LimitCatalog, Quotas
 from gateway.core.reruns import RerunDesk
 from gateway.core.retention import RunRemover
 from gateway.core.scenario import Simulator
+from gateway.core.trigger_url import Network, TriggerUrls
 from gateway.core.waiting import QueueDesk
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """How addresses that start jobs are reached: the private listener's, and the proxies whose word counts."""
+
+    private_url: str = ""
+    trusted: tuple[Network, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +64,8 @@ class Services:
     quotas: Quotas
     simulator: Simulator
     reruns: RerunDesk
+    trigger_urls: TriggerUrls
+    hooks: Hooks = Hooks()
     timezone: str = "UTC"
 
 

@@ -12,16 +12,19 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from compat.inbound import setup_executor_routes
+from gateway.api.hooks import setup_hooks
 from gateway.api.services import Services
 from gateway.api.setup import setup_api
 from gateway.core.clock import SystemClock
 from gateway.core.errors import Refused
+from gateway.core.trigger_url import UrlKind
 from gateway.flow.loops import Flow
 from gateway.settings import PREFIX, Settings
 
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 – compared, not bound
 BACKLOG = 4096
 LISTEN_FD = PREFIX + "LISTEN_FD"
+PRIVATE_FD = PREFIX + "PRIVATE_FD"
 PARENT_PID = PREFIX + "PARENT_PID"
 REQUESTS_PER_CONNECTION = 1000
 
@@ -33,11 +36,11 @@ def is_worker() -> bool:
     return LISTEN_FD in os.environ and os.environ.get(PARENT_PID) == str(os.getppid())
 
 
-def bind(settings: Settings) -> socket.socket:
+def bind(host: str, port: int) -> socket.socket:
     """A listening socket. Raises `Refused`."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
-            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         sock = socket.socket(family, kind, protocol)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -45,29 +48,44 @@ def bind(settings: Settings) -> socket.socket:
         sock.listen(BACKLOG)
         sock.setblocking(False)
     except OSError as error:
-        raise Refused(f"cannot listen on {settings.host}:{settings.port}: {_why(error)}") from None
+        raise Refused(f"cannot listen on {host}:{port}: {_why(error)}") from None
     return sock
 
 
 async def listen(
     settings: Settings, services: Services, flow: Flow, clock: SystemClock, stack: contextlib.AsyncExitStack
 ) -> tuple[str, ...]:
-    """Serve until the stack is left. A worker serves on the socket that its parent has bound."""
-    inherited = os.environ[LISTEN_FD] if is_worker() else None
-    app = web.Application(middlewares=[] if inherited is None else [_turnover()])
+    """Serve until the stack is left. A worker serves on the sockets that its parent has bound."""
+    inherited = is_worker()
+    app = web.Application(middlewares=[_turnover()] if inherited else [])
     setup_api(app, services)
     setup_executor_routes(app, flow, tokens=settings.access_tokens, clock=clock)
+    setup_hooks(app, services, UrlKind.PUBLIC)
+    if (private := settings.private_address) is not None:
+        only = web.Application(middlewares=[_turnover()] if inherited else [])
+        setup_hooks(only, services, UrlKind.PRIVATE)
+        sock = _inherited(PRIVATE_FD) if inherited else bind(*private)
+        await _serve(only, web.SockSite, stack, sock)
+    if inherited:
+        return await _serve(app, web.SockSite, stack, _inherited(LISTEN_FD))
+    try:
+        return await _serve(app, web.TCPSite, stack, settings.host, settings.port)
+    except OSError as error:
+        raise Refused(f"cannot listen on {settings.host}:{settings.port}: {_why(error)}") from None
+
+
+async def _serve(
+    app: web.Application, site: Callable[..., web.BaseSite], stack: contextlib.AsyncExitStack, *where: object
+) -> tuple[str, ...]:
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=2)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    if inherited is not None:
-        await web.SockSite(runner, socket.socket(fileno=int(inherited)), backlog=BACKLOG).start()
-        return urls_of(runner.addresses)
-    try:
-        await web.TCPSite(runner, settings.host, settings.port, backlog=BACKLOG).start()
-    except OSError as error:
-        raise Refused(f"cannot listen on {settings.host}:{settings.port}: {_why(error)}") from None
+    await site(runner, *where, backlog=BACKLOG).start()
     return urls_of(runner.addresses)
+
+
+def _inherited(name: str) -> socket.socket:
+    return socket.socket(fileno=int(os.environ[name]))
 
 
 def _turnover() -> Middleware:
@@ -87,6 +105,12 @@ def _turnover() -> Middleware:
         return response
 
     return counted
+
+
+def private_url(settings: Settings) -> str:
+    """How private trigger URLs begin; empty where there are none."""
+    address = settings.private_address
+    return urls_of([address])[0] if address else ""
 
 
 def urls_of(addresses: list[tuple[str, int]]) -> tuple[str, ...]:

@@ -20,13 +20,13 @@ import structlog
 
 from compat.link import RestLink
 from gateway.api.models.base import APPNAME
-from gateway.api.services import Services
+from gateway.api.services import Hooks, Services
 from gateway.app.control import ControlListener
 from gateway.app.crash import CrashPoint
 from gateway.app.data_dir import instance_of, lock_data_dir, lock_embedded_database, made_up_name
 from gateway.app.database import prepare_database
 from gateway.app.demo import start_demo
-from gateway.app.listen import listen
+from gateway.app.listen import listen, private_url
 from gateway.core.clock import SystemClock
 from gateway.core.cluster import Identity
 from gateway.core.context import Context, Tuning
@@ -67,6 +67,7 @@ from gateway.store.runs import RunStore
 from gateway.store.spool import FileSpool
 from gateway.store.tasks import TaskStore
 from gateway.store.tokens import TokenStore
+from gateway.store.trigger_urls import TriggerUrlStore
 from gateway.store.versions import VersionStore
 from gateway.store.writer import GroupWriter
 
@@ -226,6 +227,8 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
             quotas=SharedQuotas(clock, limits),
             simulator=FlowSimulator(jobs, apps, pauses, DurationStore(db), operations, clock),
             reruns=FlowReruns(flow, operations, runs),
+            trigger_urls=TriggerUrlStore(db, clock),
+            hooks=Hooks(private_url(settings), settings.proxies),
             timezone=settings.timezone,
         )
         node.urls = await listen(settings, services, flow, clock, stack)

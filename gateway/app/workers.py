@@ -20,7 +20,7 @@ import structlog
 
 from gateway.app.data_dir import lock_data_dir, made_up_name
 from gateway.app.database import prepare_database
-from gateway.app.listen import LISTEN_FD, PARENT_PID, bind, is_worker, urls_of
+from gateway.app.listen import LISTEN_FD, PARENT_PID, PRIVATE_FD, bind, is_worker, urls_of
 from gateway.app.node import first_token
 from gateway.core.clock import SystemClock
 from gateway.core.cluster import Member
@@ -87,11 +87,16 @@ async def running_workers(settings: Settings, options: Mapping[str, object]) -> 
         for warning in await schema.durability_problems(db):
             log.warning("durability", problem=warning)
         token = await first_token(settings, TokenStore(db, clock))
-        sock = bind(settings)
+        sock = bind(settings.host, settings.port)
         stack.callback(sock.close)
+        sockets = {LISTEN_FD: sock.fileno()}
+        if settings.private_address is not None:
+            private = bind(*settings.private_address)
+            stack.callback(private.close)
+            sockets[PRIVATE_FD] = private.fileno()
         found = Workers(urls_of([sock.getsockname()[:2]]), token)
         parent = _Parent(
-            settings, options, sock.fileno(), Nodes(db, clock, int(settings.lease_s * 1000)), clock, found
+            settings, options, sockets, Nodes(db, clock, int(settings.lease_s * 1000)), clock, found
         )
         stack.push_async_callback(parent.stop)
         await parent.start()
@@ -103,7 +108,7 @@ class _Parent:
         self,
         settings: Settings,
         options: Mapping[str, object],
-        listen_fd: int,
+        sockets: Mapping[str, int],
         nodes: Nodes,
         clock: SystemClock,
         found: Workers,
@@ -115,7 +120,7 @@ class _Parent:
         ]
         self._settings = settings
         self._options = options
-        self._listen_fd = listen_fd
+        self._sockets = sockets
         self._nodes = nodes
         self._clock = clock
         self._found = found
@@ -158,7 +163,7 @@ class _Parent:
                 *("-m", "gateway", "serve"),
                 env=self._environment(worker, says_ready),
                 stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=(self._listen_fd, says_ready),
+                pass_fds=(*self._sockets.values(), says_ready),
             )
         except BaseException:
             os.close(ready)
@@ -185,7 +190,7 @@ class _Parent:
             **os.environ,
             **given,
             **{PREFIX + name: value for name, value in own.items()},
-            LISTEN_FD: str(self._listen_fd),
+            **{name: str(number) for name, number in self._sockets.items()},
             READY_FD: str(says_ready),
             PARENT_PID: str(os.getpid()),
         }

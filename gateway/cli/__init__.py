@@ -21,6 +21,7 @@ from gateway.cli.runs import runs
 from gateway.cli.simulate import simulate
 from gateway.cli.stats import stats
 from gateway.cli.tokens import tokens
+from gateway.cli.trigger_urls import trigger_urls
 
 for command in (
     serve,
@@ -50,5 +51,6 @@ for command in (
 jobs.add_command(bulk)
 runs.add_command(rerun)
 runs.add_command(mark_succeeded)
+jobs.add_command(trigger_urls)
 
 __all__ = ["cli", "main"]

@@ -27,7 +27,7 @@ def data_ms_at(job: Job, at_ms: int) -> int:
 
 def params_at(run: NewRun, job: Job, data_ms: int) -> str | None:
     """The params that this run is sent with; None if they are the job's own as they stand."""
-    params = job.task.params if run.params is None else run.params
+    params = job.task.parameter if run.params is None else run.params
     if "${data_time" not in params:
         return run.params
     spec = job.schedule[0] if isinstance(job.schedule, tuple) else job.schedule

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from gateway.core.calendar_days import Days
 from gateway.core.children import Child, Join
 from gateway.core.deadlines import LOST_AFTER_S, OnDeadline
+from gateway.core.envs import Envs, with_envs
 from gateway.core.misfire import DAY_OF_100, MisfireLimits
 from gateway.core.named_shards import NamedShard
 from gateway.core.overlap import UNLIMITED, Concurrency
@@ -122,6 +123,12 @@ class Task:
     glue_type: str = "BEAN"
     glue_source: str = ""
     glue_updated_ms: int = 0
+    envs: Envs = ()
+
+    @property
+    def parameter(self) -> str:
+        """What an executor gets where a run has no params of its own."""
+        return with_envs(self.params, self.envs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from gateway.core.envs import with_envs
 from gateway.core.model import BROADCAST_PARENT, Job, NewRun, Route, TriggerKind
 from gateway.core.states import OPEN, WAITING, RunState
 from gateway.core.work import Move
@@ -38,7 +39,10 @@ def shards_of(run: NewRun, job: Job, addresses: Sequence[str]) -> list[Shard]:
     if run.shard_total > 1:
         return [Shard(addresses=run.addresses)] * run.shard_total
     if job.shards:
-        return [Shard(one.name, one.params, run.addresses) for one in job.shards]
+        envs = job.task.envs
+        return [
+            Shard(one.name, one.params and with_envs(one.params, envs), run.addresses) for one in job.shards
+        ]
     if job.route is Route.SHARDING_BROADCAST:
         return [Shard(addresses=(address,)) for address in addresses]
     return [Shard(addresses=run.addresses)]  # its job has no shards any more

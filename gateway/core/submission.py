@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from gateway.core.clock import iso_utc
 from gateway.core.data_time import data_ms_at
+from gateway.core.envs import Envs, merged, with_envs
 from gateway.core.errors import InvalidValue
-from gateway.core.model import Job, NewRun, TriggerKind
+from gateway.core.model import BROADCAST_PARENT, Job, NewRun, TriggerKind
 from gateway.core.shards import first_shard
 from gateway.core.states import RunState
 
@@ -23,7 +24,8 @@ DEFAULT_NAME = "run-"
 class Submission:
     """One run that somebody wants. None means the job's own params and priority, the app's executors, now.
 
-    `ttl_ms` counts from the instant at which it is due; 0 is no limit.
+    `ttl_ms` counts from the instant at which it is due; 0 is no limit. `envs` go over the job's own. With `replicas` it
+    is a parent of so many shards.
     """
 
     params: str | None = None
@@ -34,6 +36,8 @@ class Submission:
     ttl_ms: int = 0
     priority: int | None = None
     author: str = ""
+    envs: Envs = ()
+    replicas: int = 0
 
 
 NOW = Submission()
@@ -79,14 +83,24 @@ def run_of(wanted: Submission, job: Job, run_id: int, now_ms: int, kind: Trigger
         trigger_kind=kind,
         state=RunState.QUEUED,
         root_id=run_id,
-        shard=first_shard(job),
+        shard=BROADCAST_PARENT if wanted.replicas else first_shard(job),
+        shard_total=wanted.replicas or 1,
         priority=job.priority if wanted.priority is None else wanted.priority,
-        params=wanted.params,
+        params=_params_of(wanted, job),
         addresses=wanted.addresses,
         data_ms=data_ms_at(job, due_ms),
         expires_ms=due_ms + wanted.ttl_ms if wanted.ttl_ms else 0,
         author=wanted.author,
     )
+
+
+def _params_of(wanted: Submission, job: Job) -> str | None:
+    """The whole parameter; None for what the job itself is sent with."""
+    own = job.task.envs
+    if not wanted.envs and (wanted.params is None or not own):
+        return wanted.params
+    params = job.task.params if wanted.params is None else wanted.params
+    return with_envs(params, merged(own, wanted.envs))
 
 
 def default_task_id(root_id: int) -> str:

@@ -25,7 +25,7 @@ _PLAIN = ("misfire_after_s", "timeout_s", "max_attempts", "priority", "descripti
 def definition_of(job: Job) -> dict[str, Any]:
     return {
         "schedule": job.schedule,
-        "task": asdict(job.task),
+        "task": {name: value for name, value in asdict(job.task).items() if name != "envs" or value},
         "misfire": job.misfire.value,
         "route": job.route.value,
         "block_strategy": job.block_strategy.value,
@@ -66,6 +66,10 @@ def _concurrency_of(stored: dict[str, Any] | None) -> Concurrency:
 
 def _placement_of(stored: dict[str, Any] | None) -> Placement:
     return ANYWHERE if stored is None else Placement(stored["label"], Fallback(stored["fallback"]))
+
+
+def _task_of(stored: dict[str, Any]) -> Task:
+    return Task(**(stored | {"envs": tuple((name, value) for name, value in stored.get("envs", ()))}))
 
 
 def definition_text(job: Job) -> str:
@@ -116,7 +120,7 @@ def job_of(row: Any) -> Job:
         name=row.name,
         enabled=bool(row.enabled),
         schedule=tuple(schedule) if isinstance(schedule, list) else schedule,
-        task=Task(**stored["task"]),
+        task=_task_of(stored["task"]),
         misfire=Misfire(stored["misfire"]),
         route=Route(stored["route"]),
         block_strategy=BlockStrategy(stored["block_strategy"]),

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.core.acting import author
 from gateway.core.model import Job
 from gateway.core.states import WAITING, RunState
-from gateway.store.tables import deleted_job, job, job_next_fire, run
+from gateway.store.tables import deleted_job, job, job_next_fire, run, trigger_url
 
 REASON = "the job was deleted"
 _CHUNK = 500
@@ -18,6 +18,7 @@ async def bury(conn: AsyncConnection, old: Job, now_ms: int, *, keep_history: bo
     """Delete the locked rows of a job."""
     await conn.execute(delete(job).where(job.c.id == old.id))
     await conn.execute(delete(job_next_fire).where(job_next_fire.c.job_id == old.id))
+    await conn.execute(delete(trigger_url).where(trigger_url.c.job_id == old.id))
     await conn.execute(
         insert(deleted_job).values(
             job_id=old.id,

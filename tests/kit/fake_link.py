@@ -235,7 +235,7 @@ class FakeLink:
             self.early.append(order.run_id)
         self.sent.append((order.run_id, order.address, now_ms))
         self._on_send(order)
-        params = order.job.task.params if order.params is None else order.params
+        params = order.job.task.parameter if order.params is None else order.params
         request = Request(
             order.run_id, order.job.id, order.trigger_ms, order.shard, order.shard_total, params,
             order.job.version, now_ms, behaviour,

@@ -23,6 +23,7 @@ from gateway.api.models.base import (
 )
 from gateway.api.models.executors import PlacementFields
 from gateway.api.models.timing import TimingAnswer, TimingFields
+from gateway.api.models.trigger_urls import EnvBodies
 from gateway.core.children import MOST as MOST_CHILDREN
 from gateway.core.children import Join, On
 from gateway.core.deadlines import LOST_AFTER_S, MAX_DEADLINE_S, OnDeadline
@@ -107,6 +108,9 @@ class TaskBody(Body):
     params: Text = Field("", max_length=MAX_PARAMS)
     glue_type: str = Field("BEAN", pattern=r"^[A-Z][A-Z0-9_]{0,31}$")
     glue_source: str = Field("", max_length=1_000_000, description="Required for every type but BEAN.")
+    envs: EnvBodies = Field(
+        [], description='Values by name; with any, executors get the params as JSON, {"params", "Envs"}.'
+    )
 
     @model_validator(mode="after")
     def _runnable(self) -> TaskBody:
@@ -274,6 +278,10 @@ class JobBody(TimingFields, PlacementFields):
         le=3650,
         description="How many days its finished runs are kept; the server's setting if left out.",
     )
+    template: Literal["sae_job"] | None = Field(
+        None,
+        description="Choose the defaults of an SAE job for what is left out: timeout 3600 s, 4 attempts. Not kept.",
+    )
     xxl_style: bool = Field(
         default=False, description="Choose XXL-JOB's defaults for what is left out. Not kept."
     )
@@ -310,12 +318,18 @@ class ScheduleAnswer(Answer):
     dialect: Literal["unix", "quartz"] | None
 
 
+class EnvAnswer(Answer):
+    name: str
+    value: str
+
+
 class TaskAnswer(Answer):
     kind: Literal["xxl"] = "xxl"
     handler: str
     params: str
     glue_type: str
     glue_source: str
+    envs: list[EnvAnswer]
 
 
 class RetryAnswer(Answer):

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
 
-from gateway.api.services import Services
+from gateway.api.services import Hooks, Services
 from gateway.api.setup import setup_api
 from gateway.flow.proving import Prover
 from gateway.flow.quotas import SharedQuotas
@@ -36,6 +36,7 @@ from gateway.store.runs import RunStore
 from gateway.store.tables import metadata
 from gateway.store.tasks import TaskStore
 from gateway.store.tokens import TokenStore
+from gateway.store.trigger_urls import TriggerUrlStore
 from gateway.store.versions import VersionStore
 from tests.kit.operations import FakeOperations, FakeQueues, FakeReruns, StillClock
 
@@ -52,6 +53,7 @@ class Api:
     operations: FakeOperations
     queues: FakeQueues
     reruns: FakeReruns
+    services: Services
 
     async def call(
         self, method: str, path: str, body: Any = None, *, raw: bytes | None = None, token: Any = ...
@@ -142,11 +144,14 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
         quotas=SharedQuotas(clock, limits),
         simulator=FlowSimulator(jobs, apps, pauses, DurationStore(db), operations, clock),
         reruns=reruns,
+        trigger_urls=TriggerUrlStore(db, clock),
+        hooks=Hooks(private_url="http://10.9.8.7:8081"),
     )
     app = web.Application()
     setup_api(app, services)
     async with TestServer(app) as server, ClientSession() as session:
-        yield Api(session, str(server.make_url("")).rstrip("/"), token, db, clock, operations, queues, reruns)
+        base = str(server.make_url("")).rstrip("/")
+        yield Api(session, base, token, db, clock, operations, queues, reruns, services)
     await db.close()
 
 

@@ -335,3 +335,30 @@ async def test_failures(api, run):
     assert "has ended" in await run("runs", "rerun", 5, "--only-failed", code=1)
     assert api.reruns.asked[-1] == ("rerun", 5, Rerun(only_failed=True))
     assert "failed or was stopped" in await run("runs", "mark-succeeded", 5, "--reason", "r", code=1)
+
+
+async def test_trigger_urls(run):
+    await run("apps", "create", "billing")
+    job_id = (
+        await run(
+            "jobs", "create", "--app", "billing", "--name", "a", "--on-demand", "--handler", "h", "--json"
+        )
+    )["id"]
+    address = (
+        await run("jobs", "trigger-urls", "create", job_id, "--method", "GET", "--cidr", "10.0.0.0/8")
+    ).strip()
+    assert "/t/" in address
+    (listed,) = await run("jobs", "trigger-urls", "list", job_id, "--json")
+    assert listed["restriction"]["cidrs"] == ["10.0.0.0/8"]
+    assert "cidr 10.0.0.0/8" in await run("jobs", "trigger-urls", "list", job_id)
+    again = (await run("jobs", "trigger-urls", "rotate", job_id, listed["id"])).strip()
+    assert again != address
+    changed = await run(
+        "jobs", "trigger-urls", "change", job_id, listed["id"], "--domain", "a.example", "--json"
+    )
+    assert (changed["methods"], changed["restriction"]["kind"]) == (["POST"], "domain")
+    both = ("--domain", "a.example", "--cidr", "10.0.0.0/8")
+    assert "one restriction" in await run("jobs", "trigger-urls", "create", job_id, *both, code=2)
+    assert "10.9.8.7:8081/t/" in await run("jobs", "trigger-urls", "create", job_id, "--private")
+    await run("jobs", "trigger-urls", "delete", job_id, listed["id"])
+    assert len(await run("jobs", "trigger-urls", "list", job_id, "--json")) == 1

@@ -652,3 +652,31 @@ async def test_a_preview_count_out_of_range(billing):
     field, value, expected = await billing.wrong("GET", f"/api/v1/jobs/{made['id']}/preview?count=0")
     assert (field, value) == ("count", "0")
     assert "greater than or equal to 1" in expected
+
+
+# ---------------------------------------------------------------- templates
+
+
+async def test_the_defaults_of_an_sae_job(billing):
+    made = await billing.job(template="sae_job")
+    assert (made["timeout_s"], made["retry"]["max_attempts"], made["overlap"]) == (3600, 4, "allow")
+    own = await billing.job(template="sae_job", timeout_s=0, retry={"max_attempts": 11}, overlap="replace")
+    assert (own["timeout_s"], own["retry"]["max_attempts"], own["overlap"]) == (0, 11, "replace")
+    listed = await billing.job(template="sae_job", retry={"intervals_s": [5]}, overlap="skip")
+    assert listed["retry"]["max_attempts"] == 2
+    changed = await billing.ok("PATCH", f"/api/v1/jobs/{made['id']}", {"timeout_s": 700_000})
+    assert (changed["timeout_s"], changed["retry"]["max_attempts"]) == (700_000, 4)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"timeout_s": 604_801}, "timeout_s"),
+        ({"retry": {"max_attempts": 12}}, "retry.max_attempts"),
+        ({"template": "sae"}, "template"),
+    ],
+)
+async def test_what_an_sae_job_may_not_be(billing, change, field):
+    assert (await billing.wrong("POST", "/api/v1/jobs", a_job(**({"template": "sae_job"} | change))))[
+        0
+    ] == field

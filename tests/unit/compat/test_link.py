@@ -182,7 +182,9 @@ class TestRun:
             link.prepare(what)
             await run(link, what)
             await run(link, order(executor.address.rstrip("/"), dialect="rest35", appname="应用"))
-        first, second = executor.heads
+            with_envs = job(version=2, task=Task("hello", "own", envs=(("A", "1"),)))
+            await run(link, order(executor.address, job=with_envs))
+        first, second, _ = executor.heads
         assert first.startswith("POST /job/run HTTP/1.1\r\n")
         assert second.startswith("POST /job/trigger HTTP/1.1\r\n")
         for line in ("Content-Type: application/json;charset=UTF-8", "XXL-JOB-ACCESS-TOKEN: secret",
@@ -196,6 +198,7 @@ class TestRun:
             "broadcastIndex": 2, "broadcastTotal": 3,
         }  # fmt: skip
         assert executor.bodies[1]["executorParams"] == "own"
+        assert executor.bodies[2]["executorParams"] == '{"params":"own","Envs":[{"name":"A","value":"1"}]}'
 
     async def test_a_new_version_of_a_job_is_a_new_body(self) -> None:
         async with peer() as executor, linked(token="") as link:

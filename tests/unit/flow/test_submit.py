@@ -8,7 +8,7 @@ import pytest
 
 from gateway.core.errors import AlreadySubmitted, InvalidValue, KeyReused
 from gateway.core.idempotency import IdempotencyKey
-from gateway.core.model import Route
+from gateway.core.model import Route, Task
 from gateway.core.overlap import Concurrency, Overlap
 from gateway.core.states import RunState
 from gateway.core.submission import DAY_MS, Submission, Submitted
@@ -111,6 +111,55 @@ async def test_a_run_that_waits_longer_than_it_may_expires(world):
     assert (run.state, run.finished_ms >= run.expires_ms) == (RunState.EXPIRED, True)
     assert (await world.until_final(patient, at_most_s=150)).state is RunState.SUCCEEDED
     assert executor.executions == {first: 1, patient: 1}
+
+
+# ---------------------------------------------------------------- envs, replicas
+
+
+ENVS = (("A", "1"), ("B", "2"))
+OWN = '{"params":"p","Envs":[{"name":"A","value":"1"},{"name":"B","value":"2"}]}'
+
+
+async def test_envs_reach_the_executor_with_the_params(world):
+    executor = await world.executor()
+    job = await world.job(enabled=False, task=Task("handler", "p", envs=ENVS), max_attempts=2)
+    executor.plan.append(FAILING)
+    await world.trigger(job, envs=(("B", "x"), ("C", "")))
+    await world.clock.advance(3)
+    mixed = (
+        '{"params":"p","Envs":[{"name":"A","value":"1"},{"name":"B","value":"x"},{"name":"C","value":""}]}'
+    )
+    assert [one.params for one in executor.executed] == [mixed, mixed]
+    await world.until_final(await world.trigger(job, params="q"))
+    assert executor.executed[-1].params == OWN.replace('"p"', '"q"')
+    await world.until_final(await world.trigger(job))
+    assert executor.executed[-1].params == OWN
+    plain = await world.job(enabled=False)
+    await world.until_final(await world.trigger(plain, envs=(("C", "3"),)))
+    assert executor.executed[-1].params == '{"params":"params","Envs":[{"name":"C","value":"3"}]}'
+
+
+async def test_replicas_are_shards_of_one_parent(world):
+    executors = [await world.executor(address) for address in (A, B)]
+    job = await world.job(enabled=False, children=())
+    parent_id = await world.trigger(job, replicas=5, envs=(("N", "5"),), author="trigger URL 1")
+    parent = await world.until_final(parent_id)
+    assert (parent.state, parent.shard, parent.shard_total) == (RunState.SUCCEEDED, -1, 5)
+    shards = [run for run in await world.rows(job_id=job.id) if run.shard >= 0]
+    assert [(run.shard, run.shard_total, run.root_id) for run in shards] == [
+        (n, 5, parent_id) for n in range(5)
+    ]
+    assert {run.params for run in shards} == {parent.params}
+    assert sum(len(one.executed) for one in executors) == 5
+    assert all(one.executed for one in executors)
+
+
+async def test_one_replica_is_one_shard(world):
+    await world.executor()
+    job = await world.job(enabled=False)
+    parent = await world.until_final(await world.trigger(job, replicas=1))
+    assert parent.state is RunState.SUCCEEDED
+    assert [run.shard for run in await world.rows(job_id=job.id)] == [-1, 0]
 
 
 # ---------------------------------------------------------------- names
