@@ -15,7 +15,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.core.chain import ChainEnd
 from gateway.core.errors import LeaseLost
 from gateway.core.model import Counters, NewRun
-from gateway.core.states import OPEN
 from gateway.core.work import (
     NOTHING_LOST,
     After,
@@ -32,6 +31,7 @@ from gateway.core.work import (
 from gateway.store.engine import Database
 from gateway.store.joins import Joins
 from gateway.store.names import NOTHING_TAKEN, Taken, Tools, take_names
+from gateway.store.shapes import by_shape, claim_after, is_applied, values_of, without_state
 from gateway.store.sqltext import in_list, in_lists, insert_runs, quote_mysql, quote_sqlite, update_by_id
 
 
@@ -142,7 +142,7 @@ class Transaction:
         taken = await self._name(merged)
         rows.extend(taken.free(merged.inserts))
         await self._insert(rows, tolerant=False)
-        for sources, names, group in _by_shape(moves):
+        for sources, names, group in by_shape(moves):
             optional, fixed, columns = group[0].optional, "", names
             guard = f" AND state IN ({in_list(sources)})"
             if group[0].belated:
@@ -152,7 +152,7 @@ class Transaction:
             claims = {move.claim for move in group}
             if claims != {None}:
                 guard += f" AND claim_token IN ({in_list([claim or 0 for claim in claims])})"
-            pairs = [(move.run_id, _values(move, columns)) for move in group]
+            pairs = [(move.run_id, values_of(move, columns)) for move in group]
             for sql, expected in update_by_id("run", "id", pairs, columns, guard, self._quote, fixed):
                 if await self._execute(sql) != expected and not optional:
                     raise GuardMissedError
@@ -186,13 +186,13 @@ class Transaction:
             is_stale = move.job_version and move.job_id in stale
             if not is_stale and state in move.sources and (move.claim is None or move.claim == claim):
                 winners.append(move)
-                present[move.run_id] = (move.to, _claim_after(move, claim), finished)
+                present[move.run_id] = (move.to, claim_after(move, claim), finished)
             elif move.belated and move.claim == claim:
                 belated.append(move)
-            elif not (applied_before and _is_applied(move, state, claim, finished)):
+            elif not (applied_before and is_applied(move, state, claim, finished)):
                 lost.append(move)
-        for _, columns, group in (*_by_shape(winners), *_without_state(belated)):
-            pairs = [(move.run_id, _values(move, columns)) for move in group]
+        for _, columns, group in (*by_shape(winners), *without_state(belated)):
+            pairs = [(move.run_id, values_of(move, columns)) for move in group]
             for sql, _ in update_by_id("run", "id", pairs, columns, "", self._quote):
                 await self._execute(sql)
         await self._end_chains(winners)
@@ -353,55 +353,8 @@ def _written(
     )
 
 
-def _claim_after(move: Move, claim: int) -> int:
-    value = move.values.get("claim_token", claim)
-    return value if isinstance(value, int) else claim
-
-
 def _further(fire: JobFire) -> Value:
     """The next fire by its distance: jobs of one rate share it. The row is locked, so the sum is exact."""
     if fire.next_fire_at is None:
         return None
     return After("next_fire_at", fire.next_fire_at - fire.expected)
-
-
-def _is_applied(move: Move, state: int, claim: int, finished: int) -> bool:
-    """Whether a commit of unknown outcome has done this move: the row carries what only it would have set."""
-    if state != move.to:
-        return False
-    if "claim_token" in move.values:
-        return claim == move.values["claim_token"]
-    if "finished_ms" in move.values:
-        return finished == move.values["finished_ms"]
-    return True
-
-
-def _by_shape(moves: Iterable[Move]) -> Iterable[tuple[frozenset[Any], tuple[str, ...], list[Move]]]:
-    """Group moves that set the same columns under the same guard; each group stays in the order of ids.
-
-    `moves` are in the order of ids; a run's second move is in a later group than its first.
-    """
-    groups: dict[tuple[Any, ...], list[Move]] = {}
-    turn, previous = 0, 0
-    for move in moves:
-        turn = turn + 1 if move.run_id == previous else 0
-        previous = move.run_id
-        is_guarded = move.claim is not None
-        key = (turn, move.sources, tuple(move.values), move.to, is_guarded, move.optional, move.belated)
-        groups.setdefault(key if move.belated else (*key[:3], move.to in OPEN, *key[4:]), []).append(move)
-    for (_, sources, names, *_), group in sorted(groups.items(), key=lambda item: item[0][0]):
-        head = ("state",) if group[0].to in OPEN else ("state", "open_part")
-        yield sources, (*head, *names), group
-
-
-def _without_state(moves: Sequence[Move]) -> Iterable[tuple[frozenset[Any], tuple[str, ...], list[Move]]]:
-    for sources, columns, group in _by_shape(moves):
-        yield sources, columns[1:], group
-
-
-def _values(move: Move, columns: tuple[str, ...]) -> tuple[Value, ...]:
-    """A belated move has no state among its columns: the statement says on what the state depends."""
-    own = tuple(move.values.values())
-    if len(columns) == len(own):
-        return own
-    return (int(move.to), *own) if len(columns) == len(own) + 1 else (int(move.to), None, *own)

@@ -351,6 +351,18 @@ def test_running_job_is_stopped(gateway: GatewayProcess, peer: Peer) -> None:
     assert again["state"] == "succeeded"
 
 
+def test_deadline_kills(gateway: GatewayProcess, peer: Peer) -> None:
+    job_id = gateway.api.create_job(peer.appname, "sleepHandler", deadline_s=1, on_deadline="kill")
+    run = gateway.api.wait_run(gateway.api.trigger(job_id, params="60000"))
+    assert (run["state"], run["kill"]["state"]) == ("timed_out", "confirmed")
+    assert 1000 <= run["kill"]["asked_ms"] - run["sent_ms"] < 2000
+    wait_until(
+        lambda: [e.event for e in peer.events() if e.run_id == run["id"]] == ["start", "interrupt"],
+        timeout_s=5,
+        what="the handler to be interrupted",
+    )
+
+
 def test_retry(gateway: GatewayProcess, peer: Peer) -> None:
     job_id = gateway.api.create_job(peer.appname, "flakyHandler", retry={"max_attempts": 2})
     run_id = gateway.api.trigger(job_id, params=f"flaky {job_id}")
@@ -461,6 +473,35 @@ def test_broadcast_reaches_both(gateway: GatewayProcess, peer: Peer, extra_peer:
         assert (execution.shard_index, execution.shard_total) == (row["shard"], 2)
         assert row["address"].rstrip("/") == p.address
         assert execution.param == "to all"
+    completes_once(gateway, appname, both)
+
+
+def completes_once(gateway: GatewayProcess, appname: str, both: list[Peer]) -> None:
+    """Each shard fails once and is tried again; the parent has one end, and its child one run."""
+    child_id = gateway.api.create_job(appname, "okHandler", params="child")
+    job_id = gateway.api.create_job(
+        appname,
+        "flakyHandler",
+        route="SHARDING_BROADCAST",
+        retry={"intervals_s": ["300ms"]},
+        children=[{"job": child_id}],
+    )
+    parent_id = gateway.api.trigger(job_id, params="flaky")
+    assert gateway.api.wait_run(parent_id)["state"] == "succeeded"
+    wait_until(
+        lambda: [row["state"] for row in gateway.api.runs(child_id)] == ["succeeded"],
+        timeout_s=10,
+        what="the child to run",
+    )
+    time.sleep(0.5)
+    (child,) = gateway.api.runs(child_id)
+    assert (child["parent_id"], child["trigger"]) == (parent_id, "child")
+    assert [len(p.executions(param="flaky")) for p in both] == [2, 2]
+    assert sum(len(p.executions(param="child")) for p in both) == 1
+    states = sorted(row["state"] for row in gateway.api.runs(job_id) if row["shard"] >= 0)
+    assert states == ["retrying", "retrying", "succeeded", "succeeded"]
+    counts = gateway.api.run(parent_id)["shards"]
+    assert (counts["total"], counts["pending"], counts["succeeded"]) == (2, 0, 2)
 
 
 def test_shutdown_removes_it_at_once(gateway: GatewayProcess, peer: Peer, extra_peer: PeerMaker) -> None:

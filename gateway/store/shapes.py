@@ -1,0 +1,58 @@
+"""Moves of one shape as one statement: what they set, under which guard, and whether one of them has been done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from gateway.core.states import OPEN
+from gateway.core.work import Move, Value
+
+
+def by_shape(moves: Iterable[Move]) -> Iterable[tuple[frozenset[Any], tuple[str, ...], list[Move]]]:
+    """Group moves that set the same columns under the same guard; each group stays in the order of ids.
+
+    `moves` are in the order of ids; a run's second move is in a later group than its first.
+    """
+    groups: dict[tuple[Any, ...], list[Move]] = {}
+    turn, previous = 0, 0
+    for move in moves:
+        turn = turn + 1 if move.run_id == previous else 0
+        previous = move.run_id
+        is_guarded = move.claim is not None
+        key = (turn, move.sources, tuple(move.values), move.to, is_guarded, move.optional, move.belated)
+        groups.setdefault(key if move.belated else (*key[:3], move.to in OPEN, *key[4:]), []).append(move)
+    for (_, sources, names, *_), group in sorted(groups.items(), key=lambda item: item[0][0]):
+        head = ("state",) if group[0].to in OPEN else ("state", "open_part")
+        yield sources, (*head, *names), group
+
+
+def without_state(moves: Sequence[Move]) -> Iterable[tuple[frozenset[Any], tuple[str, ...], list[Move]]]:
+    """As `by_shape`, for moves that leave the state alone."""
+    for sources, columns, group in by_shape(moves):
+        yield sources, columns[1:], group
+
+
+def values_of(move: Move, columns: tuple[str, ...]) -> tuple[Value, ...]:
+    """A belated move has no state among its columns: the statement says on what the state depends."""
+    own = tuple(move.values.values())
+    if len(columns) == len(own):
+        return own
+    return (int(move.to), *own) if len(columns) == len(own) + 1 else (int(move.to), None, *own)
+
+
+def claim_after(move: Move, claim: int) -> int:
+    """The claim of a run after this move."""
+    value = move.values.get("claim_token", claim)
+    return value if isinstance(value, int) else claim
+
+
+def is_applied(move: Move, state: int, claim: int, finished: int) -> bool:
+    """Whether a commit of unknown outcome has done this move: the row carries what only it would have set."""
+    if state != move.to:
+        return False
+    if "claim_token" in move.values:
+        return claim == move.values["claim_token"]
+    if "finished_ms" in move.values:
+        return finished == move.values["finished_ms"]
+    return True
