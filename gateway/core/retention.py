@@ -113,7 +113,7 @@ class History(Protocol):
         """Find jobs that a node of an earlier version deleted; their runs are kept as long as others."""
         ...
 
-    async def sweep(self, now_ms: int, event_days: int) -> bool:
+    async def sweep(self, now_ms: int, run_days: int, event_days: int) -> bool:
         """Remove a portion of each of the other records that are too old. Whether there may be more."""
         ...
 

@@ -315,7 +315,7 @@ class Ownership:
                 await self._estate.take_up(some, after_crash=after_crash)
                 self._last_owner.update(dict.fromkeys(some, self.me))
                 log.info("parts_taken_up", parts=len(some), after_crash=after_crash)
-                how = "from a node that has stopped" if after_crash else "from a node that gave them"
+                how = "which no running node owned" if after_crash else "from a node that gave them"
                 self._tell(Level.INFO, self.me, "parts_taken", f"{len(some)} parts, {how}")
 
     def _was_given(self, part: int) -> bool:

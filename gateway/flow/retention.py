@@ -71,7 +71,7 @@ class Retention:
                 await self._keep(kept)
         if GLOBAL_PART in context.held:
             await self._turn(self._history.adopt)
-            sweep = partial(self._history.sweep, began_ms, self._event_days)
+            sweep = partial(self._history.sweep, began_ms, self._run_days, self._event_days)
             while await self._turn(sweep):
                 continue
         ended_ms = context.clock.now_ms()

@@ -7,7 +7,7 @@ import json
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Table, and_, case, delete, exists, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, case, delete, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.core.clock import Clock, iso_utc
@@ -15,24 +15,19 @@ from gateway.core.daily import DAY_MS, day_of, tally
 from gateway.core.events import Source
 from gateway.core.model import Run
 from gateway.core.parts import part_of
-from gateway.core.retention import DAILY_DAYS, PORTION, TASK_DAYS, Kept, Portion, removable
+from gateway.core.retention import PORTION, Kept, Portion, removable
 from gateway.store import daily
-from gateway.store.apps import FORGOTTEN_MS
 from gateway.store.engine import Database
 from gateway.store.events import note
+from gateway.store.expiry import Expiry
 from gateway.store.nodes import LIVE
 from gateway.store.tables import (
     deleted_job,
-    event,
-    executor,
-    foreign_result,
     job,
     job_version,
     node,
     run,
-    run_daily,
     setting,
-    task,
 )
 from gateway.store.transact import reading, transact, upsert
 
@@ -51,6 +46,7 @@ class HistoryStore:
         self._clock = clock
         # SQLite has one connection that writes, and claims must not wait long for it.
         self._portion = portion or (PORTION_OF_SQLITE if db.is_sqlite else PORTION)
+        self._expiry = Expiry(db, clock, self._portion)
         self._one_at_a_time = asyncio.Lock()
 
     # ------------------------------------------------------------ looking
@@ -224,42 +220,8 @@ class HistoryStore:
 
     # ------------------------------------------------------------ other records
 
-    async def sweep(self, now_ms: int, event_days: int) -> bool:
-        is_more = False
-        for table, key, is_old, order in (
-            (task, task.c.task_id, task.c.created_ms < now_ms - TASK_DAYS * DAY_MS, task.c.created_ms),
-            (event, event.c.id, event.c.at_ms < now_ms - event_days * DAY_MS, event.c.at_ms),
-            (
-                foreign_result,
-                foreign_result.c.id,
-                foreign_result.c.received_ms < now_ms - TASK_DAYS * DAY_MS,
-                foreign_result.c.id,
-            ),
-        ):
-            is_more |= await self._sweep(table, key, is_old, order) == self._portion
-
-        async def body(conn: AsyncConnection) -> None:
-            await conn.execute(delete(run_daily).where(run_daily.c.day < day_of(now_ms) - DAILY_DAYS))
-            gone = and_(executor.c.gone == 1, executor.c.last_beat_ms < now_ms - FORGOTTEN_MS)
-            await conn.execute(delete(executor).where(gone))
-
-        await transact(self._db, self._clock, body)
-        return is_more
-
-    async def _sweep(
-        self, table: Table, key: ColumnElement[Any], is_old: ColumnElement[bool], order: ColumnElement[Any]
-    ) -> int:
-        async with reading(self._db) as conn:
-            # Of a table in the order of ids the first portion is looked at, whatever it holds.
-            oldest = select(key, is_old.label("is_old")).order_by(order).limit(self._portion)
-            keys = sorted(row[0] for row in await conn.execute(oldest) if row.is_old)
-
-        async def body(conn: AsyncConnection) -> None:
-            await conn.execute(delete(table).where(key.in_(keys), is_old))
-
-        if keys:
-            await transact(self._db, self._clock, body)
-        return len(keys)
+    async def sweep(self, now_ms: int, run_days: int, event_days: int) -> bool:
+        return await self._expiry.sweep(now_ms, run_days, event_days)
 
     async def note_pass(self, node: str, began_ms: int, ended_ms: int, removed: int) -> None:
         value = json.dumps({"began_ms": began_ms, "ended_ms": ended_ms, "removed": removed})

@@ -21,9 +21,12 @@ from gateway.store.history import HistoryStore, pass_warnings
 from gateway.store.jobs import JobStore
 from gateway.store.runs import RunStore
 from gateway.store.tables import (
+    backfill,
+    backfill_slot,
     deleted_job,
     event,
     foreign_result,
+    idempotency_key,
     job,
     job_version,
     node,
@@ -339,6 +342,13 @@ async def test_other_records_go_when_they_are_old(db, clock, history, rows):
                 insert(task).values(namespace_id=1, task_id=f"o{n}", run_id=n, created_ms=week)
             )
             await conn.execute(insert(foreign_result).values(log_id=n, received_ms=week))
+            key = {"namespace_id": 1, "key_text": f"k{n}", "request_hash": "", "record": "", "run_id": n}
+            await conn.execute(insert(idempotency_key).values(created_ms=week, **key))
+            await conn.execute(insert(backfill_slot).values(backfill_id=1, slot_ms=n))
+            await conn.execute(insert(backfill_slot).values(backfill_id=2, slot_ms=n))
+        await conn.execute(insert(backfill).values(id=1, state=2, finished_ms=now - 32 * DAY_MS))
+        await conn.execute(insert(backfill).values(id=2, state=1))
+        await conn.execute(insert(backfill).values(id=3, state=3, finished_ms=now - 2 * DAY_MS))
         await conn.execute(insert(event).values(at_ms=now, **noted.__dict__))
         await conn.execute(
             insert(task).values(namespace_id=1, task_id="young", run_id=1, created_ms=week + 2)
@@ -347,10 +357,13 @@ async def test_other_records_go_when_they_are_old(db, clock, history, rows):
         day = {"job_id": 1, "kind": 1}
         await conn.execute(insert(run_daily).values(day=day_of(now) - 401, **day))
         await conn.execute(insert(run_daily).values(day=day_of(now) - 400, **day))
-    assert [await history.sweep(now, 365) for _ in range(3)] == [True, False, False]
+    assert [await history.sweep(now, 30, 365) for _ in range(4)] == [True, True, False, False]
     assert [row["at_ms"] for row in await rows(event)] == [now]
     assert [row["task_id"] for row in await rows(task)] == ["young"]
     assert [row["log_id"] for row in await rows(foreign_result)] == [99]
+    assert [row["id"] for row in await rows(backfill)] == [2, 3]
+    assert {row["backfill_id"] for row in await rows(backfill_slot)} == {2}
+    assert await rows(idempotency_key) == []
     assert [row["day"] for row in await rows(run_daily)] == [day_of(now) - 400]
 
 
