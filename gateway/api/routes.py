@@ -15,6 +15,7 @@ from gateway.api import (
     calendars,
     events,
     executors,
+    explain,
     failures,
     jobs,
     nodes,
@@ -52,6 +53,7 @@ from gateway.api.models.calendars import (
 )
 from gateway.api.models.events import EventList, EventQuery
 from gateway.api.models.executors import ExecutorAnswer, ExecutorBody, ExecutorList
+from gateway.api.models.explain import ExplainAnswer, ExplainQuery
 from gateway.api.models.failures import (
     FailureQuery,
     MarkBody,
@@ -260,6 +262,15 @@ ROUTES: tuple[Route, ...] = (
         "When a job is due next",
         {200: PreviewAnswer},
         query=PreviewQuery,
+        problems=(404,),
+    ),
+    Route(
+        "GET",
+        f"{_JOB}/explain",
+        explain.of_job,
+        "Why a job ran, runs late, waits or does not run at an instant",
+        {200: ExplainAnswer},
+        query=ExplainQuery,
         problems=(404,),
     ),
     Route(

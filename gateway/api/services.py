@@ -20,6 +20,7 @@ from gateway.core.catalog import (
 from gateway.core.clock import Clock
 from gateway.core.daily import DailyCatalog
 from gateway.core.events import EventCatalog
+from gateway.core.explain import Explainer
 from gateway.core.operations import Operations
 from gateway.core.pauses import PauseCatalog
 from gateway.core.proof import Proofs
@@ -63,6 +64,7 @@ class Services:
     limits: LimitCatalog
     quotas: Quotas
     simulator: Simulator
+    explainer: Explainer
     reruns: RerunDesk
     trigger_urls: TriggerUrls
     hooks: Hooks = Hooks()

@@ -34,6 +34,7 @@ from gateway.core.errors import Conflict, InvalidValue
 from gateway.core.model import AddressMode, App, Counters
 from gateway.core.registry import Registry
 from gateway.core.specs import Specs
+from gateway.flow.explain import FlowExplainer
 from gateway.flow.loops import Flow
 from gateway.flow.operations import FlowOperations
 from gateway.flow.proving import Prover
@@ -54,6 +55,7 @@ from gateway.store.engine import Database, database_url, open_database
 from gateway.store.events import EventStore
 from gateway.store.evidence import EvidenceStore
 from gateway.store.foreign import ForeignStore
+from gateway.store.hindsight import HindsightStore
 from gateway.store.history import HistoryStore
 from gateway.store.ids import app_ids, job_ids, run_ids
 from gateway.store.jobs import JobStore
@@ -205,6 +207,7 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
         stack.push_async_callback(_cancel, asyncio.create_task(keeper.run(), name="timekeeper"))
 
         limits = QuotaRows(db, clock)
+        queues = FlowQueues(flow, runs, QueueStore(db))
         services = Services(
             jobs=jobs,
             apps=apps,
@@ -222,10 +225,23 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
             proofs=Prover(clock, EvidenceStore(db, clock, settings.retention_days)),
             pauses=pauses,
             backfills=backfills,
-            queues=FlowQueues(flow, runs, QueueStore(db)),
+            queues=queues,
             limits=limits,
             quotas=SharedQuotas(clock, limits),
             simulator=FlowSimulator(jobs, apps, pauses, DurationStore(db), operations, clock),
+            explainer=FlowExplainer(
+                jobs=jobs,
+                apps=apps,
+                runs=runs,
+                reader=runs,
+                hindsight=HindsightStore(db),
+                pauses=pauses,
+                events=events,
+                queues=queues,
+                operations=operations,
+                clock=clock,
+                retention_days=settings.retention_days,
+            ),
             reruns=FlowReruns(flow, operations, runs),
             trigger_urls=TriggerUrlStore(db, clock),
             hooks=Hooks(private_url(settings), settings.proxies),

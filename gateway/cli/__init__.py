@@ -8,6 +8,7 @@ from gateway.cli.bulk import bulk
 from gateway.cli.calendars import calendars
 from gateway.cli.cron import cron
 from gateway.cli.events import events
+from gateway.cli.explain import explain
 from gateway.cli.failures import failures, mark_succeeded, rerun
 from gateway.cli.health import health
 from gateway.cli.jobs import jobs
@@ -49,6 +50,7 @@ for command in (
     cli.add_command(command)
 
 jobs.add_command(bulk)
+jobs.add_command(explain)
 runs.add_command(rerun)
 runs.add_command(mark_succeeded)
 jobs.add_command(trigger_urls)

@@ -15,6 +15,7 @@ from aiohttp.test_utils import TestServer
 
 from gateway.api.services import Hooks, Services
 from gateway.api.setup import setup_api
+from gateway.flow.explain import FlowExplainer
 from gateway.flow.proving import Prover
 from gateway.flow.quotas import SharedQuotas
 from gateway.flow.simulate import FlowSimulator
@@ -27,6 +28,7 @@ from gateway.store.durations import DurationStore
 from gateway.store.engine import Database, database_url, open_database
 from gateway.store.events import EventStore
 from gateway.store.evidence import EvidenceStore
+from gateway.store.hindsight import HindsightStore
 from gateway.store.history import HistoryStore
 from gateway.store.jobs import JobStore
 from gateway.store.nodes import Nodes
@@ -122,18 +124,19 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
     jobs = JobStore(db, clock, ids.job_ids(db, clock), ids.run_ids(db, clock))
     apps, pauses = AppStore(db, clock, ids.app_ids(db, clock)), PauseStore(db, clock)
     reruns = FakeReruns()
+    runs, events = RunStore(db, clock), EventStore(db, clock)
     services = Services(
         jobs=jobs,
         apps=apps,
-        runs=RunStore(db, clock),
         calendars=CalendarStore(db, clock, ids.run_ids(db, clock)),
+        runs=runs,
         tasks=TaskStore(db),
         nodes=Nodes(db, clock, 2000),
         tokens=tokens,
         operations=operations,
         clock=clock,
         versions=VersionStore(db),
-        events=EventStore(db, clock),
+        events=events,
         daily=DailyStore(db, clock),
         remover=HistoryStore(db, clock),
         backfills=BackfillStore(db, clock),
@@ -143,6 +146,19 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
         limits=limits,
         quotas=SharedQuotas(clock, limits),
         simulator=FlowSimulator(jobs, apps, pauses, DurationStore(db), operations, clock),
+        explainer=FlowExplainer(
+            jobs=jobs,
+            apps=apps,
+            runs=runs,
+            reader=runs,
+            hindsight=HindsightStore(db),
+            pauses=pauses,
+            events=events,
+            queues=queues,
+            operations=operations,
+            clock=clock,
+            retention_days=30,
+        ),
         reruns=reruns,
         trigger_urls=TriggerUrlStore(db, clock),
         hooks=Hooks(private_url="http://10.9.8.7:8081"),

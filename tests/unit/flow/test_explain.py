@@ -1,0 +1,283 @@
+"""Explanations of what a whole scheduler has done, or will do."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import delete
+
+from gateway.core.acting import acting_for
+from gateway.core.clock import iso_utc
+from gateway.core.errors import InvalidValue, NotFound
+from gateway.core.misfire import MisfireLimits
+from gateway.core.model import Misfire, Route, TriggerKind
+from gateway.core.overlap import Concurrency, Overlap
+from gateway.core.pauses import Scope
+from gateway.core.retry import Retry
+from gateway.flow.explain import FlowExplainer
+from gateway.flow.queue import FlowQueues
+from gateway.store import tables
+from gateway.store.events import EventStore
+from gateway.store.hindsight import HindsightStore
+from gateway.store.queue import QueueStore
+from tests.kit.fake_link import FAILING, Behaviour
+from tests.kit.flow_world import A
+from tests.unit.flow.test_limits import limit
+from tests.unit.flow.test_pausing import pause
+
+EVERY_HOUR = {"kind": "cron", "expression": "0 0 * * * ?", "timezone": "UTC"}
+
+
+async def explained(world, job, at=None):
+    life = world.now
+    explainer = FlowExplainer(
+        jobs=life.jobs,
+        apps=life.apps,
+        runs=life.runs,
+        reader=life.runs,
+        hindsight=HindsightStore(life.db),
+        pauses=life.pauses,
+        events=EventStore(life.db, world.clock),
+        queues=FlowQueues(life.flow, life.runs, QueueStore(life.db)),
+        operations=life.operations,
+        clock=world.clock,
+        retention_days=30,
+    )
+    _, found = await world.do(explainer.explain(job.id, None if at is None else str(at)))
+    return found
+
+
+async def by(name, work):
+    with acting_for(name):
+        return await work
+
+
+def text_of(found) -> str:
+    return "\n".join(f"{fact.kind}: {fact.text}" for fact in found.facts)
+
+
+def kinds(found) -> list[str]:
+    return [fact.kind for fact in found.facts]
+
+
+async def test_a_run_that_went_well(world):
+    await world.executor(usual=Behaviour(runs_s=2))
+    job = await world.job()
+    await world.clock.advance(25)
+    slot = job.anchor_ms + 10_000
+    found = await explained(world, job, slot + 300)
+    (run,) = await world.rows(slot_key=slot)
+    assert (found.verdict, found.slot_ms, found.run_id) == ("ran", slot, run.id)
+    assert found.answer == (
+        f"Run {run.id} started on time ({run.sent_ms - slot} ms after it was due) at {A} and succeeded after 2.0 s."
+    )
+    assert kinds(found) == ["version", "schedule", "run_version", "route", "state", "steps"]
+    assert f"Version 1 was in force, made by system at {iso_utc(job.created_ms)[:19]}" in text_of(found)
+    steps = found.facts[-1]
+    assert (steps.times["due"], steps.times["sent"]) == (slot, run.sent_ms)
+    assert "claimed" in steps.text
+
+
+async def test_between_two_slots_and_while_one_runs(world):
+    await world.executor(usual=Behaviour(runs_s=4))
+    job = await world.job()
+    await world.clock.advance(12)
+    slot = job.anchor_ms + 10_000
+    assert (await explained(world, job)).verdict == "running"
+    during = await explained(world, job, slot + 1500)
+    assert "is running, since" in during.answer
+    await world.clock.advance(5)
+    found = await explained(world, job)
+    assert (found.verdict, found.slot_ms) == ("no_slot", None)
+    assert "the slot before is" in found.answer
+    assert "and succeeded after 4.0 s" in text_of(found)
+
+
+async def test_waiting_for_a_place_and_what_became_of_it(world):
+    await world.executor(usual=Behaviour(runs_s=30))
+    await limit(world, max_running=1)
+    first = await world.job(name="first")
+    job = await world.job(
+        name="second", priority=1, schedule={"kind": "one_time", "expression": first.anchor_ms + 10_000}
+    )
+    await world.clock.advance(12.5)
+    slot = first.anchor_ms + 10_000
+    found = await explained(world, job, slot)
+    assert found.verdict == "waiting"
+    assert "1 of 1 runs of app 'shop' are under way" in found.answer
+    assert "number 1 of 1 that wait in the app, expected to start at" in found.answer
+    assert "app_limit: 1 of 1 runs of app 'shop' are under way now." in text_of(found)
+    await world.stop((await world.rows(slot_key=slot, job_id=first.id))[0].id)
+    await world.change(first, enabled=False)
+    await world.clock.advance(60)
+    found = await explained(world, job, slot)
+    assert found.verdict == "ran"
+    assert "late (it waited for a place: 1 of 1 runs of app 'shop' are under way)" in found.answer
+    assert "waited" in kinds(found)
+
+
+async def test_a_slot_that_overlap_skipped(world):
+    await world.executor(usual=Behaviour(runs_s=15))
+    job = await world.job(concurrency=Concurrency(Overlap.SKIP, 1))
+    await world.clock.advance(22)
+    found = await explained(world, job, job.anchor_ms + 20_000)
+    assert found.verdict == "skipped"
+    assert found.answer.startswith("It did not run: overlap skip: 1 of 1 runs of this job are under way (")
+    ahead = await explained(world, job, job.anchor_ms + 40_000)
+    assert "1 of 1 runs of this job are under way now; overlap skip." in text_of(ahead)
+
+
+async def test_a_pause_in_the_past_and_in_the_future(world):
+    await world.executor()
+    job = await world.job()
+    await pause(world, Scope.JOB, job.id)
+    await world.clock.advance(12)
+    found = await explained(world, job, job.anchor_ms + 10_000)
+    assert (found.verdict, found.answer) == (
+        "skipped",
+        "It did not run: the job is paused by ann: stock-taking.",
+    )
+    ahead = await explained(world, job, job.anchor_ms + 100_000)
+    assert ahead.verdict == "paused"
+    assert (
+        ahead.answer
+        == "It will be skipped unless the pause ends before: the job is paused by ann: stock-taking."
+    )
+    (fact,) = [fact for fact in ahead.facts if fact.kind == "pause"]
+    assert fact.fields["author"] == "ann"
+
+
+async def test_what_is_ahead(world):
+    await world.executor()
+    await limit(world, max_running=5)
+    job = await world.job(schedule=EVERY_HOUR, max_attempts=3, ttl_s=60)
+    now = world.clock.now_ms()
+    slot = now - now % 3_600_000 + 7_200_000
+    found = await explained(world, job, slot)
+    assert found.verdict == "will_run"
+    assert found.answer.startswith(f"It will run at {iso_utc(slot)[:19]}")
+    assert "It may have to wait for a place." in found.answer
+    assert kinds(found) == ["version", "schedule", "ttl", "app_limit", "route", "attempts", "may_change"]
+    assert "0 of 5 runs of app 'shop' are under way now." in text_of(found)
+    disabled = await world.change(job, enabled=False)
+    assert (await explained(world, disabled, slot)).verdict == "disabled"
+
+
+async def test_a_disabled_job_and_who_did_it(world):
+    await world.executor()
+    job = await world.job()
+    await world.do(by("bob", world.now.jobs.set_enabled(job.id, enabled=False)))
+    await world.clock.advance(40)
+    found = await explained(world, job, job.anchor_ms + 30_000)
+    assert (found.verdict, found.answer) == ("disabled", "It did not run: the job was disabled by bob.")
+
+
+async def test_attempts(world):
+    await world.executor(usual=FAILING)
+    job = await world.job(max_attempts=3, retry=Retry(intervals_ms=(5000,)))
+    await world.clock.advance(12)
+    slot = job.anchor_ms + 10_000
+    found = await explained(world, job, slot)
+    assert (found.verdict, found.answer.partition(" is planned")[0]) == ("planned", "Attempt 2 of it")
+    await world.clock.advance(30)
+    found = await explained(world, job, slot)
+    assert found.verdict == "failed"
+    assert "failed (code 500" in found.answer
+    assert "at attempt 3 of 3" in found.answer
+    assert "3 of at most 3 attempts: 1: failed (code 500" in text_of(found)
+
+
+@pytest.mark.parametrize("misfire", [Misfire.SKIP, Misfire.FIRE_ALL])
+async def test_an_outage(world, misfire):
+    await world.executor()
+    job = await world.job(misfire=misfire, misfire_limits=MisfireLimits(most=1), misfire_after_s=5)
+    await world.clock.advance(2)
+    await world.crash()
+    await world.clock.advance(60)
+    await world.start()
+    await world.beat(A)
+    await world.clock.advance(5)
+    found = await explained(world, job, job.anchor_ms + 30_000)
+    assert found.verdict == "skipped"
+    assert "misfire: found" in found.answer
+    assert "Its row stands for" in text_of(found)
+    if misfire is Misfire.FIRE_ALL:
+        rows = await world.rows(job_id=job.id, trigger_kind=int(TriggerKind.MISFIRE))
+        made_up = await explained(world, job, rows[-1].slot_key)
+        assert "it makes up for what was missed, misfire fire_all" in made_up.answer
+        assert "cause: It makes up for slots that were missed." in text_of(made_up)
+
+
+async def test_second_delay(world):
+    await world.executor(usual=Behaviour(runs_s=3))
+    job = await world.job(schedule={"kind": "second_delay", "expression": 20})
+    await world.clock.advance(10)
+    (run,) = await world.rows(job_id=job.id)
+    found = await explained(world, job, run.due_ms)
+    assert found.verdict == "ran"
+    assert "each run is due 20.0 s after the end of the one before" in text_of(found)
+    ahead = await explained(world, job, world.clock.now_ms() + 3_600_000)
+    assert ahead.verdict == "no_slot"
+    assert "Its next run is due at" in text_of(ahead)
+
+
+async def test_a_run_that_somebody_triggered(world):
+    await world.executor()
+    job = await world.job(schedule={"kind": "api"})
+    run_id = await world.trigger(job, kind=TriggerKind.MANUAL)
+    at = world.clock.now_ms()
+    await world.until_final(run_id)
+    found = await explained(world, job, at)
+    assert (found.verdict, found.run_id, found.slot_ms) == ("ran", run_id, None)
+    assert "cause: It was started by hand" in text_of(found)
+    await world.clock.advance(30)
+    assert "it runs when it is triggered" in (await explained(world, job)).answer
+
+
+async def test_a_broadcast(world):
+    await world.executor()
+    job = await world.job(route=Route.SHARDING_BROADCAST)
+    await world.clock.advance(12)
+    found = await explained(world, job, job.anchor_ms + 10_000)
+    assert found.verdict == "ran"
+    assert "1 shards: 1 succeeded, 0 failed, 0 stopped, 0 pending." in text_of(found)
+
+
+async def test_a_row_that_is_missing_is_told_plainly(world):
+    await world.executor()
+    job = await world.job()
+    await world.clock.advance(42)
+    slot = job.anchor_ms + 20_000
+    async with world._look.write() as conn:
+        await conn.execute(delete(tables.run).where(tables.run.c.slot_key == slot))
+    found = await explained(world, job, slot)
+    assert found.verdict == "missing"
+    assert (
+        "There is no run for this slot, though version 1, in force then, has it: it is missing."
+        in found.answer
+    )
+
+
+async def test_what_is_not_kept_and_what_never_was(world):
+    await world.executor()
+    job = await world.job()
+    await world.clock.advance(3)
+    before = await explained(world, job, job.created_ms - 10_000)
+    assert (before.verdict, before.answer.partition(" at ")[0]) == ("no_job", "The job did not exist")
+    with pytest.raises(NotFound):
+        await explained(world, type("Job", (), {"id": 99})())
+    with pytest.raises(InvalidValue) as refused:
+        await explained(world, job, "soon")
+    assert refused.value.field == "at"
+
+
+async def test_a_deleted_job(world):
+    await world.executor()
+    job = await world.job()
+    await world.clock.advance(12)
+    await world.do(by("carol", world.now.jobs.delete(job.id, keep_history=True)))
+    found = await explained(world, job, job.anchor_ms + 10_000)
+    assert found.verdict == "ran"
+    assert "deleted: The job was deleted by carol at" in text_of(found)
+    ahead = await explained(world, job, job.anchor_ms + 100_000)
+    assert ahead.verdict == "deleted"
+    assert ahead.answer.startswith("It will not run: the job was deleted by carol")
