@@ -63,6 +63,12 @@ def require_rerunnable(run: Run) -> None:
     _require_last(run, "run again")
 
 
+def require_failed_shards(run: Run) -> None:
+    """Of a parent of which only those are to be run again. Raises `Conflict`."""
+    if run.shard == BROADCAST_PARENT and run.outcome is RunState.SUCCEEDED:
+        raise Conflict(f"run {run.id} has succeeded: none of its shards has failed")
+
+
 def require_markable(run: Run) -> None:
     """Raises `Conflict`."""
     _require_last(run, "marked")
@@ -117,7 +123,7 @@ def rerun_move(run: Run, row: NewRun, token: int) -> Move:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """Shards of a parent that has `total` of them; 0 if these are all."""
+    """Shards of a parent that has `total` of them; 0 if these are all. None at all: it never came to have any."""
 
     shards: Sequence[Shard]
     total: int = 0
@@ -137,7 +143,7 @@ def failed_shards(family: Sequence[Run], live: Sequence[str]) -> Replay:
         for index, run in sorted(last.items())
         if run.state is not RunState.SUCCEEDED
     ]
-    return Replay(shards, total)
+    return Replay(shards, total if shards else 0)
 
 
 def _addresses(run: Run, live: Sequence[str]) -> tuple[str, ...] | None:

@@ -81,7 +81,9 @@ class Batch:
             if replay is None and is_replay(run):
                 self.early.append(run)  # it has waited for a place for so long that it must be read again
                 return
-            self._expand(run, job, replay or Replay(shards_of(run, job, addresses)))
+            if replay is None or not replay.shards:
+                replay = Replay(shards_of(run, job, addresses))
+            self._expand(run, job, replay)
         else:
             flight = self._fly(run, job, addresses)
             self.flights[run.id] = flight

@@ -24,6 +24,7 @@ log = structlog.get_logger(__name__)
 
 AGAIN_S = 10
 LOOK_S = 1.0
+AT_ONCE = 500
 _SENT = frozenset({RunState.DISPATCHING, RunState.RUNNING})
 
 Kill = Callable[[Run, str], Awaitable[object]]
@@ -74,7 +75,8 @@ class Deadlines:
             due = self._due.take(context.clock.now_ms())
             if due:
                 try:
-                    await self._look(due)
+                    for start in range(0, len(due), AT_ONCE):
+                        await self._look(due[start : start + AT_ONCE])
                 except BaseException:
                     self._later(due, 1)
                     raise

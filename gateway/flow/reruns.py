@@ -9,7 +9,15 @@ from gateway.core.catalog import RunCatalog
 from gateway.core.errors import Conflict, NotFound
 from gateway.core.events import Level, Source
 from gateway.core.model import Job, NewRun, Run, RunFilter
-from gateway.core.reruns import Redriven, Rerun, require_markable, require_rerunnable, rerun_move, rerun_row
+from gateway.core.reruns import (
+    Redriven,
+    Rerun,
+    require_failed_shards,
+    require_markable,
+    require_rerunnable,
+    rerun_move,
+    rerun_row,
+)
 from gateway.core.retry import FAILURES
 from gateway.core.work import Work
 from gateway.flow.loops import Flow
@@ -69,6 +77,8 @@ class FlowReruns:
         for run in runs:
             try:
                 require_rerunnable(run)
+                if how.only_failed:
+                    require_failed_shards(run)
                 if once:
                     _require_open_failure(run)
             except Conflict as error:

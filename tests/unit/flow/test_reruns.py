@@ -148,6 +148,18 @@ async def test_only_the_failed_shards_of_a_broadcast(world):
     assert await started(world, child) == 1
 
 
+async def test_a_parent_that_nobody_could_take_runs_as_a_whole(world):
+    job = await world.job(enabled=False, route=Route.SHARDING_BROADCAST)
+    parent_id = await world.trigger(job)
+    assert (await world.until_final(parent_id)).state is RunState.FAILED
+    executors = [await world.executor(address) for address in (A, B)]
+    again = await rerun(world, parent_id, ONLY_FAILED)
+    assert (await world.until_final(again)).state is RunState.SUCCEEDED
+    assert [len(executor.executed) for executor in executors] == [1, 1]
+    with pytest.raises(Conflict, match="none of its shards has failed"):
+        await rerun(world, again, ONLY_FAILED)
+
+
 async def test_all_shards_where_that_is_wanted(world):
     executors, _job, parent_id = await broadcast(world)
     assert (await world.until_final(await rerun(world, parent_id))).state is RunState.SUCCEEDED
