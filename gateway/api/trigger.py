@@ -26,6 +26,7 @@ KEY = "Idempotency-Key"
 _PLAIN = TriggerBody()
 _MANY = TypeAdapter(list[TriggerBody])
 _AT_ONCE = 250  # bodies checked before others get their turn
+_ANSWERED_AT_ONCE = 1000
 
 
 async def trigger(request: web.Request) -> web.Response:
@@ -54,12 +55,18 @@ async def trigger_batch(request: web.Request) -> web.Response:
     if good:
         await services.quotas.take(DEFAULT_NAMESPACE, author(), len(good))
     outcomes = iter(await services.operations.submit(job_id, good, key=key) if good else ())
-    results = [
-        _result(index, one, next(outcomes) if isinstance(one, Submission) else one)
-        for index, one in enumerate(found)
-    ]
-    answer = {"accepted": sum(one["status"] == 202 for one in results), "results": results}
-    return web.Response(status=202, body=json.dumps(answer, default=str).encode(), content_type=JSON)
+    accepted = 0
+    texts: list[str] = []
+    for start in range(0, len(found), _ANSWERED_AT_ONCE):
+        await services.clock.sleep(0)
+        results = [
+            _result(index, one, next(outcomes) if isinstance(one, Submission) else one)
+            for index, one in enumerate(found[start : start + _ANSWERED_AT_ONCE], start)
+        ]
+        accepted += sum(one["status"] == 202 for one in results)
+        texts.append(json.dumps(results, default=str)[1:-1])
+    text = f'{{"accepted": {accepted}, "results": [{", ".join(texts)}]}}'
+    return web.Response(status=202, body=text.encode(), content_type=JSON)
 
 
 def submission_of(body: TriggerBody) -> Submission:

@@ -46,6 +46,7 @@ TARGETS = {
     "results_1": Target((8000,), (12000,), "8,000", "12,000"),
     "results_20": Target((40000,), (60000,), "40,000", "60,000"),
     "triggers": Target((3000,), (5000,), "3,000", "5,000"),
+    "batches": Target((20000,), (20000,), "–", "20,000"),
     "statements": Target((0.05, 20), (0.03, 10), "0.05; 20", "0.03; 10", at_most=True),
     "cpu": Target((0.2,), (0.1,), "0.2", "0.1", at_most=True),
     "crash": Target((0, 0), (0, 0), "none missed, none twice", "the same", at_most=True),

@@ -1,7 +1,8 @@
-"""A load generator against a gateway: results, manual triggers or beats, as fast as they are answered.
+"""A load generator against a gateway: results, manual triggers, batches of them or beats, as fast as they are answered.
 
     python tests/bench/load.py callbacks --ids 4294967296-4295167295 --per-call 20 --connections 16
     python tests/bench/load.py triggers --jobs 1-100 --token "$ADMIN" --seconds 10 --ids-out runs.txt
+    python tests/bench/load.py batches --jobs 1-4 --token "$ADMIN" --per-call 10000 --named --ids-out runs.txt
     python tests/bench/load.py beats --addresses 1000 --seconds 10
 
 Every connection carries one request at a time and the next one at once (a closed loop); with several `--admin`
@@ -20,7 +21,7 @@ import time
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from itertools import cycle, islice
+from itertools import count, cycle, islice
 from pathlib import Path
 
 from wire import AS_JAVA, JSON_TYPE, counted, cpu_seconds, distribution, numbers, run, say, why_failed
@@ -28,6 +29,7 @@ from wire import AS_JAVA, JSON_TYPE, counted, cpu_seconds, distribution, numbers
 from compat.http1 import Call, ConnectionPool, Origin, Outcome, request_head, split_address
 
 Requests = Iterator[tuple[bytes, int]]  # finished, with the number of items in it
+OF_API = ("triggers", "batches")
 Door = tuple[Origin, Requests]  # a node, and the requests made for it
 
 
@@ -131,6 +133,21 @@ def trigger_requests(origin: Origin, prefix: str, arguments: argparse.Namespace)
     return cycle(jobs)
 
 
+def batch_requests(origin: Origin, prefix: str, arguments: argparse.Namespace, door: int) -> Requests:
+    """Runs of an hour from now, so that nothing but the submission is measured; with names, each new."""
+    bearer = JSON_TYPE | {"Authorization": f"Bearer {arguments.token}"}
+    jobs = cycle(job for (job, *_) in numbers(arguments.jobs))
+    plain = b'{"submissions":[%b]}' % b",".join([b'{"delay_s":3600}'] * arguments.per_call)
+    for number in count():
+        body = plain
+        if arguments.named:
+            start = f'{{"delay_s":3600,"task_id":"{door}-{number}-'
+            texts = [f'{start}{n}"}}' for n in range(arguments.per_call)]
+            body = f'{{"submissions":[{",".join(texts)}]}}'.encode()
+        head = request_head(origin, f"{prefix}api/v1/jobs/{next(jobs)}/trigger/batch", bearer)
+        yield with_body(head, body), arguments.per_call
+
+
 def beat_requests(head: bytes, arguments: argparse.Namespace, door: int) -> Requests:
     """An executor beats at one node; the nodes have them in turn."""
     beats = []
@@ -151,9 +168,16 @@ async def main(arguments: argparse.Namespace) -> None:
                 run_ids.add(int(json.loads(body)["run_id"]))
             return status == 202
 
+    elif arguments.mode == "batches":
+
+        def is_good(status: int, body: bytes) -> bool:
+            answer = json.loads(body) if status == 202 else {"accepted": 0}
+            run_ids.update(one["run_id"] for one in answer.get("results", ()) if one["status"] == 202)
+            return answer["accepted"] == arguments.per_call
+
     load = Load(doors(arguments), is_good, arguments)
     report = {"mode": arguments.mode} | await load.run()
-    if arguments.mode == "triggers":
+    if arguments.mode in OF_API:
         report["distinct_run_ids"] = len(run_ids)
         if arguments.ids_out:
             Path(arguments.ids_out).write_text("".join(f"{run_id}\n" for run_id in sorted(run_ids)))
@@ -167,6 +191,8 @@ def doors(arguments: argparse.Namespace) -> list[Door]:
         if arguments.mode == "callbacks":
             head = request_head(origin, prefix + "api/callback", executor_headers(arguments))
             requests = callback_requests(head, results, arguments.per_call)
+        elif arguments.mode == "batches":
+            requests = batch_requests(origin, prefix, arguments, number)
         elif arguments.mode == "beats":
             head = request_head(origin, prefix + "api/registry", executor_headers(arguments))
             requests = beat_requests(head, arguments, number)
@@ -181,21 +207,24 @@ def parse() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     modes = parser.add_subparsers(dest="mode", required=True)
-    for mode in ("callbacks", "triggers", "beats"):
+    for mode in ("callbacks", *OF_API, "beats"):
         add = modes.add_parser(mode).add_argument
         add("--admin", nargs="+", default=["http://127.0.0.1:8080"], help="the nodes, with their prefix")
         add("--connections", type=int, default=16)
         add("--seconds", type=float, default=10, help="no request begins after that")
         add("--count", type=int, help="requests at most")
-        add("--token", help="of the executors (callbacks, beats) or of the API (triggers)")
+        add("--token", help="of the executors (callbacks, beats) or of the API (triggers, batches)")
         if mode == "callbacks":
             add("--ids", required=True, help="a range, or a file of lines 'logId' or 'logId logDateTim'")
             add("--per-call", type=int, default=1)
             add("--log-date-time", type=int, help="in ms, where the ids have none; without it: now")
             add("--rounds", type=int, default=1, help="how often the same results are sent")
-        elif mode == "triggers":
+        elif mode in OF_API:
             add("--jobs", required=True, help="a range, or a file of ids; taken in turn")
             add("--ids-out", help="file for the run ids")
+            if mode == "batches":
+                add("--per-call", type=int, default=10_000)
+                add("--named", action="store_true", help="a task id for each")
         else:
             add("--app", default="bench")
             add("--addresses", type=int, default=1000)

@@ -1,4 +1,4 @@
-"""Scenarios about calls to the gateway: results, manual triggers, beats."""
+"""Scenarios about calls to the gateway: results, manual triggers, batches of them, beats."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from stage import APP, Bench, Stage, sleep_until_ms
 MAKING_RATE = 4000  # fires/s while open runs are made
 LINES = {1: (128, 12_000), 20: (32, 60_000)}  # results a call → connections, results/s to have at hand
 TRIGGER_LINES = 64
+BATCH = 10_000
+BATCH_LINES = 2
 RUNNING = 4
 EXECUTORS = 1000
 REGISTRY_LINES = 64
@@ -124,6 +126,48 @@ def triggers(bench: Bench, options: Options) -> Iterator[Figure]:
         ],
         detail=report | {"started": len(got)},
     )
+
+
+def batches(bench: Bench, options: Options) -> Iterator[Figure]:
+    """Ten thousand submissions a call, for an hour from now, so that no start is measured with them."""
+    for named in (False, True):
+        with bench.stage() as stage:
+            stage.open()
+            jobs = stage.create_jobs(BATCH_LINES, kind="api", enabled=True)
+            seconds = min(10, options.seconds)
+            ids = stage.directory / "submitted"
+            what = "with a task id each" if named else "without names"
+            options.say(f"batches of {BATCH:,}, {what}, {seconds} s")
+            before = stage.usage()
+            report = stage.load(
+                "batches",
+                *("--jobs", f"{jobs.first_id}-{jobs.last_id}", "--connections", BATCH_LINES),
+                *("--per-call", BATCH, "--seconds", seconds, "--ids-out", ids),
+                *(("--named",) if named else ()),
+            )
+            after = stage.usage()
+            answered = set(map(int, ids.read_text().split()))
+            rows = stage.rows()
+            names = int(stage.sql.query("SELECT COUNT(*) FROM task")[0][0])
+        wrong = [
+            _wrong(report, report["items"] - len(answered), "answers without an id of their own"),
+            f"{n:,} without a row" if (n := len(answered - rows.keys())) else "",
+            f"{n:,} names for {report['items']:,}" if named and (n := names) != report["items"] else "",
+        ]
+        rate, latency = report["items_per_second"], report["latency_ms"]
+        yield Figure(
+            f"submissions/s in batches of {BATCH:,}, {what}",
+            "batches",
+            (rate,),
+            f"{rate:,.0f}",
+            after.since(before, seconds=report["seconds"], load=report["cpu_seconds"]),
+            spoiled=", ".join(filter(None, wrong)),
+            notes=[
+                f"{report['items']:,} over {BATCH_LINES} connections",
+                f"a call of {BATCH:,} answered after p50 {latency['p50']} / p99 {latency['p99']} ms",
+            ],
+            detail=report,
+        )
 
 
 def registry(bench: Bench, options: Options) -> Iterator[Figure]:

@@ -274,11 +274,9 @@ class Stage:
 
     def load(self, mode: str, *options: object) -> dict[str, Any]:
         """The report of load.py, its connections spread over the nodes."""
-        token = ADMIN_TOKEN if mode == "triggers" else ACCESS_TOKEN
-        urls = [
-            f"http://127.0.0.1:{node.port}" if mode == "triggers" else node.admin_url
-            for node in self.nodes.alive
-        ]
+        is_of_api = mode in {"triggers", "batches"}
+        token = ADMIN_TOKEN if is_of_api else ACCESS_TOKEN
+        urls = [f"http://127.0.0.1:{node.port}" if is_of_api else node.admin_url for node in self.nodes.alive]
         done = subprocess.run(
             [
                 *(sys.executable, str(HERE / "load.py"), mode, "--admin", *urls, "--token", token),

@@ -41,6 +41,7 @@ SCENARIOS: dict[str, Scenario] = {
     "bursts": scenarios_fires.bursts,
     "results": scenarios_calls.results,
     "triggers": scenarios_calls.triggers,
+    "batches": scenarios_calls.batches,
     "cost": scenarios_fires.cost,
     "crash": scenarios_life.crash,
     "restart": scenarios_life.restart,
