@@ -121,11 +121,20 @@ class JoinEnd:
     is_foreign: bool
 
 
+@dataclass(slots=True)
+class JudgedBy:
+    """The limits of an app that claims of these jobs were judged by; they are lost if it has been changed since."""
+
+    app_id: int
+    updated_ms: int
+    job_ids: set[int] = field(default_factory=set)
+
+
 @dataclass(slots=True, eq=False)
 class Work:
     """What one stage wants written in one transaction. Lists are applied in the order of the fields.
 
-    `lease`: the transaction must first renew it (`LeaseLost` otherwise). `parts`: what must be this node's until
+    `lease`: the transaction must first renew it (`LeaseLost` otherwise). `judged`: on what claims depend besides. `parts`: what must be this node's until
     the transaction has ended. `requests` are (run id, part) of inserted rows that another node must take up.
     """
 
@@ -138,6 +147,7 @@ class Work:
     parts: frozenset[int] = frozenset()
     requests: Sequence[tuple[int, int]] = ()
     joins: Sequence[JoinEnd] = ()
+    judged: Sequence[JudgedBy] = ()
 
 
 @dataclass(frozen=True, slots=True)

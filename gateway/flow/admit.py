@@ -64,8 +64,10 @@ class Admitter:
         on_unroutable: OnUnroutable,
         on_foreign: OnForeign,
         on_replace: OnReplace,
+        on_stale_limits: Callable[[], object],
     ) -> None:
         """`on_replace` gets a run that is to be stopped, and the run that it makes room for."""
+        self._on_stale_limits = on_stale_limits
         self._context = context
         self._on_replace = on_replace
         self._on_foreign = on_foreign
@@ -256,6 +258,7 @@ class Admitter:
                 self._release((run,))
                 self._agenda.add((run,))  # its job is read again first
             else:
+                batch.judged_by(context.registry.app(run.app_id), run.job_id)
                 batch.start(run, spec.job)
         for run_id, by in made.stop:
             self._on_replace(run_id, by)
@@ -282,13 +285,17 @@ class Admitter:
                 self._claimed(batch, result)
 
         self._claims.add(done)
-        self._context.writer.submit(Work(moves=batch.moves, lease=self._context.lease), on_written)
+        judged = tuple(batch.judged.values())
+        work = Work(moves=batch.moves, lease=self._context.lease, judged=judged)
+        self._context.writer.submit(work, on_written)
 
     def _claimed(self, batch: Batch, written: Written) -> None:
         lost, gate = written.lost_moves, self._context.gate
         if lost:
             self._release(run for run in batch.waited if run.id in lost)
         if written.stale_jobs:
+            if batch.judged:
+                self._on_stale_limits()
             self._context.specs.invalidate(written.stale_jobs)
             self.add(run for run in batch.runs if run.id in lost and run.job_id in written.stale_jobs)
         flights = batch.flights

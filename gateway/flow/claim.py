@@ -14,14 +14,14 @@ from gateway.core.context import Context
 from gateway.core.data_time import data_ms_of, params_at
 from gateway.core.errors import StoreError
 from gateway.core.inflight import Flight
-from gateway.core.model import BROADCAST_PARENT, Job, NewRun, Route
+from gateway.core.model import BROADCAST_PARENT, App, Job, NewRun, Route
 from gateway.core.placement import is_drained_since
 from gateway.core.ports import RunOrder
 from gateway.core.reruns import Replay, is_replay
 from gateway.core.routing import PROBED, Router
 from gateway.core.shards import expand_move, is_pinned, shards_of
 from gateway.core.states import WAITING, RunState
-from gateway.core.work import Move, Value
+from gateway.core.work import JudgedBy, Move, Value
 from gateway.flow.replay import Replays
 
 DEFAULT_DIALECT = "rest"
@@ -50,6 +50,7 @@ class Batch:
         self.expanded: dict[int, tuple[NewRun, ...]] = {}
         self.unroutable: list[tuple[NewRun, str]] = []
         self.early: list[NewRun] = []
+        self.judged: dict[int, JudgedBy] = {}
 
     def skip(self, run: NewRun, reason: str, job: Job | None) -> None:
         self._add(run, skip_move(run, reason, self.now_ms, job))
@@ -98,6 +99,12 @@ class Batch:
         move = expand_move(run, job, replay.shards, ids, self.now_ms, replay.total)
         self.expanded[run.id] = move.then
         self._add(run, move)
+
+    def judged_by(self, app: App | None, job_id: int) -> None:
+        """A claim of this job holds only while its app's limits are what they are now."""
+        if app is not None and app.limited:
+            judged = self.judged.setdefault(app.id, JudgedBy(app.id, app.updated_ms))
+            judged.job_ids.add(job_id)
 
     def _add(self, run: NewRun, move: Move) -> None:
         self.runs.append(run)

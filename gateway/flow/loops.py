@@ -101,9 +101,15 @@ class Flow:
         self._nodes = nodes
         verdicts = Verdicts(self)
         self.ownership: Ownership
+        self.follower: Follower
         self.neighbours = Neighbours(context, nodes, peers, lambda: self.ownership, self.spawn)
         self.admitter = Admitter(
-            context, self._claimed, verdicts.unroutable, self.neighbours.leave_to_owner, self._replace
+            context,
+            self._claimed,
+            verdicts.unroutable,
+            self.neighbours.leave_to_owner,
+            self._replace,
+            lambda: self.spawn(self.follower.reload_apps()),
         )
         self.limiter = Limiter(context)
         self.submitter = Submitter(context, calls, self.queued, self.neighbours.nudge_owner, plan_writer)

@@ -99,26 +99,27 @@ class AppStore:
 
     async def update(self, app: App) -> tuple[App, list[int]]:
         now_ms = self._clock.now_ms()
-        changed = replace(app, updated_ms=now_ms)
 
-        async def body(conn: AsyncConnection) -> list[int]:
+        async def body(conn: AsyncConnection) -> tuple[App, list[int]]:
             mine = app_table.c.id == app.id
             seen = (await conn.execute(select(app_table).where(mine))).first()
             if seen is None:
                 raise NotFound("app", app.appname)
-            moves = _app_of(seen).limited != changed.limited
+            moves = _app_of(seen).limited != app.limited
             if moves:
                 await hold_all_nodes(conn)
             old = (await conn.execute(select(app_table).where(mine).with_for_update())).first()
-            if old is None or (_app_of(old).limited != changed.limited) != moves:
+            if old is None or (_app_of(old).limited != app.limited) != moves:
                 raise Conflict(f"app {app.appname!r} was changed at this moment: try again")
+            # A claim that was judged by what the app said before must see that it has been changed.
+            changed = replace(app, updated_ms=max(now_ms, old.updated_ms + 1))
             await conn.execute(update(app_table).where(mine).values(**_changeable(changed)))
             jobs = await move_jobs(conn, app.id, now_ms, limited=changed.limited) if moves else []
             await note(conn, changed.updated_ms, Source.APP, "changed", [(app.appname, app.title, "")])
             await bump(conn, "app")
-            return jobs
+            return changed, jobs
 
-        return changed, await transact(self._db, self._clock, body)
+        return await transact(self._db, self._clock, body)
 
     async def delete(self, app_id: int) -> None:
         async def body(conn: AsyncConnection) -> None:

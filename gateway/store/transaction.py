@@ -20,6 +20,7 @@ from gateway.core.work import (
     After,
     JobFire,
     JoinEnd,
+    JudgedBy,
     KeyedCall,
     Lease,
     Move,
@@ -51,6 +52,7 @@ class Merged:
     moves: list[Move] = field(default_factory=list)
     parts: set[int] = field(default_factory=set)
     requests: list[tuple[int, int]] = field(default_factory=list)
+    judged: list[JudgedBy] = field(default_factory=list)
     joins: list[JoinEnd] = field(default_factory=list)
 
     @classmethod
@@ -65,6 +67,7 @@ class Merged:
             merged.moves.extend(work.moves)
             merged.parts.update(work.parts)
             merged.requests.extend(work.requests)
+            merged.judged.extend(work.judged)
             merged.joins.extend(work.joins)
         merged.fires.sort(key=lambda fire: fire.job_id)
         merged.moves.sort(key=lambda move: move.run_id)
@@ -136,7 +139,7 @@ class Transaction:
         lost_fires, rows = await self._fire(merged.fires, applied_before=False)
         if merged.joins:
             await self._joins.lock(merged.joins)
-        stale = await self._stale_jobs(merged.moves)
+        stale = await self._stale(merged)
         moves = [move for move in merged.moves if move.job_id not in stale] if stale else merged.moves
         await self._end_chains(moves)
         taken = await self._name(merged)
@@ -171,7 +174,7 @@ class Transaction:
         lost_fires, rows = await self._fire(merged.fires, applied_before=applied_before)
         if merged.joins:
             await self._joins.lock(merged.joins)
-        stale = await self._stale_jobs(merged.moves)
+        stale = await self._stale(merged)
         chained = {move.chain.job_id for move in merged.moves if move.chain is not None}
         await self._by_id("job_id", "job_next_fire", "job_id", chained, lock=True)  # before any run
         taken = await self._name(merged)
@@ -305,6 +308,17 @@ class Transaction:
         rows = await self._by_id("job_id,version", "job_next_fire", "job_id", versions)
         present = {row[0]: row[1] for row in rows}
         return frozenset(job_id for job_id, version in versions.items() if present.get(job_id) != version)
+
+    async def _stale(self, merged: Merged) -> frozenset[int]:
+        """The jobs that have been changed, or whose app has, since their claims were made."""
+        stale = await self._stale_jobs(merged.moves)
+        if not merged.judged:
+            return stale
+        rows = await self._by_id("id,updated_ms", "app", "id", {one.app_id for one in merged.judged})
+        present = {row[0]: row[1] for row in rows}
+        return stale.union(
+            *(one.job_ids for one in merged.judged if present.get(one.app_id) != one.updated_ms)
+        )
 
     async def _name(self, merged: Merged) -> Taken:
         """Which names and keys of this work others have, and what is not inserted for that."""

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
 from sqlalchemy import insert, select, update
 
+from gateway.core.clock import SystemClock
 from gateway.core.errors import Conflict, NotFound
-from gateway.core.model import FIRST_LONG_ID, AddressMode, App, Job, Task
+from gateway.core.model import FIRST_LONG_ID, AddressMode, App, Counters, Job, NewRun, Task, TriggerKind
 from gateway.core.parts import part_of, part_of_app
 from gateway.core.places import Scope
 from gateway.core.states import RunState
+from gateway.core.work import JudgedBy, Move, Work
 from gateway.store.apps import AppStore
 from gateway.store.ids import app_ids, job_ids, run_ids
 from gateway.store.jobs import JobStore
 from gateway.store.runs import RunStore
 from gateway.store.tables import app as app_table
 from gateway.store.tables import job, job_next_fire, job_version, node, request, run
+from gateway.store.writer import GroupWriter
 
 COUNT = 7
 
@@ -120,3 +124,31 @@ async def test_who_is_under_way(db, clock):
     assert await runs.under_way(Scope("job", 4, 8)) == []
     ids = [FIRST_LONG_ID + 4, FIRST_LONG_ID + 2, 77]
     assert await runs.states(ids) == {ids[0]: RunState.FAILED, ids[1]: RunState.RUNNING}
+
+
+async def test_claims_judged_by_limits_that_have_changed_are_lost(db, clock, stores):
+    apps, jobs, app = stores
+    limited, _ = await apps.update(replace(app, max_running=5))
+    one, other = await some_jobs(jobs, limited, 2)
+    rows = [
+        NewRun(n, 1, job.id, app.id, job.part, n, 1, 1, TriggerKind.SCHEDULE, RunState.QUEUED, n)
+        for n, job in enumerate((one, other), FIRST_LONG_ID)
+    ]
+
+    def claim(row: NewRun, job: Job) -> Move:
+        sources = frozenset({RunState.QUEUED})
+        values = {"claim_token": row.id, "job_version": job.version}
+        return Move(row.id, RunState.DISPATCHING, sources, values, job_id=job.id, job_version=job.version)
+
+    writer = GroupWriter(db, SystemClock(), Counters())
+    writing = asyncio.create_task(writer.run())
+    await writer.write(Work(inserts=rows))
+    lowered, _ = await apps.update(replace(limited, max_running=1))
+    assert lowered.updated_ms > limited.updated_ms  # though the clock stands still
+    judged = (JudgedBy(app.id, limited.updated_ms, {one.id}),)
+    written = await writer.write(Work(moves=[claim(rows[0], one), claim(rows[1], other)], judged=judged))
+    assert (written.stale_jobs, written.lost_moves) == ({one.id}, {rows[0].id})
+    judged = (JudgedBy(app.id, lowered.updated_ms, {one.id}),)
+    assert not (await writer.write(Work(moves=[claim(rows[0], one)], judged=judged))).lost_moves
+    writing.cancel()
+    await asyncio.gather(writing, return_exceptions=True)
