@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.core.clock import Clock
 from gateway.core.model import PARTS
 from gateway.core.parts import part_of, part_of_app
 from gateway.core.states import WAITING
@@ -35,10 +36,11 @@ async def hold_all_nodes(conn: AsyncConnection) -> None:
         await conn.execute(update(node).where(node.c.name == name).values(beat=node.c.beat + 1))
 
 
-async def move_jobs(conn: AsyncConnection, app_id: int, now_ms: int, *, limited: bool) -> list[int]:
+async def move_jobs(conn: AsyncConnection, clock: Clock, app_id: int, *, limited: bool) -> list[int]:
     """Give all jobs of an app their parts, with a new version each. The app's row is locked; returns the jobs."""
     mine = select(job.c.id).where(job.c.app_id == app_id).order_by(job.c.id).with_for_update()
     ids = list((await conn.execute(mine)).scalars())
+    now_ms = clock.now_ms()  # with the locks: a version is never older than the one before it
     for part, some in _by_part(ids, app_id, limited=limited):
         there = job.c.id.in_(some)
         changed = {"part": part, "version": job.c.version + 1, "updated_ms": now_ms}

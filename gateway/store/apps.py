@@ -114,7 +114,7 @@ class AppStore:
             # A claim that was judged by what the app said before must see that it has been changed.
             changed = replace(app, updated_ms=max(now_ms, old.updated_ms + 1))
             await conn.execute(update(app_table).where(mine).values(**_changeable(changed)))
-            jobs = await move_jobs(conn, app.id, now_ms, limited=changed.limited) if moves else []
+            jobs = await move_jobs(conn, self._clock, app.id, limited=changed.limited) if moves else []
             await note(conn, changed.updated_ms, Source.APP, "changed", [(app.appname, app.title, "")])
             await bump(conn, "app")
             return changed, jobs
