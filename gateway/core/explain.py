@@ -17,6 +17,7 @@ from gateway.core.gate import expiry_ms
 from gateway.core.model import App, Job, Run
 from gateway.core.overlap import Overlap
 from gateway.core.pauses import Pause
+from gateway.core.placement import Fallback
 from gateway.core.policy import seed_of
 from gateway.core.run_facts import Story
 from gateway.core.schedule import is_timed
@@ -35,7 +36,8 @@ class Known:
     `job` is None for one that was deleted; `version` is the one in force at the instant, None before the first. `rows`
     are those of the slot, or of the run of that instant; `before` those of the slot before. `disabled`, `removed`: the
     last event that disabled the job, or removed runs of it by hand. `kept_from_ms`: runs that ended earlier may have
-    been removed. `gap`: the instant was given as a local time that did not exist.
+    been removed. `executors`: how many the job may use now; `nobody`: why there is none. `gap`: the instant was given as
+    a local time that did not exist.
     """
 
     at_ms: int
@@ -48,6 +50,7 @@ class Known:
     before: Sequence[Run] = ()
     app: App | None = None
     executors: int = 0
+    nobody: str = ""
     running_app: int | None = None
     running_job: int | None = None
     waits: str = ""
@@ -358,7 +361,15 @@ def _now(known: Known, job: Job) -> Iterator[Fact]:
             "start_rate", text, fields={"app": app.appname, "starts_per_second": app.starts_per_second}
         )
     if app is not None:
-        text = f"Route {job.route.value} over {known.executors} executors of app {app.appname!r} that are there now."
+        placement = job.placement
+        label = f" with the label {placement.label!r}" if placement.label else ""
+        if placement.label and placement.fallback is Fallback.ANY:
+            label = f" (those with the label {placement.label!r} if there are any)"
+        text = (
+            f"Route {job.route.value}, but {known.nobody}."
+            if known.nobody
+            else f"Route {job.route.value} over {known.executors} executors of app {app.appname!r}{label} that are there now."
+        )
         yield Fact(
             "route", text, fields={"route": job.route.value, "executors": known.executors, "app": app.appname}
         )

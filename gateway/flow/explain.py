@@ -12,10 +12,11 @@ from gateway.core.events import Event, EventCatalog, EventFilter, Source
 from gateway.core.explain import Explanation, Known, explain, look, zone_for
 from gateway.core.facts import Fact, when
 from gateway.core.hindsight import Hindsight
-from gateway.core.model import AddressMode, App, Job, Run, RunFilter
+from gateway.core.model import AddressMode, App, Job, Route, Run, RunFilter
 from gateway.core.moments import parse_moment
 from gateway.core.operations import Operations
 from gateway.core.pauses import Pause, PauseReader, Pauses
+from gateway.core.placement import ExecutorSetting, address_key
 from gateway.core.places import Scope
 from gateway.core.ports import RunReader
 from gateway.core.retention import cut_ms
@@ -170,11 +171,13 @@ class FlowExplainer:
             running_app = sum(place.shard >= 0 for place in places)
         if job.concurrency.limited:
             running_job = len(await self._reader.under_way(Scope("job", job.id, job.part)))
+        executors, nobody = await self._executors(job, app)
         return replace(
             known,
             app=app,
             pause=await self._pause(job, at_ms),
-            executors=self._executors(app),
+            executors=executors,
+            nobody=nobody,
             running_app=running_app,
             running_job=running_job,
             waits=await self._waits(known, app),
@@ -189,12 +192,26 @@ class FlowExplainer:
         pauses.replace(await self._pauses.all_pauses())
         return pauses.find(job.app_id, job.id, at_ms)
 
-    def _executors(self, app: App | None) -> int:
+    async def _executors(self, job: Job, app: App | None) -> tuple[int, str]:
+        """How many the job may use, and why none where it is none."""
         if app is None:
-            return 0
-        if app.address_mode is AddressMode.MANUAL:
-            return len(app.addresses)
-        return len(self._operations.live_executors(app.id))
+            return 0, ""
+        present = (
+            app.addresses
+            if app.address_mode is AddressMode.MANUAL
+            else [one.address for one in self._operations.live_executors(app.id)]
+        )
+        settings = {one.address: one for one in await self._apps.settings_of(app.id)}
+
+        def setting_of(address: str) -> ExecutorSetting | None:
+            return settings.get(address_key(address))
+
+        by_weight = job.route is Route.WEIGHTED
+        open_ones = [one for one in present if not ((has := setting_of(one)) and has.draining_ms)]
+        found = job.placement.among(open_ones, setting_of, by_weight=by_weight)
+        if found:
+            return len(found), ""
+        return 0, job.placement.why_none(app.appname, present, setting_of, by_weight=by_weight)
 
     async def _waits(self, known: Known, app: App | None) -> str:
         """Its place in the queue of the app, and when it will start if all goes on as before."""

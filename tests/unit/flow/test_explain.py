@@ -12,6 +12,7 @@ from gateway.core.misfire import MisfireLimits
 from gateway.core.model import Misfire, Route, TriggerKind
 from gateway.core.overlap import Concurrency, Overlap
 from gateway.core.pauses import Scope
+from gateway.core.placement import Placement
 from gateway.core.retry import Retry
 from gateway.flow.explain import FlowExplainer
 from gateway.flow.queue import FlowQueues
@@ -20,9 +21,10 @@ from gateway.store.events import EventStore
 from gateway.store.hindsight import HindsightStore
 from gateway.store.queue import QueueStore
 from tests.kit.fake_link import FAILING, Behaviour
-from tests.kit.flow_world import A
+from tests.kit.flow_world import A, B
 from tests.unit.flow.test_limits import limit
 from tests.unit.flow.test_pausing import pause
+from tests.unit.flow.test_routes import say
 
 EVERY_HOUR = {"kind": "cron", "expression": "0 0 * * * ?", "timezone": "UTC"}
 
@@ -281,3 +283,22 @@ async def test_a_deleted_job(world):
     ahead = await explained(world, job, job.anchor_ms + 100_000)
     assert ahead.verdict == "deleted"
     assert ahead.answer.startswith("It will not run: the job was deleted by carol")
+
+
+async def test_executors_that_the_job_may_not_use(world):
+    for address in (A, B):
+        await world.executor(address)
+    job = await world.job(schedule=EVERY_HOUR, placement=Placement("canary"))
+    await say(world, A, labels=("canary",))
+    ahead = world.clock.now_ms() + 3_600_000
+    found = await explained(world, job, ahead - ahead % 3_600_000)
+    assert (
+        "route: Route ROUND over 1 executors of app 'shop' with the label 'canary' that are there now."
+        in text_of(found)
+    )
+    await say(world, A, draining=True)
+    found = await explained(world, job, ahead - ahead % 3_600_000)
+    assert (
+        "route: Route ROUND, but no executor of app 'shop' may be used: 1 draining, 1 without the label 'canary'."
+        in text_of(found)
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from dataclasses import replace
 
@@ -327,3 +328,52 @@ async def test_the_next_attempt_of_a_shard_leaves_a_drained_executor(world):
     await world.clock.advance(3)
     assert (await world.row(parent)).state is RunState.SUCCEEDED
     assert [len(executor.received) for executor in executors] == [1, 1, 2]
+
+
+# ------------------------------------------------------------ many drains, against what the executors saw
+
+FLAKY = (Behaviour(), Behaviour(), Behaviour(runs_s=1.5), Behaviour(code=500), Behaviour(waits_s=0.4))
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_nothing_arrives_between_the_answer_of_a_drain_and_its_end(several, seed):
+    """Two nodes, all routes, slots and triggers, failures and waits for connections, a queue of the app in half of it."""
+    rng = random.Random(seed)
+    for address in (A, B, C):
+        await several.executor(address, usual=lambda _order: rng.choice(FLAKY))
+    await several.clock.advance(2)
+    app = await several.now.apps.get("shop")
+    jobs = [
+        await several.job(
+            route=route,
+            max_attempts=2,
+            misfire_after_s=3600,
+            schedule={"kind": "fixed_rate", "expression": "2s"},
+            placement=Placement("canary" if rng.random() < 0.3 else "", Fallback.ANY),
+        )
+        for route in Route
+    ]
+    drained: dict[str, int] = {}  # by address: when its drain was answered
+    closed: list[tuple[str, int, int]] = []
+    for step in range(25):
+        life = rng.choice(list(several.nodes.values()))
+        address = rng.choice((A, B, C))
+        if address in drained:
+            closed.append((address, drained.pop(address), several.clock.now_ms()))
+            await say(several, address, by=life, draining=False)
+        elif len(drained) < 2 and rng.random() < 0.8:
+            await say(several, address, by=life, draining=True)
+            drained[address] = several.clock.now_ms()
+        else:
+            await say(several, address, by=life, labels=("canary",), weight=rng.choice((0, 50, 300)))
+        if step == 12 and seed % 2:
+            changed, moved = await several.do(life.apps.update(replace(app, max_running=4)), by=life)
+            await several.do(life.operations.app_changed(changed.id, moved), by=life)
+        await several.trigger(rng.choice(jobs), by=rng.choice(list(several.nodes.values())))
+        await several.clock.advance(rng.uniform(0.05, 2))
+    closed += [(address, since, 1 << 60) for address, since in drained.items()]
+    assert len(closed) > 5
+    assert sum(len(executor.received) for executor in several.executors.values()) > 100
+    for address, since, until in closed:
+        late = [one for one in several.executors[address].received if since < one.at_ms < until]
+        assert late == [], (address, since, until)
