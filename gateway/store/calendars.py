@@ -25,11 +25,13 @@ from gateway.store.days import days_of, text_of
 from gateway.store.definitions import job_of
 from gateway.store.engine import Database
 from gateway.store.events import note
-from gateway.store.next_fires import replanned, scheduled
+from gateway.store.next_fires import next_fire, remove_ahead, replanned
+from gateway.store.sqltext import quote_sqlite, update_by_id
 from gateway.store.tables import calendar, job, job_next_fire
 from gateway.store.transact import reading, transact
+from gateway.store.transaction import open_cursor
 
-_CHUNK = 200
+_CHUNK = 100
 _NAMED = 10
 
 
@@ -112,24 +114,34 @@ class CalendarStore:
 
     async def _follow(self, conn: AsyncConnection, old: Calendar, new: Calendar, now_ms: int) -> list[int]:
         """The jobs that use it, planned anew from now on: a slot never fires by the calendar of before."""
-        ids = [
-            row.id for row in await conn.execute(select(job.c.id).where(*_uses(new.name)).order_by(job.c.id))
-        ]
+        query = select(job.c.id).where(*_uses(new.name)).order_by(job.c.id)
+        ids = [row.id for row in await conn.execute(query)]
+        reason = f"calendar {new.name!r} was changed"
+        cursor = await open_cursor(conn)
         for start in range(0, len(ids), _CHUNK):
-            for one in await _locked(conn, ids[start : start + _CHUNK]):
-                before = replace(one, days=old.days)
-                after = scheduled(replace(one, days=new.days), now_ms, may_end=True)
-                reason = f"calendar {new.name!r} was changed"
-                after, _ = await replanned(conn, before, after, now_ms, reason, self._run_ids)
-                values = {
-                    "next_fire_at": after.next_fire_at,
-                    "fired": after.fired,
-                    "edition": one.edition + 1,
-                }
-                mine = job_next_fire.c.job_id == one.id
-                await conn.execute(update(job_next_fire).where(mine).values(values))
-            await self._clock.sleep(0)
+            found = await _locked(conn, ids[start : start + _CHUNK])
+            plain = [one for one in found if _is_plain(one, now_ms)]
+            await remove_ahead(conn, plain, now_ms)
+            fires: list[tuple[int, tuple[int | None, int, int]]] = []
+            for one in found:
+                next_fire_at, fired = next_fire(one, new.days, now_ms), one.fired
+                if not _is_plain(one, now_ms):
+                    before = replace(one, days=old.days)
+                    after = replace(one, days=new.days, next_fire_at=next_fire_at)
+                    after, _ = await replanned(conn, before, after, now_ms, reason, self._run_ids)
+                    next_fire_at, fired = after.next_fire_at, after.fired
+                fires.append((one.id, (next_fire_at, fired, one.edition + 1)))
+            columns = ("next_fire_at", "fired", "edition")
+            for sql, _ in update_by_id("job_next_fire", "job_id", fires, columns, "", quote_sqlite):
+                await cursor.execute(sql)
+            await self._clock.sleep(0)  # runs may be due meanwhile
         return ids
+
+
+def _is_plain(one: Job, now_ms: int) -> bool:
+    """Whether nothing but rows ahead can have come of its next fire: so for almost all."""
+    is_overdue = one.next_fire_at is not None and one.next_fire_at <= now_ms
+    return not (is_overdue or one.timing.window.max_fires or one.timing.jitter_ms)
 
 
 async def _locked(conn: AsyncConnection, ids: Sequence[int]) -> list[Job]:

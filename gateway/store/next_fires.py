@@ -6,12 +6,14 @@ next fire as well, before it inserts, so its rows are either seen here or refuse
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.core.confine import schedule_of
+from gateway.core.calendar_days import Days
+from gateway.core.confine import confined, schedule_of
 from gateway.core.model import Job, TriggerKind
 from gateway.core.ports import IdSource
 from gateway.core.schedule import parse_schedule, require_future
@@ -28,6 +30,14 @@ def scheduled(one: Job, now_ms: int, *, may_end: bool = False) -> Job:
     if not may_end:
         require_future(schedule, now_ms, enabled=one.enabled)
     return replace(one, next_fire_at=schedule_of(one).first_after(now_ms) if one.enabled else None)
+
+
+def next_fire(one: Job, days: Days, now_ms: int) -> int | None:
+    """Its next fire with these days instead of its own."""
+    if not one.enabled:
+        return None
+    schedule = parse_schedule(one.schedule, anchor_ms=one.anchor_ms)
+    return confined(schedule, one.schedule, one.timing, days).first_after(now_ms)
 
 
 async def replanned(
@@ -53,13 +63,7 @@ async def take_back(
 
     Returns the ids of what was removed, and the number of these slots.
     """
-    mine = (run.c.job_id == old.id, run.c.state == RunState.PLANNED)
-    # By the index on open runs of a part: its rows ahead are those of a few seconds.
-    near = (run.c.open_part == old.part, run.c.due_ms > now_ms, *mine)
-    ahead = select(run.c.id).where(*near, run.c.slot_key > now_ms)
-    removed = sorted(row.id for row in await conn.execute(ahead))
-    for start in range(0, len(removed), _CHUNK):
-        await conn.execute(delete(run).where(run.c.id.in_(removed[start : start + _CHUNK]), *mine))
+    removed = await remove_ahead(conn, [old], now_ms)
     if reason and old.timing.jitter_ms:
         await _skip_delayed(conn, old, now_ms, reason)
     if not reason or old.next_fire_at is None or old.next_fire_at > now_ms:
@@ -72,6 +76,20 @@ async def take_back(
     if late is not None:
         await conn.execute(insert(run).values(late))
     return removed, late["slot_count"] if late else 0
+
+
+async def remove_ahead(conn: AsyncConnection, jobs: Sequence[Job], now_ms: int) -> list[int]:
+    """Remove the planned rows of slots of these jobs that are ahead; their ids."""
+    if not jobs:
+        return []
+    parts, ids = ({getattr(one, name) for one in jobs} for name in ("part", "id"))
+    mine = (run.c.job_id.in_(sorted(ids)), run.c.state == RunState.PLANNED)
+    # By the index on open runs of a part: its rows ahead are those of a few seconds.
+    near = (run.c.open_part.in_(sorted(parts)), run.c.due_ms > now_ms, run.c.slot_key > now_ms)
+    removed = sorted(row.id for row in await conn.execute(select(run.c.id).where(*near, *mine)))
+    for start in range(0, len(removed), _CHUNK):
+        await conn.execute(delete(run).where(run.c.id.in_(removed[start : start + _CHUNK]), *mine))
+    return removed
 
 
 async def _skip_delayed(conn: AsyncConnection, old: Job, now_ms: int, reason: str) -> None:
