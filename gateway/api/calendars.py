@@ -16,9 +16,11 @@ from gateway.api.models.calendars import (
 )
 from gateway.api.problems import FieldError, InvalidInput
 from gateway.api.render import json_answer, nothing, times
-from gateway.api.services import SERVICES
+from gateway.api.services import SERVICES, Services
 from gateway.core.calendar_days import Calendar, Days
 from gateway.core.calendar_files import Format, days_of_file, days_of_json
+from gateway.core.errors import InvalidValue, NotFound
+from gateway.core.timing import Timing
 
 _FILES: dict[str, Format] = {"text/csv": "csv", "text/calendar": "ics"}
 
@@ -60,6 +62,18 @@ async def put(request: web.Request) -> web.Response:
 async def delete(request: web.Request) -> web.Response:
     await request.app[SERVICES].calendars.delete(request.match_info["name"])
     return nothing()
+
+
+async def days_of(services: Services, timing: Timing, within: str = "") -> Days | None:
+    """Of the calendar that a job which is not stored would use. Raises `InvalidValue`."""
+    use = timing.calendar
+    if use is None:
+        return None
+    try:
+        return (await services.calendars.get(use.name)).days
+    except NotFound:
+        field = f"{within}.calendar.name" if within else "calendar.name"
+        raise InvalidValue(field, use.name, "the name of a calendar that exists") from None
 
 
 def _text_of(raw: bytes) -> str:

@@ -6,17 +6,16 @@ from typing import Any
 
 from aiohttp import web
 
+from gateway.api.calendars import days_of
 from gateway.api.drafts import Spec, clock_of, spec_of
 from gateway.api.intake import query_as, read_as
 from gateway.api.jobs import job_id_in
 from gateway.api.models.previews import Fire, PreviewAnswer, PreviewBody, PreviewQuery
 from gateway.api.render import iso_local, json_answer, schedule_answer
-from gateway.api.services import SERVICES, Services
+from gateway.api.services import SERVICES
 from gateway.api.timings import is_zoned, timing_of
-from gateway.core.calendar_days import Days
 from gateway.core.chain import is_chained
 from gateway.core.confine import confined, schedule_of
-from gateway.core.errors import InvalidValue, NotFound
 from gateway.core.schedule import parse_schedule
 from gateway.core.timing import Timing
 from gateway.core.upcoming import cautions, upcoming
@@ -56,7 +55,7 @@ async def of_body(request: web.Request) -> web.Response:
     spec = spec_of(body.schedule, services.timezone, zoned=is_zoned(body))
     bare = parse_schedule(spec, anchor_ms=from_ms)
     timing = timing_of(body, clock_of(spec, services.timezone))
-    days = await _days_of(services, timing)
+    days = await days_of(services, timing)
     schedule = confined(bare, spec, timing, days)
     slots = upcoming(schedule, from_ms, body.count, left=timing.window.max_fires or None)
     answer = PreviewAnswer(
@@ -66,16 +65,6 @@ async def of_body(request: web.Request) -> web.Response:
         warnings=cautions(schedule, spec, timing, days, from_ms),
     )
     return json_answer(answer)
-
-
-async def _days_of(services: Services, timing: Timing) -> Days | None:
-    use = timing.calendar
-    if use is None:
-        return None
-    try:
-        return (await services.calendars.get(use.name)).days
-    except NotFound:
-        raise InvalidValue("calendar.name", use.name, "the name of a calendar that exists") from None
 
 
 def _shown_in(spec: Spec, timezone: str | None) -> Zone:

@@ -8,6 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
+from gateway.api.calendars import days_of
 from gateway.api.drafts import job_of
 from gateway.api.intake import read_as
 from gateway.api.models.simulation import (
@@ -79,7 +80,8 @@ async def _drafts(services: Services, body: SimulationBody, from_ms: int) -> tup
         within = f"jobs[{number}]"
         app = await _app(services, one.app, f"{within}.app")
         job = job_of(one, app.id, now_ms=from_ms, default_timezone=services.timezone, within=within)
-        job = replace(job, id=-number - 1, anchor_ms=from_ms)
+        days = await days_of(services, job.timing, within)
+        job = replace(job, id=-number - 1, anchor_ms=from_ms, days=days)
         drafts.append(replace(job, next_fire_at=schedule_of(job).first_after(from_ms - 1)))
         if number % _A_SLICE == _A_SLICE - 1:
             await services.clock.sleep(0)

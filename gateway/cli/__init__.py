@@ -19,6 +19,7 @@ from gateway.cli.pauses import pause, pauses, resume
 from gateway.cli.proof import proof
 from gateway.cli.root import cli, main
 from gateway.cli.runs import runs
+from gateway.cli.schedules import schedules
 from gateway.cli.simulate import simulate
 from gateway.cli.stats import stats
 from gateway.cli.tokens import tokens
@@ -30,6 +31,7 @@ for command in (
     migrate,
     apps,
     jobs,
+    schedules,
     calendars,
     runs,
     backfills,

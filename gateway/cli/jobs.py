@@ -274,12 +274,7 @@ def preview(client: Client, job_id: int, count: int, from_: str | None, timezone
     """When a job is due next."""
     query = {"count": count, "from": from_, "timezone": timezone}
     answer = client.call("GET", f"{_path(job_id)}/preview", query=query)
-    if client.as_json:
-        show.as_json(answer)
-        return
-    click.echo("\n".join(fire["time"] for fire in answer["next"]) or "never")
-    for warning in answer["warnings"]:
-        click.echo(warning, err=True)
+    show.as_json(answer) if client.as_json else show.fires(answer)
 
 
 @jobs.command()

@@ -27,6 +27,13 @@ def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
         click.echo("  ".join(cells).rstrip())
 
 
+def fires(preview: Mapping[str, Any]) -> None:
+    """What is due next, a line each; warnings for people stand apart from it."""
+    click.echo("\n".join(fire["time"] for fire in preview["next"]) or "never")
+    for warning in preview["warnings"]:
+        click.echo(warning, err=True)
+
+
 def record(values: Mapping[str, Any]) -> None:
     """One line a field; nested fields by their path, instants once."""
     flat = dict(_flat(values, ""))

@@ -168,6 +168,15 @@ async def test_calendars(run, tmp_path):
     assert await run("calendars", "list") == "nothing found\n"
 
 
+async def test_a_schedule_without_a_job(run):
+    options = ("--cron", "0 0 3 * * ?", "--timezone", "GMT+8", "--from", "2026-12-01T00:00:00Z", "--count", 2)
+    found = await run("schedules", "preview", *options, "--exclude", "00:00-12:00 WED", "--show-in", "UTC")
+    assert found.split() == ["2026-12-02T19:00:00.000+00:00", "2026-12-03T19:00:00.000+00:00"]
+    never = await run("schedules", "preview", *options, "--exclude", "00:00-24:00", "--json")
+    assert (never["next"], len(never["warnings"])) == ([], 1)
+    assert "schedule" in await run("schedules", "preview", code=2)
+
+
 async def test_jobs_from_files(run, tmp_path):
     await run("apps", "create", "billing")
     one = tmp_path / "job.json"

@@ -55,6 +55,13 @@ async def test_fires_of_what_is_stored_and_nothing_is_touched(billing, job):
     assert billing.operations.changed_jobs == [job["id"], other["id"]]
 
 
+async def test_jobs_to_be_tried_have_the_days_of_their_calendar(billing):
+    await billing.ok("POST", "/api/v1/calendars", {"name": "only", "days": ["2026-11-18"]})
+    for mode, fires in (("include", 5), ("exclude", 0)):
+        draft = minutely(calendar={"name": "only", "mode": mode})
+        assert (await ask(billing, jobs=[draft]))["total"]["fires"] == fires
+
+
 async def test_limits_are_those_stored_or_those_to_be_tried(billing, job):
     await billing.ok("POST", "/api/v1/jobs", minutely(name="urgent", priority=10))
     await billing.ok("PATCH", "/api/v1/apps/billing", {"max_running": 1})
@@ -142,6 +149,7 @@ async def test_a_pause(billing, job):
             "outages",
             "none beginning before the last has ended",
         ),
+        ({"jobs": [a_job(calendar="none")]}, "jobs[0].calendar.name", "a calendar that exists"),
         ({"jobs": [a_job(app="nobody")]}, "jobs[0].app", "an app that exists"),
         (
             {"jobs": [a_job(schedule={"kind": "cron", "expression": "x"})]},
