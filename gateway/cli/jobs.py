@@ -73,6 +73,7 @@ def job_fields(command: F) -> F:
     @click.option("--misfire-max", type=int, help="For fire_all: how many missed slots run, the newest.")
     @click.option("--handler", help="The handler of a BEAN task.")
     @click.option("--params", help="Handed to the handler.")
+    @click.option("--env", "envs", multiple=True, help="NAME=VALUE, handed over with the params (repeat it).")
     @click.option("--glue-type", help="BEAN, GLUE_SHELL, …")
     @click.option(
         "--glue-source", type=click.File(encoding="utf-8"), help="File with the source of a GLUE task."
@@ -82,6 +83,7 @@ def job_fields(command: F) -> F:
     @click.option("--timeout", help="Seconds, or text such as 5m; 0 for none.")
     @timing_options
     @policy_options
+    @click.option("--template", help="sae_job: its defaults for what is left out.")
     @click.option("--guarantee", help="at_most_once or at_least_once.")
     @click.option("--priority", type=int, help="A larger number goes first.")
     @click.option(
@@ -109,6 +111,7 @@ _PLAIN = {
     "misfire_window": "misfire_window_s",
     "misfire_max": "misfire_max",
     "retention_days": "retention_days",
+    "template": "template",
 }
 _TASK = {"handler": "handler", "params": "params", "glue_type": "glue_type"}
 _KIND_OPTIONS = {
@@ -123,7 +126,7 @@ _FIELD_OPTIONS = {
     *_PLAIN,
     *_TASK,
     *_KIND_OPTIONS,
-    *("anchor", "offset", "timezone", "misfire", "glue_source", "file"),
+    *("anchor", "offset", "timezone", "misfire", "glue_source", "file", "envs"),
     *POLICY_OPTIONS,
     *TIMING_OPTIONS,
 }
@@ -134,6 +137,8 @@ def _lay_over(body: dict[str, Any], options: Mapping[str, Any]) -> None:
     task = {field: options[name] for name, field in _TASK.items() if options[name] is not None}
     if options["glue_source"] is not None:
         task["glue_source"] = options["glue_source"].read()
+    if options["envs"]:
+        task["envs"] = [_env_of(text) for text in options["envs"]]
     kinds = [name for name in _KIND_OPTIONS if options[name]]
     if len(kinds) > 1:
         raise Failure(f"--{kinds[1].replace('_', '-')}: a job has one schedule here; use --file", WRONG_INPUT)
@@ -149,6 +154,13 @@ def _lay_over(body: dict[str, Any], options: Mapping[str, Any]) -> None:
             body[name] = {**(body.get(name) or {}), **part}
     lay_timing(body, options)
     lay_policies(body, options)
+
+
+def _env_of(text: str) -> dict[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise Failure(f"--env: {text!r} is not valid: NAME=VALUE", WRONG_INPUT)
+    return {"name": name, "value": value}
 
 
 @jobs.command()

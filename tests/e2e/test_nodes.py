@@ -19,7 +19,15 @@ from sqlalchemy.engine import make_url
 from gateway.core.parts import part_of
 from tests.conftest import skip_for_lack
 from tests.e2e.conftest import DatabaseMaker, PeerMaker
-from tests.e2e.gateway_process import ACCESS_TOKEN, ADMIN_TOKEN, REPOSITORY, GatewayProcess, Json, run_command
+from tests.e2e.gateway_process import (
+    ACCESS_TOKEN,
+    ADMIN_TOKEN,
+    REPOSITORY,
+    Api,
+    GatewayProcess,
+    Json,
+    run_command,
+)
 from tests.e2e.peers import Peer
 from tests.kit.mariadb import MariadbServer
 from tests.kit.process import free_port, wait_until
@@ -442,9 +450,18 @@ def test_upgrade_node_by_node_from_a_version_that_shares(
 
 
 def test_a_process_of_its_own_group_is_left_by_no_worker(make_node: NodeMaker) -> None:
-    """Workers whose parent was killed stop by themselves."""
-    workers = make_node("w", "--workers", "2")
+    """Workers whose parent was killed stop by themselves. Until then both of their listeners answer."""
+    private = free_port()
+    listens = {"XXLJOB_GATEWAY_PRIVATE_TRIGGER_LISTEN": f"127.0.0.1:{private}"}
+    workers = make_node("w", "--workers", "2", env=listens)
     workers.start(40)
+    workers.api.create_app(APP)
+    job_id = workers.api.create_job(APP, "okHandler")
+    made = workers.api.call("POST", f"/api/v1/jobs/{job_id}/trigger-urls", {"kind": "private"}, expect=(201,))
+    assert made["url"] == f"http://127.0.0.1:{private}{made['path']}"
+    assert {Api(private).request("POST", made["path"])[0] for _ in range(6)} == {202}
+    assert workers.api.request("POST", made["path"])[0] == 404
+    assert Api(private).request("GET", "/healthz")[0] == 404
     children = subprocess.run(
         ["pgrep", "-P", str(workers.process.pid)], capture_output=True, text=True
     ).stdout.split()

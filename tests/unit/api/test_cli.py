@@ -371,3 +371,12 @@ async def test_trigger_urls(run):
     assert "10.9.8.7:8081/t/" in await run("jobs", "trigger-urls", "create", job_id, "--private")
     await run("jobs", "trigger-urls", "delete", job_id, listed["id"])
     assert len(await run("jobs", "trigger-urls", "list", job_id, "--json")) == 1
+
+
+async def test_a_job_with_envs_by_a_template(run):
+    await run("apps", "create", "billing")
+    fields = ("--app", "billing", "--name", "a", "--on-demand", "--handler", "h", "--template", "sae_job")
+    made = await run("jobs", "create", *fields, "--env", "A=1", "--env", "B=x=y", "--json")
+    assert made["task"]["envs"] == [{"name": "A", "value": "1"}, {"name": "B", "value": "x=y"}]
+    assert (made["timeout_s"], made["retry"]["max_attempts"]) == (3600, 4)
+    assert "NAME=VALUE" in await run("jobs", "create", *fields, "--env", "A", code=2)
