@@ -67,7 +67,7 @@ def _demo_job(app: App, name: str, handler: str, schedule: dict[str, object]) ->
         version=1,
         name=name,
         enabled=True,
-        schedule={"timezone": "UTC", **schedule},
+        schedule={"timezone": "UTC", "misfire": "skip", **schedule},
         task=Task(handler, "from the demo"),
         misfire=Misfire.SKIP,
         misfire_after_s=5,

@@ -352,7 +352,9 @@ class ChildAnswer(Answer):
     on: On
 
 
-class JobAnswer(TimingAnswer):
+class JobHead(Answer):
+    """What names a job: first in answers, as people read it first."""
+
     id: int
     app: str | None
     name: str
@@ -362,6 +364,9 @@ class JobAnswer(TimingAnswer):
         description="done: enabled, and its schedule has no slot left that has no run."
     )
     version: int
+
+
+class JobAnswer(TimingAnswer, JobHead):
     schedule: ScheduleAnswer | list[ScheduleAnswer]
     task: TaskAnswer
     route: Route
