@@ -19,6 +19,7 @@ from gateway.core.overlap import Overlap
 from gateway.core.pauses import Pause
 from gateway.core.placement import Fallback
 from gateway.core.policy import seed_of
+from gateway.core.reachable import NOBODY, Reachable
 from gateway.core.run_facts import Story
 from gateway.core.schedule import is_timed
 from gateway.core.slot_search import NOWHERE, Look, Member, look_at, match_facts, members_of, obstacles
@@ -36,8 +37,7 @@ class Known:
     `job` is None for one that was deleted; `version` is the one in force at the instant, None before the first. `rows`
     are those of the slot, or of the run of that instant; `before` those of the slot before. `disabled`, `removed`: the
     last event that disabled the job, or removed runs of it by hand. `kept_from_ms`: runs that ended earlier may have
-    been removed. `executors`: how many the job may use now; `nobody`: why there is none. `gap`: the instant was given as
-    a local time that did not exist.
+    been removed. `gap`: the instant was given as a local time that did not exist.
     """
 
     at_ms: int
@@ -49,8 +49,7 @@ class Known:
     rows: Sequence[Run] = ()
     before: Sequence[Run] = ()
     app: App | None = None
-    executors: int = 0
-    nobody: str = ""
+    executors: Reachable = NOBODY
     running_app: int | None = None
     running_job: int | None = None
     waits: str = ""
@@ -135,7 +134,7 @@ def _of_rows(known: Known, facts: list[Fact]) -> Explanation:
         facts += _now(known, job)
     facts += story.facts()
     if known.look.slot_ms is None and first.slot_key > 0 and not is_chained(job):
-        facts += _neighbours(known)
+        facts += [fact for fact in _neighbours(known) if fact.times["slot"] != first.slot_key]
     slot_ms = first.slot_ms if known.look.slot_ms is None else known.look.slot_ms
     return Explanation(story.verdict, story.sentence, tuple(facts), slot_ms, story.last.id)
 
@@ -168,6 +167,10 @@ def _of_no_slot(known: Known, facts: list[Fact]) -> Explanation:
     if not is_timed(job.schedule) and not is_chained(job):
         text = "Its schedule has no instants of its own: it runs when it is triggered."
         facts.append(Fact("schedule", text))
+        if known.before:
+            before = Story(known.before, job, known.zone, known.now_ms)
+            text = f"The run before was due at {when(before.first.due_ms, known.zone)}. {before.sentence}"
+            facts.append(Fact("run_before", text, {"due": before.first.due_ms}, {"run_id": before.last.id}))
         return Explanation(
             "no_slot", f"No run of it was found at {at}: it runs when it is triggered.", tuple(facts)
         )
@@ -238,6 +241,8 @@ def _of_future(known: Known, job: Job, slot_ms: int, facts: list[Fact]) -> Expla
         text = f"It will be skipped unless the pause ends before: {known.pause.words}."
         return Explanation("paused", text, tuple(facts), slot_ms)
     limits = " It may have to wait for a place." if _is_limited(known, job) else ""
+    if known.app is not None and known.executors.why_none:
+        limits += f" It would fail as things are: {known.executors.why_none}."
     text = f"It will run at {at}, as far as is known now.{limits}"
     facts.append(Fact("may_change", "Edits, pauses, calendars and limits may change until then, and count."))
     return Explanation("will_run", text, tuple(facts), slot_ms)
@@ -361,18 +366,17 @@ def _now(known: Known, job: Job) -> Iterator[Fact]:
             "start_rate", text, fields={"app": app.appname, "starts_per_second": app.starts_per_second}
         )
     if app is not None:
-        placement = job.placement
+        there, placement = known.executors, job.placement
         label = f" with the label {placement.label!r}" if placement.label else ""
         if placement.label and placement.fallback is Fallback.ANY:
             label = f" (those with the label {placement.label!r} if there are any)"
         text = (
-            f"Route {job.route.value}, but {known.nobody}."
-            if known.nobody
-            else f"Route {job.route.value} over {known.executors} executors of app {app.appname!r}{label} that are there now."
+            f"Route {job.route.value}, but {there.why_none}."
+            if there.why_none
+            else f"Route {job.route.value} over {there.usable} executors of app {app.appname!r}{label} that are there now."
         )
-        yield Fact(
-            "route", text, fields={"route": job.route.value, "executors": known.executors, "app": app.appname}
-        )
+        fields = {"route": job.route.value, "executors": there.usable, "present": there.present}
+        yield Fact("route", text, fields=fields | {"app": app.appname, "label": placement.label or None})
     if job.max_attempts > 1 and not known.rows:
         text = f"Up to {job.max_attempts} attempts."
         yield Fact("attempts", text, fields={"max_attempts": job.max_attempts})

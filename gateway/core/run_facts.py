@@ -14,6 +14,7 @@ from gateway.core.states import IN_FLIGHT, WAITING, RunState
 from gateway.core.zones import Zone
 
 _WAITS = "waits: "
+_MARKED = "marked as succeeded"
 _S = RunState
 _ENDED = {_S.SUCCEEDED: "succeeded", _S.TIMED_OUT: "was ended by its time-out", _S.STOPPED: "was stopped"}
 _CAUSES = {
@@ -71,6 +72,8 @@ class Story:
             return f"Run {run.id} started {self._lateness()}{self._where(run)} and {how}, since {span(self._since(run))}."
         if not run.sent_ms:
             return f"It did not run: {self._reason(run) or run.state.word}."
+        if run.state is _S.SUCCEEDED and (run.reason or "").startswith(_MARKED):
+            return f"Run {run.id} started {self._lateness()}{self._where(run)} and was {self._reason(run)}."
         ended = _ENDED.get(run.state) or (
             "got lost" if run.state is _S.LOST else f"failed{self._result(run)}"
         )
@@ -160,12 +163,17 @@ class Story:
         cause = _CAUSES.get(run.trigger_kind)
         if cause is not None:
             by = f" by {run.author}" if run.author else ""
-            of = f" (run {run.parent_id})" if run.parent_id and run.trigger_kind is TriggerKind.CHILD else ""
+            of = ""
+            if run.parent_id:
+                is_child = run.trigger_kind is TriggerKind.CHILD
+                of = f" (run {run.parent_id})" if is_child else f", to run run {run.parent_id} again"
             yield Fact(
                 "cause",
                 f"{cause}{by}{of}.",
                 fields={"trigger": run.trigger_kind.name.lower(), "author": run.author or None},
             )
+        if (again := self.last.rerun_id) != 0:
+            yield Fact("rerun", f"It was run again, as run {again}.", fields={"rerun_id": again})
         if run.slot_count > 1:
             text = (
                 f"Its row stands for {run.slot_count} slots, from {when(run.slot_key, self.zone)} to "

@@ -27,7 +27,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """From `from_ms` to `to_ms`, outside. `executors`: how many an app has, where that is not one.
+    """From `from_ms` to `to_ms`, outside. `executors`: how many a job may use, where that is not one.
 
     `away`: spans, in order and apart, in which the scheduler is not there. `listed`: so many runs are told one by one.
     """

@@ -300,7 +300,7 @@ class Simulation:
         self._push(now_ms + subject.duration_ms, _Kind.END, run.id)
 
     def _expand(self, parent: NewRun, job: Job) -> None:
-        count = max(self._scenario.executors.get(parent.app_id, 1), 1)
+        count = max(self._scenario.executors.get(job.id, 1), 1)
         shards = shards_of(parent, job, [f"executor {number}" for number in range(count)])
         ids = range(self._made + 1, self._made + len(shards) + 1)
         self._made += len(shards)

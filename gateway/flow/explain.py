@@ -12,13 +12,13 @@ from gateway.core.events import Event, EventCatalog, EventFilter, Source
 from gateway.core.explain import Explanation, Known, explain, look, zone_for
 from gateway.core.facts import Fact, when
 from gateway.core.hindsight import Hindsight
-from gateway.core.model import AddressMode, App, Job, Route, Run, RunFilter
+from gateway.core.model import App, Job, Run, RunFilter
 from gateway.core.moments import parse_moment
 from gateway.core.operations import Operations
 from gateway.core.pauses import Pause, PauseReader, Pauses
-from gateway.core.placement import ExecutorSetting, address_key
 from gateway.core.places import Scope
 from gateway.core.ports import RunReader
+from gateway.core.reachable import NOBODY, Reachable, reachable
 from gateway.core.retention import cut_ms
 from gateway.core.slot_search import NOWHERE, SAME_MS, local_gap
 from gateway.core.states import OPEN, WAITING
@@ -110,19 +110,19 @@ class FlowExplainer:
             return replace(known, rows=rows)
         if known.at_ms > known.now_ms + _LONG_RUN_MS:
             return known
-        near = await self._near(known, job_id)
+        near, earlier = await self._near(known, job_id)
         if near is not None:
             return replace(known, rows=await self._family(near))
         before_ms = known.look.before_ms
         if known.version is not None and is_chained(known.version.job):
             before_ms = await self._hindsight.latest_slot(job_id, known.at_ms)
         if before_ms is None:
-            return known
+            return replace(known, before=await self._family(earlier))
         before = await self._family(await self._hindsight.slot_row(job_id, before_ms))
         return replace(known, before=before)
 
-    async def _near(self, known: Known, job_id: int) -> Run | None:
-        """A run that was due within a second of the instant, else the latest that was open then."""
+    async def _near(self, known: Known, job_id: int) -> tuple[Run | None, Run | None]:
+        """A run that was due within a second of the instant, else the latest that was open then; and the one before."""
         at_ms = known.at_ms
         wanted = RunFilter(job_id=job_id, from_ms=at_ms - _LONG_RUN_MS, to_ms=at_ms + SAME_MS)
         found = [
@@ -132,9 +132,12 @@ class FlowExplainer:
         ]
         due = [run for run in found if abs(run.due_ms - at_ms) < SAME_MS]
         if due:
-            return min(due, key=lambda run: (abs(run.due_ms - at_ms), run.id))
+            return min(due, key=lambda run: (abs(run.due_ms - at_ms), run.id)), None
         is_open = [run for run in found if run.sent_ms and (run.state in OPEN or run.finished_ms >= at_ms)]
-        return max(is_open, key=lambda run: run.due_ms, default=None)
+        return (
+            max(is_open, key=lambda run: run.due_ms, default=None),
+            max(found, key=lambda run: run.due_ms, default=None),
+        )
 
     async def _family(self, run: Run | None) -> tuple[Run, ...]:
         if run is None:
@@ -171,13 +174,11 @@ class FlowExplainer:
             running_app = sum(place.shard >= 0 for place in places)
         if job.concurrency.limited:
             running_job = len(await self._reader.under_way(Scope("job", job.id, job.part)))
-        executors, nobody = await self._executors(job, app)
         return replace(
             known,
             app=app,
             pause=await self._pause(job, at_ms),
-            executors=executors,
-            nobody=nobody,
+            executors=await self._executors(job, app),
             running_app=running_app,
             running_job=running_job,
             waits=await self._waits(known, app),
@@ -192,26 +193,12 @@ class FlowExplainer:
         pauses.replace(await self._pauses.all_pauses())
         return pauses.find(job.app_id, job.id, at_ms)
 
-    async def _executors(self, job: Job, app: App | None) -> tuple[int, str]:
-        """How many the job may use, and why none where it is none."""
+    async def _executors(self, job: Job, app: App | None) -> Reachable:
         if app is None:
-            return 0, ""
-        present = (
-            app.addresses
-            if app.address_mode is AddressMode.MANUAL
-            else [one.address for one in self._operations.live_executors(app.id)]
+            return NOBODY
+        return reachable(
+            job, app, self._operations.live_executors(app.id), await self._apps.settings_of(app.id)
         )
-        settings = {one.address: one for one in await self._apps.settings_of(app.id)}
-
-        def setting_of(address: str) -> ExecutorSetting | None:
-            return settings.get(address_key(address))
-
-        by_weight = job.route is Route.WEIGHTED
-        open_ones = [one for one in present if not ((has := setting_of(one)) and has.draining_ms)]
-        found = job.placement.among(open_ones, setting_of, by_weight=by_weight)
-        if found:
-            return len(found), ""
-        return 0, job.placement.why_none(app.appname, present, setting_of, by_weight=by_weight)
 
     async def _waits(self, known: Known, app: App | None) -> str:
         """Its place in the queue of the app, and when it will start if all goes on as before."""

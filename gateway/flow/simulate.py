@@ -5,15 +5,17 @@ In: a wish. Out: what would happen. Nothing is written, and runs that are due me
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 
 from gateway.core.catalog import AppCatalog, JobCatalog
 from gateway.core.clock import Clock
 from gateway.core.confine import schedule_of
 from gateway.core.errors import Conflict, InvalidValue
-from gateway.core.model import AddressMode, App, Job, JobFilter
+from gateway.core.model import App, Job, JobFilter, Route
 from gateway.core.operations import Operations
 from gateway.core.pauses import PauseReader, Pauses
+from gateway.core.placement import ExecutorSetting
+from gateway.core.reachable import reachable
 from gateway.core.scenario import (
     DEFAULT_RUN_MS,
     MOST_JOBS,
@@ -86,7 +88,7 @@ class FlowSimulator:
             subjects,
             apps,
             pauses,
-            {app.id: self._executors(app) for app in apps.values()},
+            await self._executors(jobs, apps),
             wish.away,
             listed=wish.listed,
         )
@@ -132,7 +134,16 @@ class FlowSimulator:
             if cursor is None:
                 return found
 
-    def _executors(self, app: App) -> int:
-        if app.address_mode is AddressMode.MANUAL:
-            return len(app.addresses)
-        return len(self._operations.live_executors(app.id))
+    async def _executors(self, jobs: Iterable[Job], apps: Mapping[int, App]) -> dict[int, int]:
+        """How many executors each job may use that has a run for each of them."""
+        found: dict[int, int] = {}
+        settings: dict[int, list[ExecutorSetting]] = {}
+        for job in jobs:
+            app = apps.get(job.app_id)
+            if app is None or job.route is not Route.SHARDING_BROADCAST:
+                continue
+            if app.id not in settings:
+                settings[app.id] = await self._apps.settings_of(app.id)
+            live = self._operations.live_executors(app.id)
+            found[job.id] = reachable(job, app, live, settings[app.id]).usable
+        return found

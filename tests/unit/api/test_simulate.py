@@ -112,6 +112,16 @@ async def test_jobs_that_are_not_stored(billing, job):
     assert (await ask(billing, app="billing"))["total"]["fires"] == 5
 
 
+async def test_shards_go_to_executors_that_do_not_drain(billing):
+    app = {"address_mode": "manual", "addresses": ["http://a:1/", "http://b:1/", "http://c:1/"]}
+    await billing.ok("PATCH", "/api/v1/apps/billing", app)
+    await billing.ok("PATCH", "/api/v1/apps/billing/executors", {"address": "http://b:1/", "draining": True})
+    await billing.ok("POST", "/api/v1/jobs", minutely(route="SHARDING_BROADCAST"))
+    found = await ask(billing, to=T0 + MINUTE)
+    assert [fire["shard"] for fire in found["fires"]] == [-1, 0, 1]
+    assert (found["total"]["fires"], found["apps"][0]["running_max"]) == (1, 2)
+
+
 async def test_an_outage(billing, job):
     span = {"from": T0 + 1, "to": T0 + 3 * MINUTE + 1000}
     found = await ask(billing, outages=[span])

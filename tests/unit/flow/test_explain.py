@@ -13,9 +13,11 @@ from gateway.core.model import Misfire, Route, TriggerKind
 from gateway.core.overlap import Concurrency, Overlap
 from gateway.core.pauses import Scope
 from gateway.core.placement import Placement
+from gateway.core.reruns import Rerun
 from gateway.core.retry import Retry
 from gateway.flow.explain import FlowExplainer
 from gateway.flow.queue import FlowQueues
+from gateway.flow.reruns import FlowReruns
 from gateway.store import tables
 from gateway.store.events import EventStore
 from gateway.store.hindsight import HindsightStore
@@ -232,7 +234,27 @@ async def test_a_run_that_somebody_triggered(world):
     assert (found.verdict, found.run_id, found.slot_ms) == ("ran", run_id, None)
     assert "cause: It was started by hand" in text_of(found)
     await world.clock.advance(30)
-    assert "it runs when it is triggered" in (await explained(world, job)).answer
+    found = await explained(world, job)
+    assert "it runs when it is triggered" in found.answer
+    assert f"Run {run_id} started on time" in text_of(found)
+
+
+async def test_run_again_and_marked_by_hand(world):
+    await world.executor(usual=FAILING)
+    job = await world.job(schedule={"kind": "api"})
+    run_id = await world.trigger(job)
+    at = world.clock.now_ms()
+    await world.until_final(run_id)
+    desk = FlowReruns(world.flow, world.now.operations, world.now.runs)
+    again = await world.do(by("dora", desk.rerun(run_id, Rerun())))
+    await world.clock.advance(2)
+    found = await explained(world, job, at)
+    assert f"rerun: It was run again, as run {again}." in text_of(found)
+    await world.do(by("dora", desk.mark_succeeded(again, "repaired")))
+    found = await explained(world, job, (await world.row(again)).due_ms)
+    assert found.run_id == again
+    assert f"cause: It was started by hand by dora, to run run {run_id} again." in text_of(found)
+    assert "was marked as succeeded by dora: repaired (it was failed" in found.answer
 
 
 async def test_a_broadcast(world):
@@ -298,6 +320,7 @@ async def test_executors_that_the_job_may_not_use(world):
     )
     await say(world, A, draining=True)
     found = await explained(world, job, ahead - ahead % 3_600_000)
+    assert "It would fail as things are: no executor of app 'shop' may be used: 1 draining" in found.answer
     assert (
         "route: Route ROUND, but no executor of app 'shop' may be used: 1 draining, 1 without the label 'canary'."
         in text_of(found)
