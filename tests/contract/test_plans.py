@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event, insert
 
+from gateway.core.chain import ChainEnd
 from gateway.core.clock import SystemClock
 from gateway.core.model import PARTS, AddressMode, App, Counters, Job, NewRun, Task, TriggerKind
 from gateway.core.parts import part_of
@@ -17,6 +18,7 @@ from gateway.core.states import IN_FLIGHT, OPEN, WAITING, RunState
 from gateway.core.work import JobFire, Lease, Move, TaskName, Work
 from gateway.store import transaction
 from gateway.store.apps import AppStore
+from gateway.store.backfills import BackfillStore
 from gateway.store.engine import Database
 from gateway.store.ids import app_ids, job_ids, run_ids
 from gateway.store.jobs import JobStore
@@ -144,8 +146,9 @@ async def live(db: Database, count: int) -> None:
             part_of(one.job_id),
             1,
             one.next_fire_at,
-            one.next_fire_at + 1000,
+            one.next_fire_at + 3_600_000,
             (row(FIRST + n, one.job_id),),
+            FIRST + n if n % 2 else 0,  # every other is a chain
         )
         for n, one in enumerate(due)
     ]
@@ -183,7 +186,13 @@ async def live(db: Database, count: int) -> None:
     ends = [
         Move(n, RunState.FAILED, IN_FLIGHT, {"finished_ms": SLOT, "message": f"{n}"}) for n in everyone[1:]
     ]
+    for one, end in zip(due[1:], ends, strict=True):
+        end.chain = ChainEnd(one.job_id, end.run_id, SLOT)
+    await jobs.mend_chains(range(PARTS))
     await writer.write(Work(moves=ends))
+    backfills = BackfillStore(db, clock)
+    await backfills.running(range(PARTS))
+    await backfills.open_runs(made[0].id, everyone)
     name = TaskName(1, "t", FIRST + 90_000, SLOT)
     await writer.write(Work(inserts=(row(FIRST + 90_000, made[0].id, slot_key=-5),), names=(name,)))
     changed = await jobs.update(

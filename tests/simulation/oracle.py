@@ -14,6 +14,7 @@ from typing import Any
 
 from gateway.core.model import PARTS, Guarantee, Job, Run, TriggerKind
 from gateway.core.overlap import Overlap
+from gateway.core.pauses import Scope
 from gateway.core.states import OPEN, RunState
 from gateway.store import tables
 from tests.simulation.simulation import Simulation
@@ -63,6 +64,7 @@ class Oracle:
         self.judge_ended()
         self.judge_owners()
         self.judge_edits()
+        self.judge_pauses()
         self.judge_stops()
         self.judge_in_time()
         self.judge_triggers(await self.world.table(tables.task))
@@ -323,6 +325,17 @@ class Oracle:
                         if one.number < until and self.by_id[one.run_id].trigger_kind in OF_SCHEDULE
                     ]
                     assert not wrong, (edit, wrong)
+
+    def judge_pauses(self) -> None:
+        """Nothing that a pause covers leaves after its answer, until its end is asked for."""
+        for pause in self.people.pauses:
+            if not pause.answered:
+                continue
+            for one in self.simulation.sent:
+                job = self.people.jobs[one.job_id]
+                covered = {Scope.ALL: 0, Scope.APP: job.app_id, Scope.JOB: job.id}[pause.scope]
+                is_within = pause.answered < one.number < pause.until
+                assert not (is_within and covered == pause.scope_id), (pause, one)
 
     # ------------------------------------------------------------ triggers
 

@@ -8,9 +8,10 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from gateway.core.errors import AlreadySubmitted, GatewayError
+from gateway.core.errors import AlreadySubmitted, GatewayError, NotFound
 from gateway.core.model import Guarantee, Job, Misfire, Route
 from gateway.core.overlap import UNLIMITED, Concurrency, Overlap
+from gateway.core.pauses import Pause, Scope
 from gateway.core.states import RunState
 from gateway.core.submission import Submission
 from tests.kit.flow_world import World
@@ -59,6 +60,17 @@ class LimitEdit:
 
 
 @dataclass
+class PauseEdit:
+    """Nothing of this scope starts once it is answered, until somebody asks for its end; numbers as those of an `Edit`."""
+
+    scope: Scope
+    scope_id: int
+    asked: int
+    answered: int = 0
+    until: int = 1 << 62
+
+
+@dataclass
 class Trigger:
     job_id: int
     task_id: str | None
@@ -77,6 +89,8 @@ class People:
     edits: list[Edit] = field(default_factory=list)
     limits: list[LimitEdit] = field(default_factory=list)
     limiting: bool = False
+    pauses: list[PauseEdit] = field(default_factory=list)
+    pausing: bool = False
     triggers: list[Trigger] = field(default_factory=list)
     busy: set[int] = field(default_factory=set)
     errors: list[BaseException] = field(default_factory=list)
@@ -198,6 +212,61 @@ class People:
         except GatewayError as error:
             self.world.note(f"limit {most} through {life.name} failed: {error}")
             await self.world.clock.sleep(1)  # a commit of unknown outcome may still come
+
+    # ------------------------------------------------------------ pauses
+
+    def pause_something(self, life: Life) -> None:
+        """Or end it: one deed at a time; now, or a moment before a slot, when its claim may have been made already."""
+        if self.pausing or not self.jobs:
+            return
+        self.pausing = True
+        job, world = self.rng.choice(list(self.jobs.values())), self.world
+        scope = self.rng.choice(list(Scope))
+        due_ms = world.server.next_due(job.id, world.clock.now_ms())
+        wait_s = max((due_ms - world.clock.now_ms()) / 1000 - self.rng.uniform(0, 0.2), 0) if due_ms else 0.0
+        world.clock.call_later(self.rng.choice((0.0, wait_s)), lambda: self._pause_now(life, scope, job))
+
+    def _pause_now(self, life: Life, scope: Scope, job: Job) -> None:
+        if not life.serving:
+            self.pausing = False
+            return
+        scope_id = {Scope.ALL: 0, Scope.APP: job.app_id, Scope.JOB: job.id}[scope]
+        is_paused = any(
+            (one.scope, one.scope_id, one.until) == (scope, scope_id, 1 << 62) for one in self.pauses
+        )
+        deed = self.resume(life, scope, scope_id) if is_paused else self.pause(life, scope, scope_id)
+        self._begin(life, deed).add_done_callback(lambda _: setattr(self, "pausing", False))
+
+    async def pause(self, life: Life, scope: Scope, scope_id: int) -> None:
+        """To be run in the process of that node."""
+        edit = PauseEdit(scope, scope_id, self.next_number())
+        self.pauses.append(edit)
+        try:
+            pause = Pause(scope, scope_id, "simulated", "somebody", self.world.clock.now_ms())
+            await life.pauses.put(pause, called=str(scope_id))
+            await life.operations.pauses_changed()
+            edit.answered = self.next_number()
+            self.world.note(f"{scope} {scope_id} paused through {life.name}")
+            await self.world.clock.sleep(self.rng.choice((0.3, 0.7, 1.5)))
+            await self.resume(life, scope, scope_id)  # for little would happen while it lasts
+        except GatewayError as error:
+            self.world.note(f"pause of {scope} {scope_id} through {life.name} failed: {error}")
+
+    async def resume(self, life: Life, scope: Scope, scope_id: int) -> None:
+        """To be run in the process of that node."""
+        asked = self.next_number()
+        for one in self.pauses:
+            if (one.scope, one.scope_id) == (scope, scope_id):
+                one.until = min(one.until, asked)
+        try:
+            await life.pauses.end(scope, scope_id, called=str(scope_id))
+        except NotFound:
+            return
+        except GatewayError as error:
+            self.world.note(f"end of the pause of {scope} {scope_id} through {life.name} failed: {error}")
+            return
+        await life.operations.pauses_changed()
+        self.world.note(f"{scope} {scope_id} goes on")
 
     # ------------------------------------------------------------ triggers and stops
 

@@ -52,6 +52,7 @@ KINDS = (
         "drain",
         "limits",
         "chains",
+        "pauses",
     ),
 )
 # Nothing of these makes a run late: nodes come and go in order, people do what they do.
@@ -71,6 +72,7 @@ CHANCES = {
     "triggers": 0.05,
     "stops": 0.03,
     "limits": 0.015,
+    "pauses": 0.06,
 }
 WRITE_FAULTS = (
     *("deadlock", "lock_timeout", "refused_at_begin"),
@@ -265,6 +267,8 @@ class Simulation:
             self.people.trigger_something(self.rng.choice(serving))
         if serving and self._has("limits"):
             self.people.limit_something(self.rng.choice(serving))
+        if serving and self._has("pauses"):
+            self.people.pause_something(self.rng.choice(serving))
         if serving and self._has("stops"):
             self.people.stop_something(self.rng.choice(serving))
 
@@ -385,6 +389,11 @@ class Simulation:
         """No more slots; then until all that was open has ended."""
         world = self.world
         await world.clock.advance_until(lambda: not self.people.busy)
+        while self.people.pausing:
+            await world.clock.advance(0.1)
+        for scope, scope_id in {(one.scope, one.scope_id) for one in self.people.pauses}:
+            life = self.rng.choice(world.serving())
+            await world.do(self.people.resume(life, scope, scope_id), by=life)
         self.note("no more slots")
         for job_id in self.people.jobs:
             if not self.people.is_over(job_id):
