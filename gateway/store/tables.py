@@ -269,6 +269,7 @@ join_mark = Table(
     _big("root_id"),
     _big("marked_ms"),
     _int("used", 0, SmallInteger),
+    Index("ix_join_mark_parent_id", "parent_id"),
     **_MYSQL,
 )
 

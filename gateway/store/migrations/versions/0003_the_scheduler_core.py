@@ -163,9 +163,11 @@ def _create_links() -> None:
         sa.PrimaryKeyConstraint("child_id", "parent_id", name=op.f("pk_join_mark")),
         **_OPTIONS,
     )
+    op.create_index("ix_join_mark_parent_id", "join_mark", ["parent_id"])
 
 
 def _drop_links() -> None:
+    op.drop_index("ix_join_mark_parent_id", table_name="join_mark")
     op.drop_table("join_mark")
     op.drop_table("job_link")
 
