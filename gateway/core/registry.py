@@ -27,6 +27,7 @@ class Registry:
         self._executors: dict[int, dict[str, Executor]] = {}
         self._addresses: dict[int, tuple[str, ...]] = {}
         self._settings: dict[tuple[int, str], ExecutorSetting] = {}
+        self._said: dict[int, dict[str, ExecutorSetting | None]] = {}  # the same, of those that are present
         self._saved_ms: dict[tuple[int, str], int] = {}
         self._dirty: dict[tuple[int, str], tuple[Executor, bool]] = {}  # and whether it is gone
         self.is_shared = False
@@ -50,6 +51,7 @@ class Registry:
             self._by_name.pop((app.namespace_id, app.appname), None)
         self._executors.pop(app_id, None)
         self._addresses.pop(app_id, None)
+        self._said.pop(app_id, None)
 
     def app(self, app_id: int) -> App | None:
         return self._apps.get(app_id)
@@ -197,12 +199,15 @@ class Registry:
         return self._settings.get((app_id, address_key(address))) if self._settings else None
 
     def settings_of(self, app_id: int) -> Callable[[str], ExecutorSetting | None]:
-        return lambda address: self.setting(app_id, address)
+        """Of those that are present, by their addresses as they stand in `present`."""
+        return self._said.get(app_id, {}).get
 
     def weights(self, app_id: int, addresses: Iterable[str]) -> dict[str, int]:
         """At least 1: one of weight 0 is only here because somebody named it."""
-        found = {address: self.setting(app_id, address) for address in addresses}
-        return {address: max(has.weight, 1) if has else WEIGHT for address, has in found.items()}
+        said = self._said.get(app_id, {})
+        return {
+            address: max(has.weight, 1) if (has := said.get(address)) else WEIGHT for address in addresses
+        }
 
     def count(self) -> int:
         return sum(map(len, self._executors.values()))
@@ -211,9 +216,10 @@ class Registry:
         if app_id not in self._apps:
             return
         present = self.present(app_id)
+        self._said.pop(app_id, None)
         if self._settings:
-            setting_of = self.settings_of(app_id)
-            present = tuple(one for one in present if not ((has := setting_of(one)) and has.draining_ms))
+            said = self._said[app_id] = {one: self.setting(app_id, one) for one in present}
+            present = tuple(one for one in present if not ((has := said[one]) and has.draining_ms))
         self._addresses[app_id] = present
 
     # ------------------------------------------------------------ mirror

@@ -15,7 +15,7 @@ from gateway.core.data_time import data_ms_of, params_at
 from gateway.core.errors import StoreError
 from gateway.core.inflight import Flight
 from gateway.core.model import BROADCAST_PARENT, App, Job, NewRun, Route
-from gateway.core.placement import is_drained_since
+from gateway.core.placement import ANYWHERE, is_drained_since
 from gateway.core.ports import RunOrder
 from gateway.core.reruns import Replay, is_replay
 from gateway.core.routing import PROBED, Router
@@ -25,6 +25,7 @@ from gateway.core.work import JudgedBy, Move, Value
 from gateway.flow.replay import Replays
 
 DEFAULT_DIALECT = "rest"
+_WEIGHTED = Route.WEIGHTED
 
 
 class Batch:
@@ -68,10 +69,12 @@ class Batch:
 
     def start(self, run: NewRun, job: Job) -> None:
         addresses: Sequence[str]
-        if not run.addresses:
-            addresses = self._among(run.app_id, job)
-        else:
+        if run.addresses:
             addresses = self._of_shard(run, job, run.addresses) if is_pinned(run) else run.addresses
+        elif job.placement is ANYWHERE and job.route is not _WEIGHTED:
+            addresses = self._context.registry.addresses(run.app_id)
+        else:
+            addresses = self._among(run.app_id, job)
         if not addresses:
             if run.due_ms > self.now_ms:
                 self.early.append(run)  # an executor may still come
@@ -114,7 +117,7 @@ class Batch:
         context = self._context
         if job.concurrency.limited and not run.addresses:
             addresses = self._idle(job.id, addresses)
-        weights = context.registry.weights(run.app_id, addresses) if job.route is Route.WEIGHTED else None
+        weights = context.registry.weights(run.app_id, addresses) if job.route is _WEIGHTED else None
         address = self._router.choose(job.route, job.id, addresses, weights)
         executor = context.registry.executor(run.app_id, address)
         app = context.registry.app(run.app_id)
@@ -152,7 +155,7 @@ class Batch:
         """Where its runs may go."""
         registry = self._context.registry
         addresses = registry.addresses(app_id)
-        by_weight = job.route is Route.WEIGHTED
+        by_weight = job.route is _WEIGHTED
         if by_weight or job.placement.label:
             return job.placement.among(addresses, registry.settings_of(app_id), by_weight=by_weight)
         return addresses
@@ -162,7 +165,7 @@ class Batch:
         app = registry.app(app_id)
         if app is None:
             return "the app of this job does not exist"
-        by_weight = job.route is Route.WEIGHTED
+        by_weight = job.route is _WEIGHTED
         present, setting_of = registry.present(app_id), registry.settings_of(app_id)
         return job.placement.why_none(app.appname, present, setting_of, by_weight=by_weight)
 
