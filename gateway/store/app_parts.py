@@ -74,11 +74,12 @@ async def _copy_versions(conn: AsyncConnection, ids: Collection[int], now_ms: in
             job_version.c.definition,
             literal("system").label("author"),
             literal(now_ms).label("created_ms"),
+            job_version.c.anchor_ms,
         )
         .join(job, (job.c.id == job_version.c.job_id) & (job.c.version == job_version.c.version + 1))
         .where(job.c.id.in_(ids))
     )
-    names = ["job_id", "version", "definition", "author", "created_ms"]
+    names = ["job_id", "version", "definition", "author", "created_ms", "anchor_ms"]
     await conn.execute(insert(job_version).from_select(names, before))
 
 

@@ -22,6 +22,9 @@ SERVE = ("--log-level", "warning", "--log-format", "json")
 START_S = 60
 BALANCE_S = 60
 
+# The runs that history.py makes are years old, and are to stay while the scenario lasts.
+KEEPS_ALL = {"XXLJOB_GATEWAY_RETENTION_DAYS": "3650"}
+
 
 class Nodes:
     """Made and not started. `all` are the processes in the order of their names, the first answers the API."""
@@ -47,6 +50,7 @@ class Nodes:
                 *(("--node-name", self.name(number - 1)) if self._named else ()),
                 *(("--workers", str(self._workers)) if self._workers > 1 else ()),
             ),
+            env=KEEPS_ALL,
         )
         node.api.timeout_s = 120
         self.all.append(node)

@@ -9,6 +9,7 @@ import structlog
 
 from tests.kit.virtual_loop import Process
 from tests.simulation.oracle import Oracle
+from tests.simulation.proof import judge_proof
 from tests.simulation.simulation import Simulation
 
 
@@ -22,6 +23,7 @@ async def play(seed: int, directory: Path) -> Simulation:
     try:
         await simulation.play()
         await Oracle(simulation).judge()
+        await judge_proof(simulation)
     except BaseException:
         print(f"seed {seed}")
         print("\n".join(simulation.story))
