@@ -10,6 +10,7 @@ Envs = tuple[tuple[str, str], ...]
 MOST = 100
 NAME = r"^[A-Za-z_][A-Za-z0-9_.-]{0,127}$"
 MAX_VALUE = 4096
+MAX_TOTAL = 60_000
 
 
 def merged(own: Envs, override: Iterable[tuple[str, str]]) -> Envs:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from gateway.api.models.base import Answer, Body, Iso, Text, refusal
-from gateway.core.envs import MAX_VALUE, MOST, NAME
+from gateway.core.envs import MAX_TOTAL, MAX_VALUE, MOST, NAME
 from gateway.core.trigger_url import MAX_REPLICAS
 
 _DOMAIN = re.compile(r"(\*\.)?([a-z0-9-]{1,63}\.)*[a-z0-9-]{1,63}")
@@ -115,6 +115,9 @@ def _names_once(envs: list[EnvBody]) -> list[EnvBody]:
         if env.name in seen:
             raise refusal(f"each name once: {env.name!r} is given twice")
         seen.add(env.name)
+    total = sum(len(env.name) + len(env.value) for env in envs)
+    if total > MAX_TOTAL:
+        raise refusal(f"at most {MAX_TOTAL} characters in all names and values: these have {total}")
     return envs
 
 

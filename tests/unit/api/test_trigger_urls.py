@@ -188,6 +188,7 @@ async def test_what_a_call_may_say(site):
         ({"Replicas": True}, "Replicas"),
         ({"Envs": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]}, "Envs"),
         ({"Envs": [{"name": "A", "value": "x" * 4097}]}, "Envs[0].value"),
+        ({"Envs": [{"name": f"A{n}", "value": "x" * 4000} for n in range(15)]}, "Envs"),
         ({"Envs": [{"name": "1A", "value": ""}]}, "Envs[0].name"),
         ({"Envs": [{"name": "A", "value": 1}]}, "Envs[0].value"),
         ({"Envs": [{"name": f"A{n}", "value": ""} for n in range(101)]}, "Envs"),
