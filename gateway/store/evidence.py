@@ -16,9 +16,10 @@ from gateway.core.retention import cut_ms
 from gateway.core.states import RunState
 from gateway.core.versions import JobVersion
 from gateway.store.daily import REMOVED
+from gateway.store.days import days_of
 from gateway.store.definitions import job_at
 from gateway.store.engine import Database
-from gateway.store.tables import deleted_job, job, job_next_fire, job_version, run, run_daily
+from gateway.store.tables import calendar, deleted_job, job, job_next_fire, job_version, run, run_daily
 from gateway.store.transact import reading
 
 _PAGE = 1000
@@ -108,10 +109,22 @@ async def _versions(
         .order_by(job_version.c.version)
     )
     found: list[JobVersion] = []
-    for row in await conn.execute(wanted):
-        one: Job = job_at(row, mine)
+    for row in (await conn.execute(wanted)).all():
+        one = await _with_days(conn, job_at(row, mine), from_ms)
         found.append(JobVersion(one, row.author, row.created_ms))
     return found
+
+
+async def _with_days(conn: AsyncConnection, one: Job, from_ms: int) -> Job:
+    """With the days of its calendar, if they are those of the whole range: earlier ones are not kept."""
+    use = one.timing.calendar
+    if use is None:
+        return one
+    query = select(calendar.c.days, calendar.c.updated_ms).where(
+        calendar.c.namespace_id == one.namespace_id, calendar.c.name == use.name
+    )
+    row = (await conn.execute(query)).first()
+    return one if row is None or row.updated_ms >= from_ms else replace(one, days=days_of(row.days))
 
 
 async def _rows(conn: AsyncConnection, job_id: int, from_ms: int, to_ms: int) -> list[FirstRow]:

@@ -7,16 +7,18 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import insert
 
+from gateway.core.calendar_days import CalendarMode, CalendarUse
 from gateway.core.errors import NotFound
 from gateway.core.model import AddressMode, App, Job, Task
-from gateway.core.proof import FirstRow
+from gateway.core.proof import FirstRow, why_unproven
 from gateway.core.states import RunState
+from gateway.core.timing import Timing
 from gateway.store import evidence as evidence_module
 from gateway.store import ids
 from gateway.store.apps import AppStore
 from gateway.store.evidence import EvidenceStore
 from gateway.store.jobs import JobStore
-from gateway.store.tables import run, run_daily
+from gateway.store.tables import calendar, run, run_daily
 
 
 @pytest.fixture
@@ -98,3 +100,16 @@ async def test_jobs_of_a_range_and_an_app(clock, db, made, jobs):
     assert await store.jobs(None, 0, 10, begun, begun + 1) == [made.id]
     assert await store.jobs(None, 0, 10, end, end + 9) == [first.id, second.id]
     assert await store.jobs(77, 0, 10, begun, end) == []
+
+
+async def test_days_of_a_calendar_count_if_they_are_those_of_the_whole_range(db, clock, made, jobs):
+    async with db.write() as conn:
+        values = {"name": "holidays", "days": '{"2026":["2026-12-25"]}', "updated_ms": 100}
+        await conn.execute(insert(calendar).values(namespace_id=1, **values))
+    await jobs.update(replace(made, timing=Timing(calendar=CalendarUse("holidays", CalendarMode.EXCLUDE))))
+    store = EvidenceStore(db, clock, 30)
+    known = (await store.of_job(made.id, 101, clock.ms + 1)).versions[-1].job
+    assert known.days is not None
+    assert why_unproven(known) == ""
+    unknown = (await store.of_job(made.id, 100, clock.ms + 1)).versions[-1].job
+    assert "earlier days" in why_unproven(unknown)
