@@ -208,11 +208,12 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
 
         limits = QuotaRows(db, clock)
         queues = FlowQueues(flow, runs, QueueStore(db))
+        calendars = CalendarStore(db, clock, ids)
         services = Services(
             jobs=jobs,
             apps=apps,
             runs=runs,
-            calendars=CalendarStore(db, clock, ids),
+            calendars=calendars,
             tasks=TaskStore(db),
             tokens=tokens,
             nodes=nodes,
@@ -236,6 +237,7 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
                 reader=runs,
                 hindsight=HindsightStore(db),
                 pauses=pauses,
+                calendars=calendars,
                 events=events,
                 queues=queues,
                 operations=operations,

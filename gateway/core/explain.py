@@ -37,7 +37,8 @@ class Known:
     `job` is None for one that was deleted; `version` is the one in force at the instant, None before the first. `rows`
     are those of the slot, or of the run of that instant; `before` those of the slot before. `disabled`, `removed`: the
     last event that disabled the job, or removed runs of it by hand. `kept_from_ms`: runs that ended earlier may have
-    been removed. `gap`: the instant was given as a local time that did not exist.
+    been removed. `calendar_ms`: when the calendar that the version uses was last changed; only its present days are
+    known. `gap`: the instant was given as a local time that did not exist.
     """
 
     at_ms: int
@@ -57,6 +58,8 @@ class Known:
     disabled: Event | None = None
     removed: Event | None = None
     deleted: str = ""
+    deleted_ms: int = 0
+    calendar_ms: int = 0
     kept_from_ms: int = 0
     gap: Fact | None = None
     changed: bool = False
@@ -250,6 +253,8 @@ def _of_future(known: Known, job: Job, slot_ms: int, facts: list[Fact]) -> Expla
 
 def _of_missing(known: Known, job: Job, slot_ms: int, facts: list[Fact]) -> Explanation:
     """A slot of the past that has no row."""
+    if known.job is None and 0 < known.deleted_ms <= slot_ms:
+        return Explanation("deleted", f"It did not run: {known.deleted}.", tuple(facts), slot_ms)
     if not job.enabled:
         facts.append(_disabled(known, job))
         text = f"It did not run: the job was disabled{_by(known.disabled)}."
@@ -263,6 +268,12 @@ def _of_missing(known: Known, job: Job, slot_ms: int, facts: list[Fact]) -> Expl
         return Explanation("not_kept", text, tuple(facts), slot_ms)
     if known.removed is not None and known.removed.at_ms >= slot_ms:
         text = f"Nothing is known of it any more: runs of this job were removed{_by(known.removed)}."
+        return Explanation("not_kept", text, tuple(facts), slot_ms)
+    if known.calendar_ms > slot_ms and job.timing.calendar is not None:
+        text = (
+            f"Nothing is known of it any more: calendar {job.timing.calendar.name!r} was changed at "
+            f"{when(known.calendar_ms, known.zone)}, and its days of that time are not kept."
+        )
         return Explanation("not_kept", text, tuple(facts), slot_ms)
     most = job.timing.window.max_fires
     if most and (known.job is None or (planned_ms is None and known.job.fired >= most)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gateway.core.catalog import AppCatalog, JobCatalog, RunCatalog
+from gateway.core.catalog import AppCatalog, CalendarCatalog, JobCatalog, RunCatalog
 from gateway.core.chain import is_chained
 from gateway.core.clock import Clock
 from gateway.core.errors import NotFound
@@ -43,6 +43,7 @@ class FlowExplainer:
         reader: RunReader,
         hindsight: Hindsight,
         pauses: PauseReader,
+        calendars: CalendarCatalog,
         events: EventCatalog,
         queues: QueueDesk,
         operations: Operations,
@@ -55,6 +56,7 @@ class FlowExplainer:
         self._reader = reader
         self._hindsight = hindsight
         self._pauses = pauses
+        self._calendars = calendars
         self._events = events
         self._queues = queues
         self._operations = operations
@@ -68,7 +70,7 @@ class FlowExplainer:
         told = job or (newest.job if newest else None)
         zone = zone_for(told) if told is not None else Zone("UTC", 0)
         at_ms, gap = _instant(at, zone, now_ms)
-        version = _with_days(await self._hindsight.version_at(job_id, at_ms), job)
+        version, calendar_ms = await self._with_days(await self._hindsight.version_at(job_id, at_ms))
         known = Known(
             at_ms=at_ms,
             now_ms=now_ms,
@@ -76,6 +78,7 @@ class FlowExplainer:
             job=job,
             version=version,
             look=look(version.job, at_ms, version.created_ms) if version else NOWHERE,
+            calendar_ms=calendar_ms,
             gap=gap,
             changed=job is not None and version is not None and job.version != version.number,
         )
@@ -84,7 +87,7 @@ class FlowExplainer:
             known = replace(known, version=newest)  # it came within the first moment of the job
         if job is None and (grave := await self._hindsight.grave(job_id)) is not None:
             deleted = f"the job was deleted by {grave.author or 'system'} at {when(grave.deleted_ms, zone)}"
-            known = replace(known, deleted=deleted)
+            known = replace(known, deleted=deleted, deleted_ms=grave.deleted_ms)
         if known.rows:
             if any(run.state in WAITING for run in known.rows):
                 known = await self._with_present(known)
@@ -99,6 +102,17 @@ class FlowExplainer:
             return await self._jobs.get(job_id)
         except NotFound:
             return None
+
+    async def _with_days(self, version: JobVersion | None) -> tuple[JobVersion | None, int]:
+        """With the days of its calendar, of which only the present ones are known, and when they were last changed."""
+        use = version.job.timing.calendar if version is not None else None
+        if version is None or use is None:
+            return version, 0
+        try:
+            calendar = await self._calendars.get(use.name)
+        except NotFound:
+            return version, 0
+        return replace(version, job=replace(version.job, days=calendar.days)), calendar.updated_ms
 
     # ------------------------------------------------------------ rows
 
@@ -229,10 +243,3 @@ def _with_plus(text: str) -> str:
     """A plus sign that was not escaped in an address arrives as a blank."""
     head, blank, tail = text.strip().rpartition(" ")
     return f"{head}+{tail}" if blank and "T" in head else text
-
-
-def _with_days(version: JobVersion | None, job: Job | None) -> JobVersion | None:
-    """Of a calendar only the present days are known."""
-    if version is None or job is None or version.job.timing.calendar != job.timing.calendar:
-        return version
-    return replace(version, job=replace(version.job, days=job.days, edition=job.edition))

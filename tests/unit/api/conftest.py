@@ -125,10 +125,11 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
     apps, pauses = AppStore(db, clock, ids.app_ids(db, clock)), PauseStore(db, clock)
     reruns = FakeReruns()
     runs, events = RunStore(db, clock), EventStore(db, clock)
+    calendars = CalendarStore(db, clock, ids.run_ids(db, clock))
     services = Services(
         jobs=jobs,
         apps=apps,
-        calendars=CalendarStore(db, clock, ids.run_ids(db, clock)),
+        calendars=calendars,
         runs=runs,
         tasks=TaskStore(db),
         nodes=Nodes(db, clock, 2000),
@@ -153,6 +154,7 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
             reader=runs,
             hindsight=HindsightStore(db),
             pauses=pauses,
+            calendars=calendars,
             events=events,
             queues=queues,
             operations=operations,

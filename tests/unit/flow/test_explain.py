@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import date
+
 import pytest
 from sqlalchemy import delete
 
 from gateway.core.acting import acting_for
+from gateway.core.calendar_days import Calendar, CalendarMode, CalendarUse, Days
 from gateway.core.clock import iso_utc
 from gateway.core.errors import InvalidValue, NotFound
 from gateway.core.misfire import MisfireLimits
@@ -15,10 +19,12 @@ from gateway.core.pauses import Scope
 from gateway.core.placement import Placement
 from gateway.core.reruns import Rerun
 from gateway.core.retry import Retry
+from gateway.core.timing import Timing
 from gateway.flow.explain import FlowExplainer
 from gateway.flow.queue import FlowQueues
 from gateway.flow.reruns import FlowReruns
 from gateway.store import tables
+from gateway.store.calendars import CalendarStore
 from gateway.store.events import EventStore
 from gateway.store.hindsight import HindsightStore
 from gateway.store.queue import QueueStore
@@ -40,6 +46,7 @@ async def explained(world, job, at=None):
         reader=life.runs,
         hindsight=HindsightStore(life.db),
         pauses=life.pauses,
+        calendars=CalendarStore(life.db, world.clock, life.ids),
         events=EventStore(life.db, world.clock),
         queues=FlowQueues(life.flow, life.runs, QueueStore(life.db)),
         operations=life.operations,
@@ -305,6 +312,30 @@ async def test_a_deleted_job(world):
     ahead = await explained(world, job, job.anchor_ms + 100_000)
     assert ahead.verdict == "deleted"
     assert ahead.answer.startswith("It will not run: the job was deleted by carol")
+    await world.clock.advance(120)
+    found = await explained(world, job, job.anchor_ms + 100_000)
+    assert (found.verdict, found.answer.partition(":")[0]) == ("deleted", "It did not run")
+
+
+async def test_a_calendar_that_was_changed_since(world):
+    await world.executor()
+    calendars = CalendarStore(world.now.db, world.clock, world.now.ids)
+    days = Days([date(2026, 11, 18)])
+    await world.do(calendars.create(Calendar("open", days)))
+    job = await world.job(
+        schedule={"kind": "cron", "expression": "0/10 * * * * ?", "timezone": "UTC"},
+        timing=Timing(calendar=CalendarUse("open", CalendarMode.EXCLUDE)),
+    )
+    await world.clock.advance(15)
+    slot = world.clock.now_ms() // 10_000 * 10_000
+    found = await explained(world, job, slot)
+    assert found.verdict == "no_slot"
+    assert "calendar 'open' lists the day" in found.answer
+    old = await calendars.get("open")
+    await world.do(calendars.replace(replace(old, days=Days([]))))
+    found = await explained(world, job, slot)
+    assert found.verdict == "not_kept"
+    assert "calendar 'open' was changed at" in found.answer
 
 
 async def test_executors_that_the_job_may_not_use(world):
