@@ -12,7 +12,7 @@ _COLUMNS = ("at", "level", "source_type", "source", "name", "reason", "author", 
 
 @click.command()
 @click.option("--level", help="One or more of info, warn, error, by comma.")
-@click.option("--source-type", help="job, app, run, executor, node, token or system.")
+@click.option("--source-type", help="job, app, run, executor, node, calendar, token, namespace or system.")
 @click.option("--source", help="The id of a job, an appname, an executor's address, a name.")
 @click.option("--reason", help="One word, such as changed or run_lost.")
 @click.option("--author", help="The name of a token, or system.")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
 from gateway.api.models.base import Answer, Instant, Iso, Paging, refusal
-from gateway.core.events import Level
+from gateway.core.events import Level, Source
 
 _LEVELS = {level.word: level for level in Level}
 
@@ -28,11 +28,19 @@ def _known_levels(words: str) -> str:
     return words
 
 
+def _known_source(word: str) -> str:
+    if word not in list(Source):
+        raise refusal(f"one of {', '.join(Source)}")
+    return word
+
+
 class EventQuery(Paging):
     level: Annotated[str, AfterValidator(_known_levels)] | None = Field(
         None, description="One or more of info, warn, error, by comma."
     )
-    source_type: Literal["job", "app", "run", "executor", "node", "calendar", "token", "system"] | None = None
+    source_type: Annotated[str, AfterValidator(_known_source)] | None = Field(
+        None, description=f"One of {', '.join(Source)}."
+    )
     source: str | None = Field(
         None, description="The id of a job, an appname, an executor's address, the name of a node or a token."
     )
