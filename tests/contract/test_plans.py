@@ -196,7 +196,7 @@ async def live(db: Database, count: int) -> None:
     name = TaskName(1, "t", FIRST + 90_000, SLOT)
     await writer.write(Work(inserts=(row(FIRST + 90_000, made[0].id, slot_key=-5),), names=(name,)))
     changed = await jobs.update(
-        replace(await jobs.get(made[0].id), schedule={"kind": "fixed_rate", "expression": "2s"})
+        replace(await jobs.get(made[0].id), schedule={"kind": "fixed_rate", "expression": "2h"})
     )
     await jobs.set_enabled(changed.id, enabled=False)
     await jobs.delete(changed.id)
