@@ -24,7 +24,7 @@ async def add_run(api, run_id, state, job, address="http://h:1/", due_ms=5):
         "id": run_id,
         "job_id": job["id"],
         "app_id": 1,
-        "slot_key": -run_id,
+        "slot_key": due_ms if due_ms > api.clock.ms else -run_id,
         "root_id": run_id,
         "state": int(state),
         "open_part": part_of(job["id"]) if state < RunState.SUCCEEDED else None,
