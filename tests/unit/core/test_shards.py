@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.model import NewRun, Route, TriggerKind
+from gateway.core.model import NewRun, Route, Task, TriggerKind
 from gateway.core.named_shards import NamedShard
 from gateway.core.policy import parent_ending
 from gateway.core.shards import Shard, is_pinned, is_shard, shard_rows, shards_of, tally
@@ -40,7 +40,7 @@ def parent(shard_total=1, addresses=None, params="p"):
 
 
 def a_job(route=Route.ROUND, *shards):
-    return SimpleNamespace(route=route, shards=shards)
+    return SimpleNamespace(route=route, shards=shards, task=Task("handler"))
 
 
 @pytest.mark.parametrize(
