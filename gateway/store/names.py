@@ -1,6 +1,7 @@
 """Names that callers give to what they submit: each is taken once, whoever comes at the same moment.
 
-Many names in few statements: all are inserted where they are free, then read back under the locks that this took.
+Many names in few statements: all are inserted where they are free, then those of others are read under the locks that
+this took.
 A name kept for longer than its time is given up by deleting it and inserting it again, under the same locks.
 """
 
@@ -66,6 +67,9 @@ async def take_names(names: Sequence[TaskName], keyed: Sequence[KeyedCall], tool
     return Taken(taken, keys, refused | taken.keys())
 
 
+Key = tuple[int, str]  # namespace and name
+
+
 class Entry(NamedTuple):
     """A name as a row of its table: `values` follow the four columns that every table of names has."""
 
@@ -94,24 +98,30 @@ class _Table:
         if not entries:
             return {}
         wanted = sorted(entries, key=lambda one: (one.namespace_id, one.name, one.run_id))
-        await self._insert(wanted)
-        present = await self._present(wanted)
-        stale: dict[tuple[int, str], Entry] = {}
+        firsts: dict[Key, Entry] = {}
         for entry in wanted:
-            run_id, created_ms = present[entry.namespace_id, entry.name]
-            if run_id != entry.run_id and created_ms < entry.free_before_ms:
-                stale.setdefault((entry.namespace_id, entry.name), entry)
+            firsts.setdefault((entry.namespace_id, entry.name), entry)
+        claimants = list(firsts.values())
+        await self._insert(claimants)
+        others = await self._others(claimants)
+        stale = [firsts[key] for key, (_, at_ms) in others.items() if at_ms < firsts[key].free_before_ms]
         if stale:
-            again = list(stale.values())
-            for namespace_id, chunk in _chunks(again):
+            for namespace_id, chunk in _chunks(stale):
                 await self._tools.execute(
                     f"DELETE FROM {self._table} WHERE namespace_id={namespace_id} AND {self._key} IN "
                     f"({self._list(chunk)}) AND created_ms<{max(one.free_before_ms for one in chunk)}"
                 )
-            await self._insert(again)
-            present |= await self._present(again)
-        found = ((entry.run_id, present[entry.namespace_id, entry.name][0]) for entry in wanted)
-        return {run_id: first for run_id, first in found if run_id != first}
+            await self._insert(stale)
+            for entry in stale:
+                del others[entry.namespace_id, entry.name]
+            others |= await self._others(stale)
+        taken: dict[int, int] = {}
+        for entry in wanted:
+            key = entry.namespace_id, entry.name
+            owner = others[key][0] if key in others else firsts[key].run_id
+            if owner != entry.run_id:
+                taken[entry.run_id] = owner
+        return taken
 
     async def _insert(self, entries: Sequence[Entry]) -> None:
         head = f"INSERT INTO {self._table} ({self._columns}) VALUES "
@@ -122,18 +132,20 @@ class _Table:
         for sql in insert_in_chunks(head, tuples, self._tolerant):
             await self._tools.execute(sql)
 
-    async def _present(self, entries: Sequence[Entry]) -> dict[tuple[int, str], tuple[int, int]]:
-        found: dict[tuple[int, str], tuple[int, int]] = {}
+    async def _others(self, entries: Sequence[Entry]) -> dict[Key, tuple[int, int]]:
+        """The names that other runs have, with the run and since when: few rows of thousands, for a driver in Python."""
+        found: dict[Key, tuple[int, int]] = {}
         for namespace_id, chunk in _chunks(entries):
             for name, run_id, created_ms in await self._tools.rows(
                 f"SELECT {self._key},run_id,created_ms FROM {self._table} "
-                f"WHERE namespace_id={namespace_id} AND {self._key} IN ({self._list(chunk)})"
+                f"WHERE namespace_id={namespace_id} AND {self._key} IN ({self._list(chunk)}) "
+                f"AND run_id NOT IN ({','.join(str(one.run_id) for one in chunk)})"
             ):
                 found[namespace_id, name] = run_id, created_ms
         return found
 
     def _list(self, entries: Sequence[Entry]) -> str:
-        return ",".join(dict.fromkeys(self._tools.quote(one.name) for one in entries))
+        return ",".join(self._tools.quote(one.name) for one in entries)
 
 
 def _chunks(entries: Sequence[Entry]) -> Iterator[tuple[int, Sequence[Entry]]]:
