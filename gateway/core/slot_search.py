@@ -18,6 +18,7 @@ _FIRST_BACK_MS = 60_000
 _FARTHEST_BACK_MS = 40 * 366 * DAY_S * 1000
 _JUMP_S = 4 * 3600  # clocks go forward by less
 SAME_MS = 1000
+_LAST_MS = 253_402_300_799_999 - 2 * DAY_S * 1000  # what every zone can show
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,8 @@ def look_at(job: Job, at_ms: int) -> Look:
     slot_ms = None
     if before_ms is not None and at_ms - before_ms < SAME_MS:
         slot_ms, before_ms = before_ms, slot_before(schedule, before_ms - 1)
-    return Look(slot_ms, before_ms, schedule.next_after(at_ms))
+    after_ms = schedule.next_after(at_ms)
+    return Look(slot_ms, before_ms, after_ms if after_ms is not None and after_ms <= _LAST_MS else None)
 
 
 def slot_before(schedule: Slots, at_ms: int) -> int | None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from gateway.core.catalog import AppCatalog, CalendarCatalog, JobCatalog, RunCatalog
 from gateway.core.chain import is_chained
 from gateway.core.clock import Clock
-from gateway.core.errors import NotFound
+from gateway.core.errors import InvalidValue, NotFound
 from gateway.core.events import Event, EventCatalog, EventFilter, Source
 from gateway.core.explain import Explanation, Known, explain, look, zone_for
 from gateway.core.facts import Fact, when
@@ -24,9 +24,10 @@ from gateway.core.slot_search import NOWHERE, SAME_MS, local_gap
 from gateway.core.states import OPEN, WAITING
 from gateway.core.versions import JobVersion
 from gateway.core.waiting import QueueDesk
-from gateway.core.zones import Zone
+from gateway.core.zones import HORIZON_YEARS, Zone
 
 _NEAR_RUNS = 50
+_AHEAD_MS = HORIZON_YEARS * 366 * 86_400_000
 _LONG_RUN_MS = 24 * 3_600_000
 _QUEUE = 500
 
@@ -236,7 +237,10 @@ def _instant(at: str | None, zone: Zone, now_ms: int) -> tuple[int, Fact | None]
         return now_ms, None
     if (found := local_gap(at, zone)) is not None:
         return found
-    return parse_moment(_with_plus(at), zone, field="at"), None
+    at_ms = parse_moment(_with_plus(at), zone, field="at")
+    if at_ms > now_ms + _AHEAD_MS:
+        raise InvalidValue("at", at, f"an instant of the next {HORIZON_YEARS} years, or of the past")
+    return at_ms, None
 
 
 def _with_plus(text: str) -> str:

@@ -71,6 +71,7 @@ async def test_now_and_a_slot_that_has_a_row(billing, job):
 
 async def test_bad_input(billing, job):
     assert (await billing.wrong("GET", path(job, "soon")))[0] == "at"
+    assert "of the next 100 years" in (await billing.wrong("GET", path(job, 253_402_300_799_999)))[2]
     assert (await billing.wrong("GET", path(job) + "?when=5"))[0] == "when"
     await billing.problem(404, "GET", "/api/v1/jobs/99/explain")
     await billing.problem(404, "GET", f"/api/v1/jobs/{1 << 40}/explain")
@@ -88,3 +89,45 @@ async def test_the_command(billing, job):
     assert lines[0].startswith("It will run at 2026-11-20T03:00:00+08:00")
     assert "  schedule: cron '0 0 3 * * ?' (Asia/Shanghai) matches: 2026-11-20T03:00:00+08:00." in lines
     assert json.loads(await run("--at", str(SLOT), "--json"))["verdict"] == "will_run"
+
+
+KINDS = [
+    {"kind": "cron", "expression": "0 30 1,2 * * ?", "timezone": "America/New_York"},
+    {"kind": "cron", "expression": "0 0 0 29 2 ? 2028", "timezone": "Asia/Shanghai"},
+    {
+        "kind": "calendar",
+        "expression": {"dayOfWeek": "MON-FRI", "hour": 9},
+        "timezone": "Australia/Lord_Howe",
+    },
+    {"kind": "fixed_rate", "expression": "1s"},
+    {"kind": "interval", "expression": "36000 days", "offset": "1h"},
+    {"kind": "one_time", "expression": "2027-01-01 00:00:00", "timezone": "UTC+14"},
+    {"kind": "second_delay", "expression": 5},
+    {"kind": "api"},
+    [{"kind": "interval", "expression": 60}, {"kind": "cron", "expression": "0 0 * * *", "timezone": "UTC"}],
+]
+INSTANTS = (
+    "1",
+    "2026-03-08 02:30:00",
+    "2026-11-01 01:30:00",
+    "2027-03-14T02:30:00-05:00",
+    "2027-11-07T01:30:00-05:00",
+    "2027-04-04 02:15:00",
+    "2027-01-01T00:00:00+14:00",
+    "2028-02-29T00:00:00+08:00",
+    "2126-11-01T00:00:00Z",
+)
+
+
+@pytest.mark.parametrize("schedule", KINDS, ids=lambda one: one["kind"] if isinstance(one, dict) else "list")
+async def test_every_instant_has_an_answer(billing, schedule):
+    more = {} if schedule == KINDS[6] else {"jitter_s": 3, "exclusions": [{"from": "03:00", "to": "04:00"}]}
+    job = await billing.job(schedule=schedule, **more)
+    now = billing.clock.ms
+    verdicts = set()
+    for at in (*INSTANTS, *(str(now + later) for later in (-1, 0, 1, 999, 60_000, 10**9))):
+        found = await billing.ok("GET", path(job, at))
+        assert found["answer"].endswith(".")
+        assert found["facts"] or found["verdict"] == "no_job"
+        verdicts.add(found["verdict"])
+    assert verdicts <= {"no_job", "no_slot", "will_run", "not_planned_yet"}
