@@ -18,7 +18,6 @@ from gateway.core.idempotency import CallRecords
 from gateway.core.inflight import Flight
 from gateway.core.model import Beat, ExecutorResult, NewRun, Run
 from gateway.core.pauses import PauseReader
-from gateway.core.policy import seed_of
 from gateway.core.ports import (
     AppReader,
     ExecutorWriter,
@@ -30,7 +29,7 @@ from gateway.core.ports import (
     Writer,
 )
 from gateway.core.retention import EVENT_DAYS, RUN_DAYS, History
-from gateway.core.states import WAITING, RunState
+from gateway.core.states import RunState
 from gateway.flow.admit import LOOK_S, Admitter
 from gateway.flow.backfill import Backfiller
 from gateway.flow.complete import Completer
@@ -49,6 +48,7 @@ from gateway.flow.retention import Retention
 from gateway.flow.scribe import Scribe
 from gateway.flow.settle import Settler
 from gateway.flow.stopping import Stop, Stopper
+from gateway.flow.strays import Strays
 from gateway.flow.submit import Submitter
 from gateway.flow.sweep import Sweeper
 from gateway.flow.verdicts import Verdicts
@@ -56,11 +56,7 @@ from gateway.flow.verdicts import Verdicts
 log = structlog.get_logger(__name__)
 
 CLAIMED_AT_ONCE = 4000
-RECOVERY_PAGE = 2000
 STALL_S = 5.0
-STRAY_EVERY_S = 15.0
-STRAY_AFTER_MS = 10_000
-_TAKEN_UP = WAITING | {RunState.DISPATCHING}
 
 
 StopRun = Callable[[int, str], Awaitable[object]]
@@ -146,6 +142,7 @@ class Flow:
             self.spawn,
             self.deadlines.running,
         )
+        self.strays = Strays(context, self.admitter, self.settler, self.estate)
         self.ownership = Ownership(context, nodes, self.estate, identity, on_fatal, wall_offset)
         self._loops: list[asyncio.Task[None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -189,7 +186,7 @@ class Flow:
             "replay": self._replay_loop,
             "sweep": self._sweep_loop,
             "presence": self.presence.run,
-            "strays": self._stray_loop,
+            "strays": self.strays.run,
             "limits": self.limiter.run,
             "ownership": self.ownership.run,
             "scribe": self.scribe.run,
@@ -305,30 +302,6 @@ class Flow:
             stretch = self.context.chance.uniform(0.75, 1.25)
             await self.context.clock.sleep(self.context.tuning.sweep_every_s * stretch)
             await self.sweeper.run_once()
-
-    async def _stray_loop(self) -> None:
-        """Take up rows that no memory holds, should a hand-over ever fail: none may vanish or stay open."""
-        context = self.context
-        suspects: set[int] = set()
-        while True:
-            await context.clock.sleep(STRAY_EVERY_S)
-            before_ms = context.clock.now_ms() - STRAY_AFTER_MS
-            parts = context.held.parts
-            if not parts:
-                continue
-            overdue = await context.runs.overdue(before_ms, RECOVERY_PAGE, _TAKEN_UP, parts)
-            await self.admitter.settled()
-            overdue = [run for run in overdue if run.part in context.held]
-            strays = [run for run in self.admitter.strays(overdue) if run.id not in self.settler]
-            confirmed = [run for run in strays if run.id in suspects]
-            suspects = {run.id for run in strays}
-            if confirmed:
-                log.warning("strays_taken_up", runs=[run.id for run in confirmed[:20]], count=len(confirmed))
-                context.counters.add("strays", len(confirmed))
-            self.admitter.add([seed_of(run) for run in confirmed if run.state in WAITING])
-            self.estate.settle(run for run in confirmed if run.state is RunState.DISPATCHING)
-            if mended := await context.jobs.mend_chains(parts):
-                log.warning("chains_mended", jobs=mended[:20], count=len(mended))
 
     # ------------------------------------------------------------ hand-over between stages
 
