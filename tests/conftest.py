@@ -16,6 +16,9 @@ from tests.kit import mariadb
 
 _database_numbers = itertools.count(1)
 
+# The processes that tests start would compile every module anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # Without colours and without pictures of tracebacks, which take a second each.
 structlog.configure(
     processors=[
