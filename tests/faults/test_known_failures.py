@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
@@ -328,3 +329,49 @@ def test_500_starts_at_once_get_a_row_each_and_run(make_world: WorldMaker) -> No
     assert begun(world) == dict.fromkeys(runs, 1)
     params = Counter(event.param for event in world.events() if event.event == "start")
     assert params == {f"start {number}": 1 for number in range(500)}
+
+
+def test_500_starts_at_once_with_a_limit_of_100_run_100_at_a_time(make_world: WorldMaker) -> None:
+    """XXL-JOB has no limit over its executors: 500 starts are 500 threads (#2159)."""
+    world = make_world(nodes=2, executors=("own", "own"))
+    api = world.nodes[0].api
+    api.call("PATCH", f"/api/v1/apps/{APP}", {"max_running": 100})
+    # An executor runs one at a time of each job.
+    jobs = [api.create_job(APP, "sleepHandler", name=f"job {n}") for n in range(250)]
+
+    def start(number: int) -> int:
+        node = world.nodes[number % 2]
+        return node.api.trigger(jobs[number % len(jobs)], params="500")
+
+    with ThreadPoolExecutor(25) as pool:
+        runs = list(pool.map(start, range(500)))
+    wait_until(
+        lambda: all(row.state in FINAL for row in world.rows().values()),
+        timeout_s=60,
+        every_s=0.5,
+        what="all to end",
+    )
+    rows = world.rows()
+    assert Counter(rows[run_id].state for run_id in runs) == {"succeeded": 500}
+    assert begun(world) == dict.fromkeys(runs, 1)
+    changes = sorted(
+        (event.at_ms, 1 if event.event == "start" else -1)
+        for event in world.events()
+        if event.event in {"start", "end"}
+    )
+    assert max(accumulate(change for _, change in changes)) <= 100
+
+
+def test_a_loop_of_children_is_refused_when_it_is_saved(make_world: WorldMaker) -> None:
+    """XXL-JOB saves jobs that start each other, and runs them for ever (#447)."""
+    api = make_world(nodes=1, executors=("own",)).nodes[0].api
+    first, second = (api.create_job(APP, "okHandler", name=f"job {n}") for n in range(2))
+    api.call("PATCH", f"/api/v1/jobs/{first}", {"children": [{"job": second}]})
+    refused = api.call("PATCH", f"/api/v1/jobs/{second}", {"children": [{"job": first}]}, expect=(422,))
+    (error,) = refused["errors"]
+    assert error["field"] == "children[0].job"
+    assert f"{second} → {first} → {second}" in error["expected"], error
+    api.wait_run(api.trigger(second))
+    time.sleep(1)
+    assert api.runs(first) == []
+    assert len(api.runs(second)) == 1
