@@ -257,6 +257,11 @@ class Admitter:
             if spec is None:
                 self._release((run,))
                 self._agenda.add((run,))  # its job is read again first
+            elif run.part != spec.job.part:
+                self._release((run,))
+                self._move_to_part(
+                    run, spec.job.part
+                )  # while it waited here: this node may not own the new part
             else:
                 batch.judged_by(context.registry.app(run.app_id), run.job_id)
                 batch.start(run, spec.job)

@@ -400,3 +400,30 @@ async def test_a_row_that_moves_to_another_part_is_not_lost_with_its_old_part(se
     (run,) = [run for run in await several.rows(job_id=job.id) if run.due_ms <= several.clock.now_ms()]
     assert run.state is RunState.SUCCEEDED
     assert all(life.counters.values.get("strays", 0) == 0 for life in (a, b))
+
+
+async def test_who_waited_while_its_job_moved_away_is_started_by_the_new_owner(several):
+    """The node that has it in its line has read the job and the app again, and has not been told to look at its line."""
+    await several.executor(usual=Behaviour(runs_s=2))
+    await limit(several, max_running=1)
+    part = part_of_app(several.app.id)
+    owner = next(life for life in several.nodes.values() if part in life.flow.context.held)
+    other = next(life for life in several.nodes.values() if life is not owner)
+    job = await several.job(schedule=NEVER)
+    while part_of(job.id) in owner.flow.context.held:
+        job = await several.job(schedule=NEVER)
+    _, second = [await several.trigger(job, by=owner) for _ in range(2)]
+    await several.clock.advance(1)
+    owner.cut = other.cut = True  # they cannot tell each other
+    app = await other.apps.get(several.app.appname)
+    await several.do(other.apps.update(replace(app, max_running=None)), by=other)
+    owner.flow.context.specs.invalidate([job.id])
+    await several.do(owner.flow.context.specs.ensure([(job.id, 0)]), by=owner)
+    await several.do(owner.flow.follower.reload_apps(), by=owner)
+    await several.clock.advance(0.2)
+    owner.cut = other.cut = False
+    await several.clock.advance(8)
+    assert (await several.row(second)).state is RunState.SUCCEEDED
+    assert (await several.row(second)).part == part_of(job.id)
+    assert [sent[0] for sent in other.link.sent] == [second]
+    assert second not in [sent[0] for sent in owner.link.sent]
