@@ -94,8 +94,7 @@ class AppStore:
         )
         async with reading(self._db) as conn:
             apps = [_app_of(row) for row in await conn.execute(query)]
-        more = len(apps) > limit
-        return Page(tuple(apps[:limit]), cursors.encode("a", apps[limit - 1].id) if more else None)
+        return cursors.page_of(apps, limit, lambda last: cursors.encode("a", last.id))
 
     async def update(self, app: App) -> tuple[App, list[int]]:
         now_ms = self._clock.now_ms()

@@ -75,8 +75,7 @@ class CalendarStore:
         )
         async with reading(self._db) as conn:
             found = [_calendar_of(row) for row in await conn.execute(query)]
-        more = len(found) > limit
-        return Page(tuple(found[:limit]), cursors.encode_text("c", found[limit - 1].name) if more else None)
+        return cursors.page_of(found, limit, lambda last: cursors.encode_text("c", last.name))
 
     async def replace(self, changed: Calendar) -> tuple[Calendar, list[int]]:
         async def body(conn: AsyncConnection) -> tuple[Calendar, list[int]]:

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from gateway.core.errors import InvalidValue
+from gateway.core.model import Page
+
+T = TypeVar("T")
 
 _PAIR = re.compile(r"([a-z])([0-9a-f]{1,15})\.([0-9a-f]{1,15})", re.ASCII)
 _TEXT = re.compile(r"([a-z])((?:[0-9a-f]{2}){1,300})", re.ASCII)
 _SHAPE = re.compile(r"([a-z])([0-9a-f]{1,15})", re.ASCII)
+
+
+def page_of(found: Sequence[T], limit: int, cursor: Callable[[T], str]) -> Page[T]:
+    """The first `limit` of what a query found that asked for one more, to know whether there is more."""
+    if len(found) <= limit:
+        return Page(tuple(found))
+    return Page(tuple(found[:limit]), cursor(found[limit - 1]))
 
 
 def encode(kind: str, last_id: int) -> str:

@@ -95,8 +95,7 @@ class JobStore:
         async with reading(self._db) as conn:
             rows = await conn.execute(query.order_by(job.c.id).limit(limit + 1))
             jobs = await self._days.attach(conn, [job_of(row) for row in rows])
-        more = len(jobs) > limit
-        return Page(tuple(jobs[:limit]), cursors.encode("j", jobs[limit - 1].id) if more else None)
+        return cursors.page_of(jobs, limit, lambda last: cursors.encode("j", last.id))
 
     async def mend_chains(self, parts: Collection[int]) -> list[int]:
         async with reading(self._db) as conn:

@@ -48,8 +48,7 @@ class VersionStore:
         async with reading(self._db) as conn:
             whose = await _whose(conn, job_id)
             found = [_version_of(row, whose) for row in await conn.execute(query)]
-        more = len(found) > limit
-        return Page(tuple(found[:limit]), cursors.encode("v", found[limit - 1].number) if more else None)
+        return cursors.page_of(found, limit, lambda last: cursors.encode("v", last.number))
 
 
 async def _whose(conn: AsyncConnection, job_id: int) -> Any:
