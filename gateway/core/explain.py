@@ -13,7 +13,7 @@ from gateway.core.chain import delay_of, is_chained
 from gateway.core.errors import InvalidValue
 from gateway.core.events import Event
 from gateway.core.facts import Fact, span, when
-from gateway.core.gate import expiry_ms
+from gateway.core.gate import expiry_ms, is_limited
 from gateway.core.model import App, Job, Run
 from gateway.core.overlap import Overlap
 from gateway.core.pauses import Pause
@@ -243,7 +243,7 @@ def _of_future(known: Known, job: Job, slot_ms: int, facts: list[Fact]) -> Expla
     if known.pause is not None:
         text = f"It will be skipped unless the pause ends before: {known.pause.words}."
         return Explanation("paused", text, tuple(facts), slot_ms)
-    limits = " It may have to wait for a place." if _is_limited(known, job) else ""
+    limits = " It may have to wait for a place." if is_limited(job, known.app) else ""
     if known.app is not None and known.executors.why_none:
         limits += f" It would fail as things are: {known.executors.why_none}."
     text = f"It will run at {at}, as far as is known now.{limits}"
@@ -325,10 +325,6 @@ def _at(known: Known, event: Event) -> str:
 
 def _by(event: Event | None) -> str:
     return f" by {event.author}" if event is not None else ""
-
-
-def _is_limited(known: Known, job: Job) -> bool:
-    return job.concurrency.limited or (known.app is not None and known.app.limited)
 
 
 def _now(known: Known, job: Job) -> Iterator[Fact]:

@@ -45,6 +45,10 @@ class Decisions:
     stop: list[tuple[int, int]] = field(default_factory=list)
 
 
+def is_limited(job: Job, app: App | None) -> bool:
+    return job.concurrency.limited or (app is not None and app.limited)
+
+
 def expiry_ms(run: NewRun, job: Job) -> int:
     """When a run that still waits expires; 0 for never."""
     return run.expires_ms or (run.due_ms + job.ttl_s * 1000 if job.ttl_s else 0)
@@ -88,20 +92,17 @@ class Gate:
 
     # ------------------------------------------------------------ what is counted
 
-    def is_limited(self, run: NewRun, job: Job) -> bool:
-        if job.concurrency.limited:
-            return True
-        app = self._app_of(run.app_id)
-        return app is not None and app.limited
+    def is_limited(self, job: Job) -> bool:
+        return is_limited(job, self._app_of(job.app_id))
 
-    def unknown_scopes(self, run: NewRun, job: Job) -> list[Scope]:
-        """What has to be counted before this run is offered."""
+    def unknown_scopes(self, job: Job) -> list[Scope]:
+        """What has to be counted before a run of this job is offered."""
         found: list[Scope] = []
         if job.concurrency.limited:
             found.append(Scope("job", job.id, job.part))
-        app = self._app_of(run.app_id)
+        app = self._app_of(job.app_id)
         if app is not None and app.limited:
-            found.append(Scope("app", run.app_id, job.part))
+            found.append(Scope("app", job.app_id, job.part))
         return [scope for scope in found if not self.places.knows(scope)]
 
     def learn(self, scope: Scope, found: Collection[Place], now_ms: int) -> None:

@@ -10,7 +10,7 @@ from gateway.core.data_time import data_ms_of
 from gateway.core.errors import Conflict
 from gateway.core.model import BROADCAST_PARENT, Job, NewRun, Run, RunFilter, TriggerKind
 from gateway.core.policy import seed_of
-from gateway.core.shards import Shard, first_shard, is_shard
+from gateway.core.shards import Shard, first_row, is_shard
 from gateway.core.states import MARKABLE, OPEN, WAITING, RunState
 from gateway.core.work import Move
 
@@ -85,32 +85,23 @@ def _require_last(run: Run, what: str) -> None:
 
 def rerun_row(run: Run, job: Job, how: Rerun, run_id: int, now_ms: int, author: str) -> NewRun:
     """The first row of the new run: params, executors and business time are those of the old one."""
-    shard = BROADCAST_PARENT if run.shard == BROADCAST_PARENT else first_shard(job)
-    is_replicated = run.shard == BROADCAST_PARENT and first_shard(job) != BROADCAST_PARENT
-    only_failed = how.only_failed and run.shard == BROADCAST_PARENT
-    return NewRun(
-        id=run_id,
-        namespace_id=run.namespace_id,
-        job_id=run.job_id,
-        app_id=job.app_id,
-        part=job.part,
+    row = first_row(
+        job,
+        run_id,
+        TriggerKind.MANUAL,
         slot_key=-run_id,
         due_ms=now_ms,
-        created_ms=now_ms,
-        trigger_kind=TriggerKind.MANUAL,
+        now_ms=now_ms,
         state=RunState.QUEUED,
-        root_id=run_id,
-        shard=shard,
-        shard_total=run.shard_total if is_replicated else 1,
-        priority=run.priority,
-        params=run.params,
-        addresses=run.addresses,
-        data_ms=data_ms_of(seed_of(run), job),
-        parent_id=run.id,
-        shard_name=ONLY_FAILED if only_failed else "",
-        author=author,
-        starts_children=how.children,
     )
+    if run.shard == BROADCAST_PARENT:
+        if row.shard != BROADCAST_PARENT:  # replicas, which its submission asked for
+            row.shard, row.shard_total = BROADCAST_PARENT, run.shard_total
+        row.shard_name = ONLY_FAILED if how.only_failed else ""
+    row.priority, row.params, row.addresses = run.priority, run.params, run.addresses
+    row.data_ms = data_ms_of(seed_of(run), job)
+    row.parent_id, row.author, row.starts_children = run.id, author, how.children
+    return row
 
 
 def rerun_move(run: Run, row: NewRun, token: int) -> Move:

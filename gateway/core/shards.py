@@ -32,6 +32,27 @@ def first_shard(job: Job) -> int:
     return BROADCAST_PARENT if job.route is Route.SHARDING_BROADCAST or job.shards else 0
 
 
+def first_row(
+    job: Job, run_id: int, kind: TriggerKind, *, slot_key: int, due_ms: int, now_ms: int, state: RunState
+) -> NewRun:
+    """The first row of a run of this job as it is now; what else is known of it is the caller's to set."""
+    return NewRun(
+        id=run_id,
+        namespace_id=job.namespace_id,
+        job_id=job.id,
+        app_id=job.app_id,
+        part=job.part,
+        slot_key=slot_key,
+        due_ms=due_ms,
+        created_ms=now_ms,
+        trigger_kind=kind,
+        state=state,
+        root_id=run_id,
+        shard=first_shard(job),
+        priority=job.priority,
+    )
+
+
 def shards_of(run: NewRun, job: Job, addresses: Sequence[str]) -> list[Shard]:
     """The shards of a parent that waits: as many as its `shard_total` asks for, else those that the job names, else one
     a live executor. Only the last have an executor; the others are routed as plain runs are.

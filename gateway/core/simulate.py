@@ -21,7 +21,7 @@ from gateway.core.gate import Gate
 from gateway.core.model import BROADCAST_PARENT, Job, NewRun, TriggerKind
 from gateway.core.policy import late_before, misfire_reason, plan_slots
 from gateway.core.scenario import Scenario, Subject, parents_of
-from gateway.core.shards import first_shard, shard_rows, shards_of
+from gateway.core.shards import first_row, shard_rows, shards_of
 from gateway.core.states import RunState
 from gateway.core.tallies import AppTally, Fire, Outcome, Tally
 
@@ -203,20 +203,9 @@ class Simulation:
             due_ms = slot_ms if slots > 1 or is_chained(job) else job.timing.due_ms(job.id, slot_ms)
         run_id = self._made = self._made + 1
         self._limit()
-        run = NewRun(
-            id=run_id,
-            namespace_id=job.namespace_id,
-            job_id=job.id,
-            app_id=job.app_id,
-            part=job.part,
-            slot_key=slot_ms or -run_id,
-            due_ms=due_ms,
-            created_ms=self._now_ms,
-            trigger_kind=kind,
-            state=RunState.QUEUED,
-            root_id=run_id,
-            shard=first_shard(job),
-            priority=job.priority,
+        slot_key = slot_ms or -run_id
+        run = first_row(
+            job, run_id, kind, slot_key=slot_key, due_ms=due_ms, now_ms=self._now_ms, state=RunState.QUEUED
         )
         self._keep(run, slot_ms).slot_count = slots
         for tally in self._tallies(run):
@@ -252,8 +241,8 @@ class Simulation:
                 self._paused_until_ms = pauses.next_end_ms(now_ms)
                 self._fires[run.id].reason = pause.words
                 self._app(run.app_id).queue += 1
-        elif self._gate.is_limited(run, job):
-            for scope in self._gate.unknown_scopes(run, job):
+        elif self._gate.is_limited(job):
+            for scope in self._gate.unknown_scopes(job):
                 self._gate.learn(scope, (), now_ms - _LONG_AGO_MS)
             self._gate.offer(run, job, now_ms)
             self._offered.append(run.id)

@@ -9,7 +9,7 @@ from gateway.core.data_time import data_ms_at
 from gateway.core.envs import Envs, merged, with_envs
 from gateway.core.errors import InvalidValue
 from gateway.core.model import BROADCAST_PARENT, Job, NewRun, TriggerKind
-from gateway.core.shards import first_shard
+from gateway.core.shards import first_row
 from gateway.core.states import RunState
 
 DAY_MS = 24 * 3_600_000
@@ -69,27 +69,17 @@ def wrong_time(wanted: Submission, now_ms: int, field: str = "run_at") -> Invali
 def run_of(wanted: Submission, job: Job, run_id: int, now_ms: int, kind: TriggerKind) -> NewRun:
     """The waiting row of a submission that was taken at this instant."""
     due_ms = now_ms + wanted.delay_ms if wanted.run_at_ms is None else wanted.run_at_ms
-    return NewRun(
-        id=run_id,
-        namespace_id=job.namespace_id,
-        job_id=job.id,
-        app_id=job.app_id,
-        part=job.part,
-        slot_key=-run_id,
-        due_ms=due_ms,
-        created_ms=now_ms,
-        trigger_kind=kind,
-        state=RunState.QUEUED,
-        root_id=run_id,
-        shard=BROADCAST_PARENT if wanted.replicas else first_shard(job),
-        shard_total=wanted.replicas or 1,
-        priority=job.priority if wanted.priority is None else wanted.priority,
-        params=_params_of(wanted, job),
-        addresses=wanted.addresses,
-        data_ms=data_ms_at(job, due_ms),
-        expires_ms=due_ms + wanted.ttl_ms if wanted.ttl_ms else 0,
-        author=wanted.author,
-    )
+    run = first_row(job, run_id, kind, slot_key=-run_id, due_ms=due_ms, now_ms=now_ms, state=RunState.QUEUED)
+    if wanted.replicas:
+        run.shard, run.shard_total = BROADCAST_PARENT, wanted.replicas
+    if wanted.priority is not None:
+        run.priority = wanted.priority
+    run.params = _params_of(wanted, job)
+    run.addresses = wanted.addresses
+    run.data_ms = data_ms_at(job, due_ms)
+    run.expires_ms = due_ms + wanted.ttl_ms if wanted.ttl_ms else 0
+    run.author = wanted.author
+    return run
 
 
 def _params_of(wanted: Submission, job: Job) -> str | None:

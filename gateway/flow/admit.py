@@ -146,7 +146,7 @@ class Admitter:
                 await self._replays.load(runs)
                 jobs = [(job_id, 0) for job_id in {run.job_id for run in runs}]
                 await context.specs.ensure(jobs)
-                while await self._count(runs):
+                while await self._count(job_id for job_id, _ in jobs):
                     await context.specs.ensure(jobs)  # one that was edited meanwhile is not there now
                 if not context.held.is_all:
                     runs = [run for run in runs if run.part in context.held]
@@ -165,14 +165,14 @@ class Admitter:
         next_ms = self._context.gate.next_ms()
         return next_ms is not None and next_ms <= now_ms
 
-    async def _count(self, runs: Sequence[NewRun]) -> bool:
+    async def _count(self, job_ids: Iterable[int]) -> bool:
         """Read how many runs are under way of jobs and apps whose limits have not been met before; whether any was."""
         context, gate = self._context, self._context.gate
         unknown: dict[Scope, None] = {}
-        for run in runs:
-            job = context.specs.job(run.job_id)
-            if job is not None and job.part in context.held and gate.is_limited(run, job):
-                unknown.update(dict.fromkeys(gate.unknown_scopes(run, job)))
+        for job_id in job_ids:
+            job = context.specs.job(job_id)
+            if job is not None and job.part in context.held:
+                unknown.update(dict.fromkeys(gate.unknown_scopes(job)))
         if not unknown:
             return False
         await self.settled()  # what is being claimed at this moment is counted by its row
@@ -225,7 +225,7 @@ class Admitter:
                 batch.end(run, RunState.EXPIRED, reason, job)
             elif run.id in gate.places:
                 self._told_of_twice(run)
-            elif gate.is_limited(run, job):
+            elif gate.is_limited(job):
                 gate.offer(run, job, now_ms)
             else:
                 batch.start(run, job)

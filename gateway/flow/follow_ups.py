@@ -13,7 +13,7 @@ from gateway.core.context import Context
 from gateway.core.data_time import data_ms_at
 from gateway.core.model import Job, NewRun, TriggerKind
 from gateway.core.policy import next_attempt
-from gateway.core.shards import first_shard, is_shard
+from gateway.core.shards import first_row, is_shard
 from gateway.core.states import OPEN, RunState
 from gateway.core.work import JoinEnd, Move
 
@@ -72,20 +72,14 @@ def _child_row(context: Context, seed: NewRun, job: Job) -> NewRun:
     """Its key speaks of the first attempt of the parent: it starts once whichever attempt succeeds."""
     (run_id,) = context.run_ids.take(1)
     now_ms = context.clock.now_ms()
-    return NewRun(
-        id=run_id,
-        namespace_id=job.namespace_id,
-        job_id=job.id,
-        app_id=job.app_id,
-        part=job.part,
+    row = first_row(
+        job,
+        run_id,
+        TriggerKind.CHILD,
         slot_key=-seed.root_id,
         due_ms=now_ms,
-        created_ms=now_ms,
-        trigger_kind=TriggerKind.CHILD,
+        now_ms=now_ms,
         state=RunState.QUEUED,
-        root_id=run_id,
-        shard=first_shard(job),
-        priority=job.priority,
-        data_ms=data_ms_at(job, now_ms),
-        parent_id=seed.id,
     )
+    row.data_ms, row.parent_id = data_ms_at(job, now_ms), seed.id
+    return row

@@ -17,9 +17,10 @@ from gateway.core.clock import iso_utc
 from gateway.core.context import Context
 from gateway.core.errors import LeaseLost, StoreError
 from gateway.core.events import Level, Source
-from gateway.core.model import BROADCAST_PARENT, Job, Misfire, NewRun, Route, TriggerKind
+from gateway.core.model import Job, Misfire, NewRun, TriggerKind
 from gateway.core.policy import SlotPlan, is_misfire, late_before, misfire_reason, plan_slots
 from gateway.core.ports import DueJob, Writer
+from gateway.core.shards import first_row
 from gateway.core.specs import Spec
 from gateway.core.states import RunState
 from gateway.core.work import JobFire, Work, Written
@@ -261,21 +262,14 @@ def _slots(spec: Spec, first_ms: int, far_ms: int) -> tuple[list[int], int | Non
 
 
 def _planned(job: Job, run_id: int, slot_ms: int, now_ms: int, *, is_catch_up: bool) -> NewRun:
-    is_parent = job.route is Route.SHARDING_BROADCAST or job.shards
-    return NewRun(
-        id=run_id,
-        namespace_id=job.namespace_id,
-        job_id=job.id,
-        app_id=job.app_id,
-        part=job.part,
+    return first_row(
+        job,
+        run_id,
+        TriggerKind.MISFIRE if is_catch_up else TriggerKind.SCHEDULE,
         slot_key=slot_ms,
         due_ms=job.timing.due_ms(job.id, slot_ms) if job.timing.jitter_ms else slot_ms,
-        created_ms=now_ms,
-        trigger_kind=TriggerKind.MISFIRE if is_catch_up else TriggerKind.SCHEDULE,
+        now_ms=now_ms,
         state=RunState.PLANNED,
-        root_id=run_id,
-        shard=BROADCAST_PARENT if is_parent else 0,
-        priority=job.priority,
     )
 
 

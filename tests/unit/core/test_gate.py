@@ -49,7 +49,7 @@ class Tried:
         self.gate = Gate(lambda _app_id: self.app)
 
     def offer(self, run: NewRun, job: Job, now_ms: int) -> None:
-        for scope in self.gate.unknown_scopes(run, job):
+        for scope in self.gate.unknown_scopes(job):
             self.gate.learn(scope, [], now_ms - 10**6)
         self.gate.offer(run, job, now_ms)
 
@@ -264,7 +264,7 @@ def test_limits_change_while_runs_wait():
 
 def test_what_was_running_before_the_limit_counts():
     tried = Tried(max_running=2)
-    (scope,) = tried.gate.unknown_scopes(run_of(1), JOB)
+    (scope,) = tried.gate.unknown_scopes(JOB)
     tried.gate.learn(scope, [Place(70 + n, 9, 1, 3, 70 + n, 0, 0, settled=True) for n in range(3)], 0)
     tried.offer(run_of(1, due_ms=1), JOB, 1)
     assert tried.decide(1)[0] == []
@@ -283,7 +283,7 @@ def test_parts_go_with_all_that_waits_and_counts(parts):
     dropped = tried.gate.drop(parts)
     assert [run.id for run in dropped] == ([2] if parts == {3} else [])
     assert len(tried.gate.places) == (parts == {4})
-    assert bool(tried.gate.unknown_scopes(run_of(3), JOB)) == (parts == {3})
+    assert bool(tried.gate.unknown_scopes(JOB)) == (parts == {3})
 
 
 # ------------------------------------------------------------ starts per second
