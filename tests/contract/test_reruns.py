@@ -19,7 +19,9 @@ from gateway.store.runs import RunStore
 from gateway.store.tables import run
 from gateway.store.writer import GroupWriter
 
-JOB = SimpleNamespace(id=3, app_id=1, part=7, route=Route.ROUND, shards=(), timing=PLAIN)
+JOB = SimpleNamespace(
+    id=3, namespace_id=1, app_id=1, part=7, priority=5, route=Route.ROUND, shards=(), timing=PLAIN
+)
 
 
 def a_run(number, state=RunState.FAILED, **fields):
