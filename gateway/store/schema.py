@@ -10,7 +10,7 @@ from sqlalchemy import Connection, inspect, text
 from gateway.core.errors import Refused
 from gateway.store.engine import Database
 
-HEAD = "0003"
+HEAD = "0004"
 """The revision this code works with; a test holds it equal to the newest migration."""
 
 
