@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.api.executors import placement_fields, placement_of
-from gateway.api.models.jobs import MISFIRE_AFTER_S, XXL_MISFIRE_AFTER_S, JobBody, ScheduleBody
+from gateway.api.models.jobs import MISFIRE_AFTER_S, XXL_MISFIRE_AFTER_S, JobBody
+from gateway.api.models.schedules import ScheduleBody
 from gateway.api.policies import (
     child_fields,
     children_of,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from gateway.api.models.jobs import RETRY_INTERVAL_S, JobBody, RetryAnswer, RetryBody
+from gateway.api.models.jobs import JobBody
+from gateway.api.models.outcomes import RETRY_INTERVAL_S, RetryAnswer, RetryBody
 from gateway.core.children import Child
 from gateway.core.errors import InvalidValue
 from gateway.core.model import Job, Route

@@ -10,17 +10,12 @@ from aiohttp import web
 
 from gateway.api.models.apps import AppAnswer
 from gateway.api.models.base import Answer
-from gateway.api.models.jobs import (
-    ChildAnswer,
-    EnvAnswer,
-    JobAnswer,
-    ScheduleAnswer,
-    ShardAnswer,
-    TaskAnswer,
-    dialect_of,
-)
+from gateway.api.models.jobs import JobAnswer
+from gateway.api.models.outcomes import ChildAnswer
 from gateway.api.models.runs import KillAnswer, RunAnswer, ShardCounts, Slots
+from gateway.api.models.schedules import ScheduleAnswer, dialect_of
 from gateway.api.models.system import TokenAnswer
+from gateway.api.models.tasks import EnvAnswer, ShardAnswer, TaskAnswer
 from gateway.api.policies import patience_fields, retry_answer
 from gateway.api.timings import timing_answer
 from gateway.core.clock import iso_utc

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from gateway.api.models.base import Answer, Body, Instant, Iso, Query, Text, refusal
-from gateway.api.models.jobs import MAX_PARAMS
+from gateway.api.models.tasks import MAX_PARAMS
 from gateway.core.backfill import MAX_PARALLEL, MAX_PER_MINUTE, MAX_SLOTS
 
 Overlap = Literal["one_after_another", "parallel"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from gateway.api.models.base import Answer, Instant, Iso, Query
-from gateway.api.models.jobs import ScheduleAnswer, Schedules
+from gateway.api.models.schedules import ScheduleAnswer, Schedules
 from gateway.api.models.timing import TimingFields
 
 _TIMEZONE = "In which zone to show times; the schedule's if left out, UTC if it has several."

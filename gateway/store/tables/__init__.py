@@ -1,0 +1,55 @@
+"""The tables: one schema for SQLite, MySQL and MariaDB. A column that has landed changes by a migration only."""
+
+from __future__ import annotations
+
+from gateway.store.tables.access import api_token, namespace, submission_quota
+from gateway.store.tables.apps import app, executor, executor_setting
+from gateway.store.tables.base import metadata
+from gateway.store.tables.cluster import id_sequence, node, part, revision, setting
+from gateway.store.tables.jobs import (
+    calendar,
+    deleted_job,
+    job,
+    job_link,
+    job_next_fire,
+    job_version,
+    join_mark,
+    pause,
+    trigger_url,
+)
+from gateway.store.tables.records import DAILY_STATES, event, foreign_result, run_daily
+from gateway.store.tables.runs import backfill, backfill_slot, idempotency_key, request, run, task
+
+__all__ = [
+    "DAILY_STATES",
+    "api_token",
+    "app",
+    "backfill",
+    "backfill_slot",
+    "calendar",
+    "deleted_job",
+    "event",
+    "executor",
+    "executor_setting",
+    "foreign_result",
+    "id_sequence",
+    "idempotency_key",
+    "job",
+    "job_link",
+    "job_next_fire",
+    "job_version",
+    "join_mark",
+    "metadata",
+    "namespace",
+    "node",
+    "part",
+    "pause",
+    "request",
+    "revision",
+    "run",
+    "run_daily",
+    "setting",
+    "submission_quota",
+    "task",
+    "trigger_url",
+]
