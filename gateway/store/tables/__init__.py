@@ -8,8 +8,10 @@ from gateway.store.tables.base import metadata
 from gateway.store.tables.cluster import id_sequence, node, part, revision, setting
 from gateway.store.tables.jobs import (
     calendar,
+    calendar_edition,
     deleted_job,
     job,
+    job_calendar,
     job_link,
     job_next_fire,
     job_version,
@@ -27,6 +29,7 @@ __all__ = [
     "backfill",
     "backfill_slot",
     "calendar",
+    "calendar_edition",
     "deleted_job",
     "event",
     "executor",
@@ -35,6 +38,7 @@ __all__ = [
     "id_sequence",
     "idempotency_key",
     "job",
+    "job_calendar",
     "job_link",
     "job_next_fire",
     "job_version",

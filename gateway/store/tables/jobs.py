@@ -95,6 +95,28 @@ calendar = Table(
     **MYSQL,
 )
 
+# The calendars of jobs that use several, but for the first, which the job's own row names.
+job_calendar = Table(
+    "job_calendar",
+    metadata,
+    Column("job_id", Integer, primary_key=True, autoincrement=False),
+    Column("name", String(64), primary_key=True),
+    Index("ix_job_calendar_name", "name"),
+    **MYSQL,
+)
+
+# Days that a calendar had before: from one instant, outside, up to another.
+calendar_edition = Table(
+    "calendar_edition",
+    metadata,
+    Column("namespace_id", Integer, primary_key=True, autoincrement=False),
+    Column("name", String(64), primary_key=True),
+    Column("until_ms", BigInteger, primary_key=True, autoincrement=False),
+    big_column("from_ms"),
+    Column("days", LongText, nullable=False),
+    **MYSQL,
+)
+
 # Which job starts which when it ends, as the parents' definitions say it: what cycles and joins are found by.
 job_link = Table(
     "job_link",

@@ -3,13 +3,23 @@
 Everything is added with a default, so that a node of the version before goes on working meanwhile.
 """
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import mysql
 
 revision = "0004"
 down_revision = "0003"
 branch_labels = None
 depends_on = None
+
+_OPTIONS: dict[str, Any] = {
+    "mysql_charset": "utf8mb4",
+    "mysql_collate": "utf8mb4_bin",
+    "mysql_engine": "InnoDB",
+    "mysql_row_format": "DYNAMIC",
+}
 
 
 def _say_oldest(value: str) -> None:
@@ -17,9 +27,34 @@ def _say_oldest(value: str) -> None:
     op.execute(settings.update().where(settings.c.name == "oldest_schema").values(value=value))
 
 
+def _add_calendars() -> None:
+    """Several calendars for a job, and the days that a calendar had before."""
+    op.create_table(
+        "job_calendar",
+        sa.Column("job_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("job_id", "name", name="pk_job_calendar"),
+        **_OPTIONS,
+    )
+    op.create_index("ix_job_calendar_name", "job_calendar", ["name"])
+    op.create_table(
+        "calendar_edition",
+        sa.Column("namespace_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("until_ms", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("from_ms", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("days", sa.Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb"), nullable=False),
+        sa.PrimaryKeyConstraint("namespace_id", "name", "until_ms", name="pk_calendar_edition"),
+        **_OPTIONS,
+    )
+
+
 def upgrade() -> None:
+    _add_calendars()
     _say_oldest(f"{revision}:0001")
 
 
 def downgrade() -> None:
+    op.drop_table("calendar_edition")
+    op.drop_table("job_calendar")
     _say_oldest(f"{down_revision}:0001")
