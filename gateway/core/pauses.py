@@ -41,16 +41,18 @@ class Pause:
 
 
 class Pauses:
-    """Those that this node knows of, by what they cover."""
+    """Those that this node knows of, by what they cover. `revision` is the count of changes that they surely hold."""
 
     def __init__(self) -> None:
         self._pauses: dict[tuple[Scope, int], Pause] = {}
+        self.revision = 0
 
     def __bool__(self) -> bool:
         return bool(self._pauses)
 
-    def replace(self, pauses: Iterable[Pause]) -> None:
+    def replace(self, pauses: Iterable[Pause], revision: int = 0) -> None:
         self._pauses = {(pause.scope, pause.scope_id): pause for pause in pauses}
+        self.revision = revision
 
     def find(self, app_id: int, job_id: int, at_ms: int) -> Pause | None:
         """What keeps a run of this job from starting at that instant; the widest pause first."""
@@ -69,6 +71,10 @@ class Pauses:
 class PauseReader(Protocol):
     async def all_pauses(self) -> Sequence[Pause]:
         """Those in force, the oldest first."""
+        ...
+
+    async def revision(self) -> int:
+        """How often pauses have been changed: whoever reads them after that knows of all these changes."""
         ...
 
 

@@ -134,8 +134,9 @@ class JudgedBy:
 class Work:
     """What one stage wants written in one transaction. Lists are applied in the order of the fields.
 
-    `lease`: the transaction must first renew it (`LeaseLost` otherwise). `judged`: on what claims depend besides. `parts`: what must be this node's until
+    `lease`: the transaction must first renew it (`LeaseLost` otherwise). `parts`: what must be this node's until
     the transaction has ended. `requests` are (run id, part) of inserted rows that another node must take up.
+    `judged`, `pauses`: on what claims depend besides their jobs, limits of apps and the revision of all pauses.
     """
 
     fires: Sequence[JobFire] = ()
@@ -148,6 +149,7 @@ class Work:
     requests: Sequence[tuple[int, int]] = ()
     joins: Sequence[JoinEnd] = ()
     judged: Sequence[JudgedBy] = ()
+    pauses: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +161,8 @@ class Written:
 
     `taken_names` maps a run that was not inserted, because its name was not free, to the run that has it; and so do
     `taken_keys` for the first run of a call. `joined` are the runs of children whose last parent has ended.
+
+    `pauses_changed`: all claims were lost, since their pauses are not the present ones.
     """
 
     lost_fires: frozenset[int] = frozenset()
@@ -168,6 +172,7 @@ class Written:
     taken_keys: Mapping[int, int] = field(default_factory=dict)
     losers: frozenset[JobFire | Move] = frozenset()
     joined: frozenset[int] = frozenset()
+    pauses_changed: bool = False
 
     def of(self, work: Work) -> Written:
         """What became of one of the works that shared the commit."""

@@ -12,9 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 import structlog
 
 from gateway.core.agenda import Agenda
-from gateway.core.chain import is_chained
 from gateway.core.claims import (
-    OF_SCHEDULE,
     CatchUps,
     Late,
     is_late,
@@ -29,11 +27,8 @@ from gateway.core.context import Context
 from gateway.core.errors import LeaseLost
 from gateway.core.gate import expired_reason
 from gateway.core.inflight import Flight
-from gateway.core.model import (
-    Misfire,
-    NewRun,
-    Run,
-)
+from gateway.core.model import Misfire, NewRun, Run
+from gateway.core.paused import Paused, waits_for_end
 from gateway.core.places import Scope
 from gateway.core.routing import Router
 from gateway.core.states import WAITING, RunState
@@ -65,9 +60,11 @@ class Admitter:
         on_foreign: OnForeign,
         on_replace: OnReplace,
         on_stale_limits: Callable[[], object],
+        on_stale_pauses: Callable[[], object],
     ) -> None:
         """`on_replace` gets a run that is to be stopped, and the run that it makes room for."""
         self._on_stale_limits = on_stale_limits
+        self._on_stale_pauses = on_stale_pauses
         self._context = context
         self._on_replace = on_replace
         self._on_foreign = on_foreign
@@ -78,8 +75,7 @@ class Admitter:
         self._replays = Replays(context)
         self._catch_ups = CatchUps()
         self._early: list[NewRun] = []
-        self._paused: dict[int, NewRun] = {}
-        self._paused_until_ms: int | None = None
+        self._paused = Paused()
         self._claims: set[asyncio.Future[None]] = set()
         self.wake = asyncio.Event()
         context.gate.on_room = self.wake.set
@@ -115,8 +111,7 @@ class Admitter:
         """Forget what waits in these parts, and return it: it is in the database for their owner."""
         early = [run for run in self._early if run.part in parts]
         self._early = [run for run in self._early if run.part not in parts]
-        paused = [self._paused.pop(run.id) for run in list(self._paused.values()) if run.part in parts]
-        return self._agenda.drop(parts) + self._context.gate.drop(parts) + early + paused
+        return self._agenda.drop(parts) + self._context.gate.drop(parts) + early + self._paused.drop(parts)
 
     def look_again(self) -> None:
         """Pauses have begun or ended: what waits for their end, or for a place that they keep from it, is judged anew."""
@@ -124,8 +119,7 @@ class Admitter:
         held_up = self._context.gate.take_out_where(
             lambda run: pauses.find(run.app_id, run.job_id, now_ms) is not None
         )
-        self._agenda.add((*self._paused.values(), *held_up))
-        self._paused.clear()
+        self._agenda.add((*self._paused.take_all(), *held_up))
         self.wake.set()
 
     # ------------------------------------------------------------ claims
@@ -133,7 +127,7 @@ class Admitter:
     async def run_once(self, room: int) -> None:
         """Claim what is due within the claim lead, at most `room` runs, and what has got a place meanwhile."""
         context = self._context
-        if self._paused and (self._paused_until_ms or 1 << 62) <= context.clock.now_ms():
+        if self._paused.has_end(context.clock.now_ms()):
             self.look_again()
         while room > 0 and len(self._claims) < CLAIMS_AT_ONCE:
             now_ms = context.clock.now_ms()
@@ -203,10 +197,8 @@ class Admitter:
                 and reason is None
                 and (pause := pauses.find(run.app_id, run.job_id, max(now_ms, run.due_ms)))
             ):
-                # A slot that has waited for a place is no slot any more that the pause finds on its way.
-                if run.trigger_kind not in OF_SCHEDULE or run.waiting_ms or (job and is_chained(job)):
-                    self._paused[run.id] = run
-                    self._paused_until_ms = pauses.next_end_ms(now_ms)
+                if waits_for_end(run, job):
+                    self._paused.add(run, pauses, now_ms)
                     continue
                 reason = pause.words
             if reason is None and job is not None and is_late(run, job, now_ms):
@@ -291,13 +283,16 @@ class Admitter:
 
         self._claims.add(done)
         judged = tuple(batch.judged.values())
-        work = Work(moves=batch.moves, lease=self._context.lease, judged=judged)
+        pauses = self._context.pauses.revision
+        work = Work(moves=batch.moves, lease=self._context.lease, judged=judged, pauses=pauses)
         self._context.writer.submit(work, on_written)
 
     def _claimed(self, batch: Batch, written: Written) -> None:
         lost, gate = written.lost_moves, self._context.gate
         if lost:
             self._release(run for run in batch.waited if run.id in lost)
+        if written.pauses_changed:
+            self._on_stale_pauses()
         if written.stale_jobs:
             if batch.judged:
                 self._on_stale_limits()

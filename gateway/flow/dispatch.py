@@ -335,9 +335,10 @@ class Dispatcher:
             job_id=order.job.id,
             job_version=order.job.version,
         )
-        written = await context.writer.write(Work(moves=[move], lease=context.lease))
+        work = Work(moves=[move], lease=context.lease, pauses=context.pauses.revision)
+        written = await context.writer.write(work)
         if order.run_id in written.lost_moves:
-            return "it was another's by then, or its job was changed"
+            return "it was another's by then, or its job or a pause was changed"
         order.address, order.dialect = address, dialect
         order.send_before, order.wall_before_ms = send_before, wall_before_ms
         context.link.prepare(order)

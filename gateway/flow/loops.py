@@ -98,6 +98,7 @@ class Flow:
         verdicts = Verdicts(self)
         self.ownership: Ownership
         self.follower: Follower
+        self.pausing: Pausing
         self.neighbours = Neighbours(context, nodes, peers, lambda: self.ownership, self.spawn)
         self.admitter = Admitter(
             context,
@@ -106,6 +107,7 @@ class Flow:
             self.neighbours.leave_to_owner,
             self._replace,
             lambda: self.spawn(self.follower.reload_apps()),
+            lambda: self.spawn(self.pausing.catch_up()),
         )
         self.limiter = Limiter(context)
         self.submitter = Submitter(context, calls, self.queued, self.neighbours.nudge_owner, plan_writer)

@@ -31,15 +31,27 @@ class Pausing:
         self._dispatcher = dispatcher
         self._spawn = spawn
         self._reading = asyncio.Lock()  # an older look must not come after a newer one
+        self._catching_up = False
 
     async def load(self) -> None:
         async with self._reading:
-            self._context.pauses.replace(await self._reader.all_pauses())
+            revision = await self._reader.revision()
+            self._context.pauses.replace(await self._reader.all_pauses(), revision)
 
     async def changed(self) -> None:
         """Returns when nothing is sent any more that a pause covers, and what waited for an end is back."""
         await self.load()
         await self.apply()
+
+    async def catch_up(self) -> None:
+        """Claims were lost because pauses have been changed: another node has done it, and not told this one yet."""
+        if self._catching_up:
+            return
+        self._catching_up = True
+        try:
+            await self.changed()
+        finally:
+            self._catching_up = False
 
     def apply_soon(self) -> None:
         self._spawn(self.apply())

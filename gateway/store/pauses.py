@@ -11,7 +11,7 @@ from gateway.core.events import Source
 from gateway.core.pauses import Pause, Scope
 from gateway.store.engine import Database
 from gateway.store.events import note
-from gateway.store.revisions import bump
+from gateway.store.revisions import bump, current
 from gateway.store.tables import pause
 from gateway.store.transact import reading, transact
 
@@ -34,6 +34,10 @@ class PauseStore:
                 Pause(Scope(row.scope), row.scope_id, row.reason, row.author, row.created_ms, row.until_ms)
                 for row in await conn.execute(query)
             ]
+
+    async def revision(self) -> int:
+        async with reading(self._db) as conn:
+            return await current(conn, REVISION)
 
     async def put(self, new: Pause, *, called: str, name: str = "") -> Pause:
         row = {

@@ -13,5 +13,12 @@ async def bump(conn: AsyncConnection, name: str) -> int:
     mine = revision.c.name == name
     if (await conn.execute(update(revision).where(mine).values(n=revision.c.n + 1))).rowcount != 1:
         await conn.execute(insert(revision).values(name=name, n=1))
-    n: int = (await conn.execute(select(revision.c.n).where(mine))).scalar_one()
-    return n
+    return await current(conn, name)
+
+
+async def current(conn: AsyncConnection, name: str) -> int:
+    """How many changes have been counted; 0 before the first."""
+    found: int | None = (
+        await conn.execute(select(revision.c.n).where(revision.c.name == name))
+    ).scalar_one_or_none()
+    return found or 0

@@ -35,6 +35,8 @@ from gateway.store.names import NOTHING_TAKEN, Taken, Tools, take_names
 from gateway.store.shapes import by_shape, claim_after, is_applied, values_of, without_state
 from gateway.store.sqltext import in_list, in_lists, insert_runs, quote_mysql, quote_sqlite, update_by_id
 
+_WITH_PAUSES = " UNION ALL SELECT 0,n FROM revision WHERE name='pause'"
+
 
 class GuardMissedError(Exception):
     """An optimistic statement matched fewer rows than it named."""
@@ -54,6 +56,7 @@ class Merged:
     requests: list[tuple[int, int]] = field(default_factory=list)
     judged: list[JudgedBy] = field(default_factory=list)
     joins: list[JoinEnd] = field(default_factory=list)
+    pauses: int | None = None
 
     @classmethod
     def of(cls, works: Iterable[Work]) -> Merged:
@@ -69,6 +72,9 @@ class Merged:
             merged.requests.extend(work.requests)
             merged.judged.extend(work.judged)
             merged.joins.extend(work.joins)
+            if work.pauses is not None:
+                # Of claims made before and after a change both are lost, at worst: they are made again.
+                merged.pauses = work.pauses if merged.pauses is None else min(merged.pauses, work.pauses)
         merged.fires.sort(key=lambda fire: fire.job_id)
         merged.moves.sort(key=lambda move: move.run_id)
         return merged
@@ -123,10 +129,11 @@ class Transaction:
         return await self._cursor.rows(sql)
 
     async def _by_id(
-        self, columns: str, table: str, key: str, ids: Collection[int], *, lock: bool = False
+        self, columns: str, table: str, key: str, ids: Collection[int], *, lock: bool = False, tail: str = ""
     ) -> list[tuple[Any, ...]]:
-        """Rows by primary key, locked in ascending order if asked."""
-        tail = f" ORDER BY {key}{self._lock}" if lock else ""
+        """Rows by primary key, locked in ascending order if asked, and what `tail` adds to them."""
+        if lock:
+            tail = f" ORDER BY {key}{self._lock}"
         rows: list[tuple[Any, ...]] = []
         for piece in in_lists(ids):
             rows += await self._rows(f"SELECT {columns} FROM {table} WHERE {key} IN ({piece}){tail}")
@@ -139,7 +146,7 @@ class Transaction:
         lost_fires, rows = await self._fire(merged.fires, applied_before=False)
         if merged.joins:
             await self._joins.lock(merged.joins)
-        stale = await self._stale(merged)
+        stale, pauses_changed = await self._stale(merged)
         moves = [move for move in merged.moves if move.job_id not in stale] if stale else merged.moves
         await self._end_chains(moves)
         taken = await self._name(merged)
@@ -165,7 +172,7 @@ class Transaction:
         if not (lost_fires or stale or taken.runs or joined):
             return NOTHING_LOST
         lost = [move for move in merged.moves if move.job_id in stale]
-        return _written(lost_fires, lost, stale, taken, joined)
+        return _written(lost_fires, lost, stale, taken, joined, pauses_changed=pauses_changed)
 
     # -------------------------------------------------------- after a miss or an unknown commit
 
@@ -174,7 +181,7 @@ class Transaction:
         lost_fires, rows = await self._fire(merged.fires, applied_before=applied_before)
         if merged.joins:
             await self._joins.lock(merged.joins)
-        stale = await self._stale(merged)
+        stale, pauses_changed = await self._stale(merged)
         chained = {move.chain.job_id for move in merged.moves if move.chain is not None}
         await self._by_id("job_id", "job_next_fire", "job_id", chained, lock=True)  # before any run
         taken = await self._name(merged)
@@ -203,7 +210,7 @@ class Transaction:
         won = set(winners)
         joined = await self._join([one for one in merged.joins if one.move in won], tolerant=True)
         await self._request(merged.requests)
-        return _written(lost_fires, lost, stale, taken, joined)
+        return _written(lost_fires, lost, stale, taken, joined, pauses_changed=pauses_changed)
 
     async def _lock_runs(self, moves: Sequence[Move]) -> dict[int, tuple[int, int, int]]:
         ids = {move.run_id for move in moves}
@@ -299,26 +306,27 @@ class Transaction:
         owners = {row.id: fire.job_id for fire in fires for row in fire.rows}
         return {owners[row[0]] for row in await self._by_id("id", "run", "id", owners)}
 
-    async def _stale_jobs(self, moves: Sequence[Move]) -> frozenset[int]:
-        """The jobs that are not at the version their moves were made for, or not at one version."""
+    async def _stale(self, merged: Merged) -> tuple[frozenset[int], bool]:
+        """The jobs that were changed, or their apps, since their claims were made. True: pauses were, so it is all."""
         versions: dict[int, int] = {}
-        for move in moves:
+        for move in merged.moves:
             if move.job_version and versions.setdefault(move.job_id, move.job_version) != move.job_version:
-                versions[move.job_id] = -1
-        rows = await self._by_id("job_id,version", "job_next_fire", "job_id", versions)
+                versions[move.job_id] = -1  # not at one version
+        tail = "" if merged.pauses is None else _WITH_PAUSES
+        rows = await self._by_id("job_id,version", "job_next_fire", "job_id", versions, tail=tail)
         present = {row[0]: row[1] for row in rows}
-        return frozenset(job_id for job_id, version in versions.items() if present.get(job_id) != version)
+        if versions and merged.pauses is not None and present.get(0, 0) != merged.pauses:
+            return frozenset(versions), True
+        stale = frozenset(job_id for job_id, version in versions.items() if present.get(job_id) != version)
+        return (stale | await self._judged_otherwise(merged.judged) if merged.judged else stale), False
 
-    async def _stale(self, merged: Merged) -> frozenset[int]:
-        """The jobs that have been changed, or whose app has, since their claims were made."""
-        stale = await self._stale_jobs(merged.moves)
-        if not merged.judged:
-            return stale
-        rows = await self._by_id("id,updated_ms", "app", "id", {one.app_id for one in merged.judged})
+    async def _judged_otherwise(self, judged: Sequence[JudgedBy]) -> set[int]:
+        """The jobs whose claims were judged by limits that are not those of their app now."""
+        rows = await self._by_id("id,updated_ms", "app", "id", {one.app_id for one in judged})
         present = {row[0]: row[1] for row in rows}
-        return stale.union(
-            *(one.job_ids for one in merged.judged if present.get(one.app_id) != one.updated_ms)
-        )
+        return {
+            job_id for one in judged if present.get(one.app_id) != one.updated_ms for job_id in one.job_ids
+        }
 
     async def _name(self, merged: Merged) -> Taken:
         """Which names and keys of this work others have, and what is not inserted for that."""
@@ -355,6 +363,8 @@ def _written(
     stale: frozenset[int],
     taken: Taken,
     joined: Collection[int],
+    *,
+    pauses_changed: bool,
 ) -> Written:
     return Written(
         lost_fires=frozenset(fire.job_id for fire in lost_fires),
@@ -364,6 +374,7 @@ def _written(
         taken_keys=taken.keys,
         losers=frozenset((*lost_fires, *lost_moves)),
         joined=frozenset(joined),
+        pauses_changed=pauses_changed,
     )
 
 

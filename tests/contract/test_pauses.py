@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
+from gateway.core.clock import SystemClock
 from gateway.core.errors import NotFound
+from gateway.core.model import FIRST_LONG_ID, AddressMode, App, Counters, Job, NewRun, Task, TriggerKind
 from gateway.core.pauses import Pause, Scope
+from gateway.core.states import WAITING, RunState
+from gateway.core.work import Move, Work
+from gateway.store.apps import AppStore
+from gateway.store.ids import app_ids, job_ids, run_ids
+from gateway.store.jobs import JobStore
 from gateway.store.pauses import PauseStore
 from gateway.store.tables import revision
+from gateway.store.writer import GroupWriter
 
 
 async def test_pauses_come_back_until_they_are_over(db, clock, rows):
@@ -27,3 +37,40 @@ async def test_pauses_come_back_until_they_are_over(db, clock, rows):
     await pauses.end(Scope.APP, 7, called="billing")
     assert await pauses.all_pauses() == []
     assert [row["n"] for row in await rows(revision) if row["name"] == "pause"] == [4]
+    assert await pauses.revision() == 4
+
+
+async def test_claims_judged_by_pauses_that_have_changed_are_lost(db, clock):
+    app = await AppStore(db, clock, app_ids(db, clock)).create(
+        App(0, 1, "billing", "", AddressMode.AUTO, (), 0, 0)
+    )
+    wanted = Job(0, 1, app.id, 0, 0, "job", enabled=True, schedule={"kind": "api"}, task=Task("handler"))
+    (job,) = await JobStore(db, clock, job_ids(db, clock), run_ids(db, clock)).create([wanted])
+    pauses, numbers = PauseStore(db, clock), range(FIRST_LONG_ID, FIRST_LONG_ID + 2)
+    assert await pauses.revision() == 0
+    claim, end = (
+        Move(
+            n,
+            state,
+            WAITING,
+            {},
+            job_id=job.id if is_claim else 0,
+            job_version=job.version if is_claim else 0,
+        )
+        for n, state, is_claim in zip(
+            numbers, (RunState.DISPATCHING, RunState.STOPPED), (True, False), strict=True
+        )
+    )
+    writer = GroupWriter(db, SystemClock(), Counters())
+    writing = asyncio.create_task(writer.run())
+    queued, by_hand = RunState.QUEUED, TriggerKind.MANUAL
+    await writer.write(
+        Work(inserts=[NewRun(n, 1, job.id, app.id, job.part, -n, 1, 1, by_hand, queued, n) for n in numbers])
+    )
+    await pauses.put(Pause(Scope.JOB, 7, "", "ann", clock.now_ms()), called="7")
+    written = await writer.write(Work(moves=[claim, end], pauses=0))
+    assert (written.pauses_changed, written.lost_moves) == (True, {claim.run_id})
+    written = await writer.write(Work(moves=[claim], pauses=1))
+    assert (written.pauses_changed, written.lost_moves) == (False, set())
+    writing.cancel()
+    await asyncio.gather(writing, return_exceptions=True)

@@ -260,12 +260,12 @@ class People:
                 one.until = min(one.until, asked)
         try:
             await life.pauses.end(scope, scope_id, called=str(scope_id))
+            await life.operations.pauses_changed()
         except NotFound:
             return
         except GatewayError as error:
             self.world.note(f"end of the pause of {scope} {scope_id} through {life.name} failed: {error}")
             return
-        await life.operations.pauses_changed()
         self.world.note(f"{scope} {scope_id} goes on")
 
     # ------------------------------------------------------------ triggers and stops

@@ -13,6 +13,7 @@ from tests.kit.fake_link import FAILING, Behaviour
 from tests.kit.flow_world import A, B, World
 from tests.kit.life import Life
 
+NEVER = {"kind": "api"}
 EVERY_SECOND = {"kind": "fixed_rate", "expression": "1s"}
 
 
@@ -177,6 +178,23 @@ async def test_a_node_that_cannot_be_told_learns_of_it_by_the_database(several):
     sent = len(executor.received)
     await several.clock.advance(5)
     assert len(executor.received) == sent
+
+
+async def test_a_node_that_has_not_looked_yet_claims_nothing(several):
+    """Whoever wrote the pause was gone before it could tell: what is not claimed by then does not start."""
+    executor = await several.executor()
+    jobs = [await several.job(schedule=NEVER) for _ in range(4)]
+    await several.clock.advance(3)
+    a, b = several.nodes.values()
+    lead_ms, now_ms = a.context.tuning.claim_lead_ms, several.clock.now_ms()
+    for n in range(40):
+        await several.trigger(jobs[n % 4], run_at_ms=now_ms + lead_ms + 100 + 30 * n)
+    await several.do(b.pauses.put(Pause(Scope.ALL, 0, "", "ann", now_ms), called=""), by=b)
+    await several.clock.advance(3)
+    assert not executor.received
+    await resume(several, Scope.ALL, by=a)
+    await several.clock.advance(1)
+    assert len(executor.received) == 40
 
 
 async def test_a_broadcast_that_has_begun_and_one_that_has_not(world):
