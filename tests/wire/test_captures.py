@@ -10,8 +10,6 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,8 +22,8 @@ from gateway.core.clock import SystemClock
 from gateway.core.errors import Unreachable
 from gateway.core.model import Beat, BlockStrategy, ExecutorResult, Job, LogPage, Task
 from gateway.core.ports import Outcome, RunOrder
+from tests.kit.captures import Capture, captures_of
 
-CAPTURES = Path(__file__).resolve().parents[1] / "data" / "captures"
 TOKEN = "default_token"
 JAVA = "java/17.0.15"
 CLIENTS = {"pyxxl-0.4.8": "pyxxl", "go-xxl-job-executor-go": "go", "node-xxl-job-0.1.7": "node"}
@@ -35,58 +33,7 @@ VERSIONS = [
 ]  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Capture:
-    """One recorded exchange."""
-
-    path: Path
-    to_gateway: bool
-    request_head: list[str]
-    request_body: bytes
-    answer_head: list[str]
-    answer_body: bytes
-
-    @property
-    def version(self) -> str:
-        return self.path.parent.name
-
-    @property
-    def name(self) -> str:
-        return self.path.stem.partition("-")[2]
-
-    @property
-    def target(self) -> str:
-        return self.request_head[0].split(" ")[1]
-
-    @property
-    def status(self) -> int:
-        return int(self.answer_head[0].split(" ")[1])
-
-    def header(self, name: str) -> str | None:
-        for line in self.request_head[1:]:
-            key, _, value = line.partition(": ")
-            if key.lower() == name.lower():
-                return value
-        return None
-
-
-def read_capture(path: Path) -> Capture:
-    title, _, rest = path.read_text("utf-8").partition("\n")
-    request, _, answer = rest.partition("--- REQUEST\n")[2].partition("\n--- RESPONSE\n")
-    return Capture(path, "executor -> admin" in title, *_message(request), *_message(answer))
-
-
-def _message(text: str) -> tuple[list[str], bytes]:
-    head, _, body = text.partition("\n\n")
-    body = body.removesuffix("\n")
-    if body.startswith("(empty body)"):
-        return head.split("\n"), b""
-    if body.startswith("(hex, "):
-        return head.split("\n"), bytes.fromhex(body.split("\n")[1])
-    return head.split("\n"), body.encode()
-
-
-ALL = [read_capture(path) for version in VERSIONS for path in sorted((CAPTURES / version).glob("*.txt"))]
+ALL = [capture for version in VERSIONS for capture in captures_of(version)]
 
 
 def _marked(captures: Sequence[Capture]) -> list[Any]:

@@ -1,0 +1,152 @@
+"""What both versions share of reading: bytes in order, with limits."""
+
+from __future__ import annotations
+
+import re
+import struct
+
+from compat.hessian.values import Container, HessianError, Long, Value
+
+MAX_DEPTH = 32
+MAX_VALUES = 200_000  # a result in a callback has about ten
+MAX_NAME = 255  # of a class, a field, a type
+
+_CONTINUATION = bytes(range(0x80, 0xC0))
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class Reader:
+    """Counts what is made of the bytes; `enter` and `leave` stand around what holds other values."""
+
+    __slots__ = ("_data", "_made", "_open", "_pos", "_values")
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._pos = 0
+        self._made: list[Container] = []  # what references count
+        self._open: list[int] = []
+        self._values = 0
+
+    # ------------------------------------------------------------ bytes
+
+    def byte(self) -> int:
+        return self.take(1)[0]
+
+    def peek(self) -> int:
+        if self._pos >= len(self._data):
+            raise self._short()
+        return self._data[self._pos]
+
+    def take(self, count: int) -> bytes:
+        if count > len(self._data) - self._pos:
+            raise self._short()
+        piece = self._data[self._pos : self._pos + count]
+        self._pos += count
+        return piece
+
+    def _short(self) -> HessianError:
+        return HessianError(f"the message ends at byte {len(self._data)}, in the middle of a value")
+
+    def number(self, count: int) -> int:
+        return int.from_bytes(self.take(count), signed=True)
+
+    def size(self, count: int) -> int:
+        return int.from_bytes(self.take(count))
+
+    def double(self) -> float:
+        (number,) = struct.unpack(">d", self.take(8))
+        return float(number)
+
+    def raw_text(self, units: int) -> bytes:
+        """The bytes of so many UTF-16 units; what is beyond the first 65,536 is two of three bytes each."""
+        piece = self.take(units)
+        if piece.isascii():
+            return piece
+        pieces = [piece]
+        missing = units - _begun(piece)
+        idle = 0
+        while missing:
+            piece = self.take(missing)
+            begun = _begun(piece)
+            idle = 0 if begun else idle + 1
+            if 3 * begun + 2 < len(piece) or idle > 2:  # or each of many bytes would be a step of its own
+                raise HessianError("a text is not UTF-8")
+            pieces.append(piece)
+            missing -= begun
+        end = self._pos
+        while end < len(self._data) and _is_continuation(self._data[end]) and end - self._pos < 3:
+            end += 1
+        pieces.append(self.take(end - self._pos))
+        return b"".join(pieces)
+
+    def count_fits(self, count: int) -> int:
+        """A number of things to come: each has a byte at least, so that nothing is made room for in vain."""
+        if not 0 <= count <= len(self._data) - self._pos:
+            raise HessianError(f"{count} values are announced and {len(self._data) - self._pos} bytes left")
+        return count
+
+    def end(self) -> None:
+        if self._pos != len(self._data):
+            raise HessianError(f"{len(self._data) - self._pos} bytes follow the value")
+
+    # ------------------------------------------------------------ values
+
+    def count_value(self) -> None:
+        self._values += 1
+        if self._values > MAX_VALUES:
+            raise HessianError(f"the message holds more than {MAX_VALUES} values")
+
+    def enter(self, made: Container) -> None:
+        if len(self._open) >= MAX_DEPTH:
+            raise HessianError(f"values are nested more than {MAX_DEPTH} deep")
+        self._open.append(len(self._made))
+        self._made.append(made)
+
+    def leave(self) -> None:
+        self._open.pop()
+
+    def reference(self, index: int) -> Container:
+        if not 0 <= index < len(self._made):
+            raise HessianError(f"reference {index}: there are {len(self._made)} values to refer to")
+        if index in self._open:
+            raise HessianError(f"reference {index} is to a value that holds it")
+        return self._made[index]
+
+
+def _begun(piece: bytes) -> int:
+    """How many characters begin in it."""
+    return len(piece.translate(None, _CONTINUATION))
+
+
+def _is_continuation(byte: int) -> bool:
+    return 0x80 <= byte < 0xC0
+
+
+def text_of(raw: bytes) -> str:
+    try:
+        text = raw.decode("utf-8", "surrogatepass")
+        if not text.isascii() and _SURROGATE.search(text):
+            text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+    except UnicodeDecodeError as error:
+        raise HessianError(f"a text is not UTF-8: {error.reason}") from None
+    return text
+
+
+def name_of(raw: bytes) -> str:
+    name = text_of(raw)
+    if len(name) > MAX_NAME:
+        raise HessianError(f"a name has {len(name)} characters, at most {MAX_NAME} are read")
+    return name
+
+
+def key_of(value: Value) -> str:
+    """A map's key; numbers as text, since nothing here looks for them."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool | int):
+        return str(int(value))
+    raise HessianError("a key of a map is neither text nor a number")
+
+
+def date_of(milliseconds: int) -> Value:
+    return Long(milliseconds)
