@@ -7,8 +7,7 @@ because executors take another status for garbage, and the oldest of them hang o
 from __future__ import annotations
 
 import asyncio
-import hmac
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
@@ -19,6 +18,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_writer import HttpVersion10, HttpVersion11
 
 from compat import dialects, wire
+from gateway.core.access import Reach, TokenCheck
 from gateway.core.clock import Clock
 from gateway.core.errors import GatewayError
 from gateway.core.model import Beat
@@ -94,9 +94,9 @@ def _client_named(agent: str) -> tuple[str, bool]:
 class ExecutorCalls:
     """The handlers. One instance per web application."""
 
-    def __init__(self, desk: ExecutorDesk, *, tokens: Collection[str], clock: Clock) -> None:
+    def __init__(self, desk: ExecutorDesk, *, access: TokenCheck, clock: Clock) -> None:
         self._desk = desk
-        self._tokens = [token.encode("utf-8", "surrogateescape") for token in tokens if token]
+        self._access = access
         self._clock = clock
         self._in_turn: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._methods: dict[str, Callable[[web.Request], Awaitable[None]]] = {
@@ -148,29 +148,31 @@ class ExecutorCalls:
     # ------------------------------------------------------------ the calls
 
     async def _registry(self, request: web.Request) -> None:
-        self._admit(request.headers)
+        token, peer = self._reach(request)[1:]
         registration = wire.parse_registration(await _read(request))
+        mark = self._access.admit(token, registration.appname, peer)
         beat = Beat(
             appname=registration.appname,
             address=dialects.normal_address(registration.address),
             dialect=dialects.dialect_of(request.headers),
             client=dialects.client_of(request.headers),
             received_ms=self._clock.now_ms(),
+            token_mark=mark,
         )
         async with self._turn(beat.address):
             await self._desk.register(beat)
 
     async def _remove(self, request: web.Request) -> None:
-        self._admit(request.headers)
+        token, peer = self._reach(request)[1:]
         registration = wire.parse_registration(await _read(request))
+        self._access.admit(token, registration.appname, peer)
         address = dialects.normal_address(registration.address)
         async with self._turn(address):
             await self._desk.remove(registration.appname, address)
 
     async def _callback(self, request: web.Request) -> None:
-        headers = request.headers
-        self._admit(headers)
-        client, strict_time = _client_named(headers.get(hdrs.USER_AGENT, ""))
+        reach, _, _ = self._reach(request)
+        client, strict_time = _client_named(request.headers.get(hdrs.USER_AGENT, ""))
         body = await _read(request)
         callback = wire.parse_callback(body, self._clock.now_ms(), strict_time=strict_time)
         if callback.bad:
@@ -183,25 +185,20 @@ class ExecutorCalls:
                 count=len(callback.bad),
                 reason=callback.bad[0],
             )
-        if callback.results and not await self._desk.report(callback.results, client):
+        if callback.results and not await self._desk.report(callback.results, client, reach):
             raise _RefusedError("the results could not be stored, send them again")
 
     # ------------------------------------------------------------ around them
 
-    def _admit(self, headers: Mapping[str, str]) -> None:
-        """Check the token, and the app's name where the dialect demands one."""
-        if self._tokens:
-            sent = headers.get(dialects.TOKEN_HEADER, "").encode("utf-8", "surrogateescape")
-            known = False
-            for token in self._tokens:  # all of them, so that the time does not tell which one was close
-                known |= hmac.compare_digest(sent, token)
-            if not known:
-                raise _RefusedError(
-                    "the access token is not one this gateway accepts" if sent else "no access token"
-                )
+    def _reach(self, request: web.Request) -> tuple[Reach, str, str]:
+        """What the caller's token reaches, the token, and where it comes from; before the body is read."""
+        headers = request.headers
+        token, peer = headers.get(dialects.TOKEN_HEADER, ""), request.remote or ""
+        reach = self._access.reach(token, peer)
         appname = headers.get(dialects.APPNAME_HEADER)
         if appname is not None and not appname.strip():
             raise _RefusedError(f"header {dialects.APPNAME_HEADER} is blank")
+        return reach, token, peer
 
     def _turn(self, address: str) -> asyncio.Lock:
         """Calls about one address reach the desk in the order they came; the lock is fair."""
@@ -241,13 +238,13 @@ async def _expect(request: web.Request) -> None:
 
 
 def setup_executor_routes(
-    app: web.Application, desk: ExecutorDesk, *, tokens: Collection[str], clock: Clock
+    app: web.Application, desk: ExecutorDesk, *, access: TokenCheck, clock: Clock
 ) -> None:
-    """Add the executors' calls under every prefix. No tokens: everybody is accepted.
+    """Add the executors' calls under every prefix.
 
     Other routes with `/api/` in their path (but `/api/v1/`) have to be added before.
     """
-    calls = ExecutorCalls(desk, tokens=tokens, clock=clock)
+    calls = ExecutorCalls(desk, access=access, clock=clock)
     for prefix in USUAL_PREFIXES:  # found by a look-up; the pattern below is tried after all others
         for method in ("registry", "registryRemove", "callback"):
             app.router.add_post(f"{prefix}/api/{method}", calls.handler(method), expect_handler=_expect)

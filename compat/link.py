@@ -63,21 +63,22 @@ class _RunCall(Call):
 
 
 class RestLink:
-    """Build it inside the running loop. `timeout_s` is for the connection, and again for the answer."""
+    """Build it inside the running loop. `timeout_s` is for the connection, and again for the answer.
+
+    `sent_to` gives the access token for an app's executor at an address.
+    """
 
     def __init__(
         self,
         clock: Clock,
         *,
-        token: str = "",
+        sent_to: Callable[[str, str], str] = lambda _appname, _address: "",
         timeout_s: float = 3.0,
         max_connections_per_address: int = 16,
         verify_tls: bool = True,
     ) -> None:
-        if not _HEADER_VALUE.fullmatch(token):
-            raise InvalidValue("access token", "***", "expected printable ASCII, it is sent in a header")
         self._clock = clock
-        self._token = token
+        self._sent_to = sent_to
         self._timeout_s = timeout_s
         self._loop = asyncio.get_running_loop()
         self._pool = ConnectionPool(
@@ -88,7 +89,7 @@ class RestLink:
             max_answer_bytes=MAX_ANSWER_BYTES,
             verify_tls=verify_tls,
         )
-        self._heads: dict[tuple[str, str, str, str], _Head] = {}
+        self._heads: dict[tuple[str, str, str, str, str], _Head] = {}
         self._bodies: dict[tuple[int, int], _Body] = {}
 
     async def close(self) -> None:
@@ -216,15 +217,15 @@ class RestLink:
     # ------------------------------------------------------------ templates
 
     def _head(self, address: str, dialect: str, appname: str, method: str) -> _Head:
-        key = (address, dialect, appname, method)
+        key = (address, dialect, appname, method, self._sent_to(appname, address))
         return self._heads.get(key) or self._make_head(key)
 
-    def _make_head(self, key: tuple[str, str, str, str]) -> _Head:
+    def _make_head(self, key: tuple[str, str, str, str, str]) -> _Head:
         """Raises InvalidValue for an address that no request can be made of."""
-        address, dialect, appname, method = key
+        address, dialect, appname, method, token = key
         headers = {"Content-Type": "application/json;charset=UTF-8"}
-        if self._token:
-            headers[dialects.TOKEN_HEADER] = self._token
+        if token:
+            headers[dialects.TOKEN_HEADER] = token
         if _HEADER_VALUE.fullmatch(appname):  # 3.5 asks for it, the others ignore it
             headers[dialects.APPNAME_HEADER] = appname
         path = dialects.run_method(dialect) if method == "run" else method

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -101,6 +102,18 @@ class Settings(BaseSettings):
         from gateway.core.zones import resolve_zone
 
         resolve_zone(value)
+        return value
+
+    @field_validator("access_token")
+    @classmethod
+    def _can_be_sent(cls, value: SecretStr | None) -> SecretStr | None:
+        from gateway.core.access import TEXT
+
+        for one in value.get_secret_value().split(",") if value else ():
+            if one.strip() and not re.fullmatch(TEXT, one.strip()):
+                raise ValueError(
+                    "tokens of up to 255 printable ASCII characters without blanks: they are sent in a header"
+                )
         return value
 
     @field_validator("private_trigger_listen")

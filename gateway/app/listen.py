@@ -15,6 +15,7 @@ from compat.inbound import setup_executor_routes
 from gateway.api.hooks import setup_hooks
 from gateway.api.services import Services
 from gateway.api.setup import setup_api
+from gateway.core.access import TokenCheck
 from gateway.core.clock import SystemClock
 from gateway.core.errors import Refused
 from gateway.core.trigger_url import UrlKind
@@ -53,13 +54,18 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 async def listen(
-    settings: Settings, services: Services, flow: Flow, clock: SystemClock, stack: contextlib.AsyncExitStack
+    settings: Settings,
+    services: Services,
+    flow: Flow,
+    access: TokenCheck,
+    clock: SystemClock,
+    stack: contextlib.AsyncExitStack,
 ) -> tuple[str, ...]:
     """Serve until the stack is left. A worker serves on the sockets that its parent has bound."""
     inherited = is_worker()
     app = web.Application(middlewares=[_turnover()] if inherited else [])
     setup_api(app, services)
-    setup_executor_routes(app, flow, tokens=settings.access_tokens, clock=clock)
+    setup_executor_routes(app, flow, access=access, clock=clock)
     setup_hooks(app, services, UrlKind.PUBLIC)
     if (private := settings.private_address) is not None:
         only = web.Application(middlewares=[_turnover()] if inherited else [])

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import functools
 import gc
-import hashlib
 import os
 import re
 import secrets
@@ -27,6 +26,7 @@ from gateway.app.data_dir import instance_of, lock_data_dir, lock_embedded_datab
 from gateway.app.database import prepare_database
 from gateway.app.demo import start_demo
 from gateway.app.listen import listen, private_url
+from gateway.core.access import AccessTokens, mark_of
 from gateway.core.clock import SystemClock
 from gateway.core.cluster import Identity
 from gateway.core.context import Context, Tuning
@@ -34,6 +34,7 @@ from gateway.core.errors import Conflict, InvalidValue
 from gateway.core.model import AddressMode, App, Counters
 from gateway.core.registry import Registry
 from gateway.core.specs import Specs
+from gateway.flow.access import Doorkeeper
 from gateway.flow.explain import FlowExplainer
 from gateway.flow.loops import Flow
 from gateway.flow.operations import FlowOperations
@@ -46,6 +47,7 @@ from gateway.flow.timekeeping import Timekeeper
 from gateway.peers.caller import PeerCaller
 from gateway.settings import PREFIX, Settings
 from gateway.store import schema
+from gateway.store.access import AccessStore
 from gateway.store.apps import AppStore
 from gateway.store.backfills import BackfillStore
 from gateway.store.calendars import CalendarStore
@@ -80,7 +82,6 @@ FULL_EVERY = 60
 FULL_UP_TO = 10_000
 QUIET_MS = 400  # of a second: most schedules fire on the full one
 ORPHAN_LOOK_S = 1.0
-TOKEN_BITS = 24
 
 
 @dataclass(slots=True)
@@ -135,9 +136,11 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
         result_writers = (
             [writer] if db.is_sqlite else [GroupWriter(db, clock, counters) for _ in range(RESULT_LANES)]
         )
+        registry = Registry()
+        access = AccessTokens(settings.access_tokens, registry, clock.now_ms)
         link = RestLink(
             clock,
-            token=settings.access_tokens[0] if settings.access_tokens else "",
+            sent_to=access.sent_to,
             timeout_s=settings.executor_timeout_s,
             max_connections_per_address=settings.connections_per_executor,
             verify_tls=settings.executor_tls_verify,
@@ -149,7 +152,7 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
             RunStore(db, clock),
             AppStore(db, clock, app_ids(db, clock)),
         )
-        tokens = TokenStore(db, clock)
+        tokens, access_tokens = TokenStore(db, clock), AccessStore(db, clock)
         events = EventStore(db, clock)
         history = HistoryStore(db, clock)
         context = Context(
@@ -160,7 +163,7 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
             link=link,
             run_ids=ids,
             specs=Specs(jobs),
-            registry=Registry(),
+            registry=registry,
             lease=grant.lease,
             tuning=tuning,
             counters=counters,
@@ -194,6 +197,7 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
             plan_writer=plan_writer,
             result_writer=Lanes(result_writers),
             create_app=functools.partial(_new_app, apps) if settings.register_unknown_apps else None,
+            doorkeeper=Doorkeeper(context, access, access_tokens),
         )
         node.first_token = await first_token(settings, tokens)
         writers = {writer, plan_writer, *result_writers}
@@ -249,7 +253,7 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
             hooks=Hooks(private_url(settings), settings.proxies),
             timezone=settings.timezone,
         )
-        node.urls = await listen(settings, services, flow, clock, stack)
+        node.urls = await listen(settings, services, flow, access, clock, stack)
         # At the end: first nothing more is sent, then results come in, and only then nobody listens any more.
         stack.push_async_callback(_unless_stuck, flow.await_results, settings.stop_grace_s + 5)
         if settings.demo:
@@ -260,7 +264,7 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
 
 
 def _identity(settings: Settings, db: Database, control: ControlListener | None, *, fit: bool) -> Identity:
-    tokens = sorted(_fingerprint(token) for token in settings.access_tokens)
+    tokens = sorted(map(mark_of, settings.access_tokens))
     return Identity(
         name=settings.node_name or made_up_name(settings.data_dir),
         instance=instance_of(settings.data_dir) + secrets.token_hex(8),
@@ -275,11 +279,6 @@ def _identity(settings: Settings, db: Database, control: ControlListener | None,
         alone=db.is_sqlite,
         fit=fit or db.is_sqlite,
     )
-
-
-def _fingerprint(token: str) -> str:
-    """Enough to tell two tokens apart, far too little to find one."""
-    return hashlib.sha256(b"xxljob-gateway " + token.encode()).hexdigest()[: TOKEN_BITS // 4]
 
 
 def this_version() -> str:

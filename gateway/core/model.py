@@ -104,7 +104,10 @@ class App:
 
 @dataclass(frozen=True, slots=True)
 class Executor:
-    """One live process. `dialect` is the protocol generation it speaks, e.g. `rest`, `rest35`."""
+    """One live process. `dialect` is the protocol generation it speaks, e.g. `rest`, `rest35`.
+
+    `token_mark` tells which of the valid access tokens it has come with.
+    """
 
     app_id: int
     address: str
@@ -112,6 +115,7 @@ class Executor:
     client: str
     registered_ms: int
     last_beat_ms: int
+    token_mark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,6 +312,7 @@ class Beat:
     dialect: str
     client: str
     received_ms: int
+    token_mark: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,10 @@ class Operations(Protocol):
         """
         ...
 
+    async def access_changed(self) -> None:
+        """Called after a change of access tokens was committed; this node follows it with the answer."""
+        ...
+
     async def stop(self, run_id: int) -> StopReport:
         """Raises `NotFound`, `Conflict` for a run that is over, `Unreachable`."""
         ...

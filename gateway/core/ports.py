@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Protocol
 
+from gateway.core.access import Reach
 from gateway.core.cluster import Farewell, Grant, Holder, Identity, Member, Roster
 from gateway.core.model import (
     App,
@@ -123,8 +124,11 @@ class ExecutorDesk(Protocol):
         """Take an executor out at once."""
         ...
 
-    async def report(self, results: Sequence[ExecutorResult], client: str) -> bool:
-        """True once the results are durable (committed or in the spool), False when neither succeeded."""
+    async def report(self, results: Sequence[ExecutorResult], client: str, reach: Reach) -> bool:
+        """True once the results are durable (committed or in the spool), False when neither succeeded.
+
+        `reach` is that of the caller's token. Raises `Refused` for results beyond it; those within it are durable then.
+        """
         ...
 
 

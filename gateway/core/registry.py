@@ -108,10 +108,15 @@ class Registry:
             client=beat.client,
             registered_ms=known.registered_ms if known else beat.received_ms,
             last_beat_ms=beat.received_ms,
+            token_mark=beat.token_mark,
         )
         self._executors[app.id][beat.address] = executor
         key = (app.id, beat.address)
-        changed = known is None or (known.dialect, known.client) != (beat.dialect, beat.client)
+        changed = known is None or (known.dialect, known.client, known.token_mark) != (
+            beat.dialect,
+            beat.client,
+            beat.token_mark,
+        )
         save_after_ms = SAVE_SOON_MS if self.is_shared else SAVE_AFTER_MS
         if changed or beat.received_ms - self._saved_ms.get(key, 0) >= save_after_ms:
             self._dirty[key] = executor, False

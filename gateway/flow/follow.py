@@ -19,11 +19,13 @@ from gateway.core.states import WAITING
 OLD_NODES_EVERY_S = 20.0
 
 
-class FollowsPauses(Protocol):
+class Loads(Protocol):
     async def load(self) -> None:
-        """Read all pauses."""
+        """Read all that there are."""
         ...
 
+
+class FollowsPauses(Loads, Protocol):
     def apply_soon(self) -> None:
         """Let what waits and what is claimed follow them."""
         ...
@@ -39,14 +41,16 @@ class Follower:
         on_jobs: Callable[[], None],
         on_queued: Callable[[Sequence[NewRun]], None],
         pauses: FollowsPauses,
+        tokens: Loads,
     ) -> None:
         self._context = context
         self._apps = apps
         self._on_jobs = on_jobs
         self._on_queued = on_queued
         self._pauses = pauses
+        self._tokens = tokens
         self._read_all_at = 0.0
-        self._known = {"app": -1, "executor": -1, "job": -1, "pause": -1}
+        self._known = {"app": -1, "executor": -1, "job": -1, "pause": -1, "access": -1}
 
     async def load(self, revisions: dict[str, int]) -> None:
         """All apps and executors, for a start. `revisions` were read before."""
@@ -57,7 +61,8 @@ class Follower:
         there, _ = await self._apps.executors_since(-1)
         registry.load(there)
         await self._pauses.load()
-        self._known |= revisions
+        await self._tokens.load()
+        self._known |= {"access": 0} | revisions
 
     async def follow(self, roster: Roster) -> None:
         known, found = self._known, roster.revisions
@@ -77,6 +82,9 @@ class Follower:
             await self._pauses.load()
             known["pause"] = found.get("pause", 0)
             self._pauses.apply_soon()
+        if found.get("access", 0) != known["access"]:
+            await self._tokens.load()
+            known["access"] = found.get("access", 0)
         if roster.requests:
             await self._take_requests(roster.requests)
 

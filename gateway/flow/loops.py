@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
 import structlog
 
+from gateway.core.access import Reach
 from gateway.core.backfill import BackfillStore
 from gateway.core.cluster import Identity
 from gateway.core.context import Context
@@ -30,6 +31,7 @@ from gateway.core.ports import (
 )
 from gateway.core.retention import EVENT_DAYS, RUN_DAYS, History
 from gateway.core.states import RunState
+from gateway.flow.access import Doorkeeper
 from gateway.flow.admit import LOOK_S, Admitter
 from gateway.flow.backfill import Backfiller
 from gateway.flow.complete import Completer
@@ -92,8 +94,10 @@ class Flow:
         create_app: CreateApp | None = None,
         retention_days: int = RUN_DAYS,
         event_days: int = EVENT_DAYS,
+        doorkeeper: Doorkeeper | None = None,
     ) -> None:
         self.context = context
+        self.doorkeeper = doorkeeper or Doorkeeper(context)
         self._nodes = nodes
         verdicts = Verdicts(self)
         self.ownership: Ownership
@@ -132,7 +136,9 @@ class Flow:
         )
         self.backfiller = Backfiller(context, backfills, self.queued)
         self.pausing = Pausing(context, pauses, self.admitter, self.dispatcher, self.spawn)
-        self.follower = Follower(context, apps, self._jobs_may_have_changed, self.queued, self.pausing)
+        self.follower = Follower(
+            context, apps, self._jobs_may_have_changed, self.queued, self.pausing, self.doorkeeper
+        )
         self.estate = Estate(
             context,
             self.planner,
@@ -164,7 +170,9 @@ class Flow:
     async def remove(self, appname: str, address: str) -> None:
         await self.presence.remove(appname, address)
 
-    async def report(self, results: Sequence[ExecutorResult], client: str) -> bool:
+    async def report(self, results: Sequence[ExecutorResult], client: str, reach: Reach) -> bool:
+        if not reach.is_everything:
+            return await self.doorkeeper.report(results, client, reach, self.reporter.report)
         return await self.reporter.report(results, client)
 
     # ------------------------------------------------------------ life

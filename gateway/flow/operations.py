@@ -83,6 +83,10 @@ class FlowOperations:
         if moved:
             await self.jobs_changed(moved)
 
+    async def access_changed(self) -> None:
+        await self._flow.doorkeeper.load()
+        self._flow.neighbours.nudge_all()
+
     def live_executors(self, app_id: int) -> list[Executor]:
         return self._context.registry.executors(app_id)
 

@@ -16,6 +16,7 @@ from gateway.core.events import Source
 from gateway.core.model import DEFAULT_NAMESPACE, AddressMode, App, Executor, Page
 from gateway.core.placement import ExecutorSetting, SettingChange
 from gateway.store import cursors
+from gateway.store.access import forget_tokens
 from gateway.store.app_parts import hold_all_nodes, move_jobs
 from gateway.store.engine import Database
 from gateway.store.events import note
@@ -134,6 +135,7 @@ class AppStore:
             await conn.execute(delete(app_table).where(app_table.c.id == app_id))
             await conn.execute(delete(executor_table).where(executor_table.c.app_id == app_id))
             await conn.execute(delete(setting_table).where(setting_table.c.app_id == app_id))
+            await forget_tokens(conn, app_id)
             await note(conn, self._clock.now_ms(), Source.APP, "deleted", [(row.appname, "", "")])
             await bump(conn, "app")
 
@@ -193,7 +195,7 @@ class AppStore:
                 )
             news = await _younger(conn, changed) if changed else []
             if news:
-                columns = ("dialect", "client", "registered_ms", "last_beat_ms", "rev", "gone")
+                columns = (*_EXECUTOR_COLUMNS[2:], "rev", "gone")
                 rows = [
                     {name: getattr(executor, name) for name in _EXECUTOR_COLUMNS} | {"rev": rev, "gone": 0}
                     for executor in news
@@ -209,7 +211,7 @@ class AppStore:
 
 
 FORGOTTEN_MS = 600_000
-_EXECUTOR_COLUMNS = ("app_id", "address", "dialect", "client", "registered_ms", "last_beat_ms")
+_EXECUTOR_COLUMNS = ("app_id", "address", "dialect", "client", "registered_ms", "last_beat_ms", "token_mark")
 
 
 async def _younger(conn: AsyncConnection, executors: Sequence[Executor]) -> list[Executor]:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import select
 
+from gateway.core.access import EVERY_APP
 from gateway.core.context import Tuning
 from gateway.core.model import AddressMode, App, Beat, ExecutorResult, Job, Run, Task, TriggerKind
 from gateway.core.ports import RunOrder, StopReport
@@ -162,7 +163,7 @@ class World:
         if not serving:
             return False
         life = self.pick(serving)
-        answer = life.process.spawn(life.flow.report([result], CLIENT), name="callback")
+        answer = life.process.spawn(life.flow.report([result], CLIENT, EVERY_APP), name="callback")
         await asyncio.wait(
             {answer, life.ended}, timeout=CALLBACK_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED
         )

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from gateway.core.access import AccessTokens
 from gateway.core.cluster import Grant, Identity
 from gateway.core.context import Context
 from gateway.core.errors import StoreError
@@ -13,8 +14,10 @@ from gateway.core.model import Beat, Counters, ExecutorResult
 from gateway.core.ports import RunOrder, StopReport
 from gateway.core.registry import Registry
 from gateway.core.specs import Specs
+from gateway.flow.access import Doorkeeper
 from gateway.flow.loops import Flow
 from gateway.flow.operations import FlowOperations
+from gateway.store.access import AccessStore
 from gateway.store.apps import AppStore
 from gateway.store.backfills import BackfillStore
 from gateway.store.events import EventStore
@@ -141,6 +144,7 @@ class Life:
         )
         plan_writer = self._writer(renews=False) if several else self.writer
         result_writer = Lanes([self._writer()]) if several else self.writer
+        self.access = AccessTokens((), self.context.registry, self.clock.now_ms)
         self.flow = Flow(
             self.context,
             apps=self.apps,
@@ -159,6 +163,7 @@ class Life:
             wall_offset=(lambda: self.wall_offset_ms) if several else None,
             plan_writer=plan_writer,
             result_writer=result_writer,
+            doorkeeper=Doorkeeper(self.context, self.access, AccessStore(self.db, self.clock)),
         )
         self.operations = FlowOperations(self.flow, self.runs, _Keeper())
         world.desks[self.address] = self

@@ -48,6 +48,7 @@ class FakeOperations:
     changed_jobs: list[int] = field(default_factory=list)
     changed_apps: list[int] = field(default_factory=list)
     pauses_changed_times: int = 0
+    access_changed_times: int = 0
     backfills_changed_times: int = 0
     stopped: list[int] = field(default_factory=list)
     executors: list[Executor] = field(default_factory=list)
@@ -118,6 +119,9 @@ class FakeOperations:
         if run_id not in self.logs:
             raise NotFound("run", run_id)
         return self.logs[run_id]
+
+    async def access_changed(self) -> None:
+        self.access_changed_times += 1
 
     def live_executors(self, app_id: int) -> list[Executor]:
         return [executor for executor in self.executors if executor.app_id == app_id]

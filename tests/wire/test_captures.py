@@ -18,10 +18,12 @@ from aiohttp import web
 from compat import dialects, wire
 from compat.inbound import setup_executor_routes
 from compat.link import RestLink
+from gateway.core.access import AccessTokens, Reach
 from gateway.core.clock import SystemClock
 from gateway.core.errors import Unreachable
 from gateway.core.model import Beat, BlockStrategy, ExecutorResult, Job, LogPage, Task
 from gateway.core.ports import Outcome, RunOrder
+from gateway.core.registry import Registry
 from tests.kit.captures import Capture, captures_of
 
 TOKEN = "default_token"
@@ -55,7 +57,7 @@ class RecordingDesk:
     async def remove(self, appname: str, address: str) -> None:
         self.removed.append((appname, address))
 
-    async def report(self, results: Sequence[ExecutorResult], client: str) -> bool:
+    async def report(self, results: Sequence[ExecutorResult], client: str, reach: Reach) -> bool:
         self.results.extend(results)
         self.clients.append(client)
         return True
@@ -66,7 +68,8 @@ class RecordingDesk:
 
 async def _send_to_routes(capture: Capture, desk: RecordingDesk) -> tuple[list[str], bytes]:
     app = web.Application()
-    setup_executor_routes(app, desk, tokens=[TOKEN], clock=SystemClock())
+    clock = SystemClock()
+    setup_executor_routes(app, desk, access=AccessTokens([TOKEN], Registry(), clock.now_ms), clock=clock)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -227,7 +230,7 @@ async def _run(link: RestLink, order: RunOrder) -> tuple[Outcome, str]:
 @pytest.mark.parametrize("capture", _marked([capture for capture in ALL if _is_ours(capture)]))
 async def test_our_run_is_the_recorded_one_and_its_answer_is_understood(capture: Capture) -> None:
     executor = RecordedExecutor(capture)
-    link = RestLink(SystemClock(), token=TOKEN)
+    link = RestLink(SystemClock(), sent_to=lambda _app, _address: TOKEN)
     recorded = json.loads(capture.request_body)
     async with executor.at_address() as address:
         order = _order(recorded, address, _dialect(capture))
@@ -257,7 +260,7 @@ async def test_our_run_is_the_recorded_one_and_its_answer_is_understood(capture:
 )  # fmt: skip
 async def test_answers_to_questions_are_understood(capture: Capture) -> None:
     executor = RecordedExecutor(capture)
-    link = RestLink(SystemClock(), token=TOKEN)
+    link = RestLink(SystemClock(), sent_to=lambda _app, _address: TOKEN)
     answer, failure = None, ""
     method = capture.target.rpartition("/")[2]
     async with executor.at_address() as address:
@@ -291,7 +294,7 @@ async def test_answers_to_questions_are_understood(capture: Capture) -> None:
 )
 async def test_recorded_logs_are_read(capture: Capture) -> None:
     executor = RecordedExecutor(capture)
-    link = RestLink(SystemClock(), token=TOKEN)
+    link = RestLink(SystemClock(), sent_to=lambda _app, _address: TOKEN)
     asked = json.loads(capture.request_body)
     time_ms = asked.get("logDateTim", asked.get("logDateTime"))
     said = json.loads(capture.answer_body)

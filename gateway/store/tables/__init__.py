@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.store.tables.access import api_token, namespace, submission_quota
+from gateway.store.tables.access import access_token, api_token, namespace, submission_quota
 from gateway.store.tables.apps import app, executor, executor_setting
 from gateway.store.tables.base import metadata
 from gateway.store.tables.cluster import id_sequence, node, part, revision, setting
@@ -24,6 +24,7 @@ from gateway.store.tables.runs import backfill, backfill_slot, idempotency_key, 
 
 __all__ = [
     "DAILY_STATES",
+    "access_token",
     "api_token",
     "app",
     "backfill",

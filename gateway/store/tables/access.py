@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Integer, String, Table
+from sqlalchemy import Column, Index, Integer, String, Table
 
 from gateway.store.tables.base import MYSQL, big_column, int_column, metadata
 
@@ -35,5 +35,22 @@ submission_quota = Table(
     metadata,
     Column("name", String(64), primary_key=True),
     big_column("full_at_us"),
+    **MYSQL,
+)
+
+# Tokens of executors, in clear since they are sent to them. App 0: of the whole namespace. An empty text stands for what
+# would count without them, which goes on being valid beside the first.
+access_token = Table(
+    "access_token",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    int_column("namespace_id", 1),
+    int_column("app_id"),
+    Column("text", String(255), nullable=False, server_default=""),
+    Column("author", String(64), nullable=False, server_default=""),
+    big_column("created_ms"),
+    # Zero: until it is removed.
+    big_column("ends_ms"),
+    Index("ix_access_token_namespace_id_app_id", "namespace_id", "app_id"),
     **MYSQL,
 )

@@ -36,6 +36,8 @@ executor = Table(
     # The count of `revision` at the row's last change; a removed executor stays a while, so that all nodes see it.
     big_column("rev"),
     int_column("gone", 0, SmallInteger),
+    # Which of the valid access tokens it came with, as a mark of a few bits.
+    Column("token_mark", String(8), nullable=False, server_default=""),
     Index("ix_executor_rev", "rev"),
     **MYSQL,
 )

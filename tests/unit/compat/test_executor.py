@@ -13,8 +13,10 @@ from aiohttp import ClientSession, web
 
 from compat.executor import DemoExecutor, HandlerError, RunContext, demo_executor
 from compat.inbound import setup_executor_routes
+from gateway.core.access import AccessTokens, Reach
 from gateway.core.clock import SystemClock
 from gateway.core.model import Beat, ExecutorResult
+from gateway.core.registry import Registry
 
 CLOCK = SystemClock()
 
@@ -33,7 +35,7 @@ class Desk:
     async def remove(self, appname: str, address: str) -> None:
         self.removed.append(address)
 
-    async def report(self, results: Sequence[ExecutorResult], client: str) -> bool:
+    async def report(self, results: Sequence[ExecutorResult], client: str, reach: Reach) -> bool:
         self.batches.append(len(results))
         if self.durable:
             self.results.update((result.run_id, result) for result in results)
@@ -90,7 +92,7 @@ class Lab:
 async def lab(**settings: Any) -> AsyncIterator[Lab]:
     desk = Desk()
     app = web.Application()
-    setup_executor_routes(app, desk, tokens=["secret"], clock=CLOCK)
+    setup_executor_routes(app, desk, access=AccessTokens(["secret"], Registry(), CLOCK.now_ms), clock=CLOCK)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

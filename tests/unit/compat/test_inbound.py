@@ -15,9 +15,11 @@ from structlog.testing import capture_logs
 
 from compat import inbound
 from compat.inbound import setup_executor_routes
+from gateway.core.access import AccessTokens, Reach
 from gateway.core.clock import SystemClock
 from gateway.core.errors import NotFound, StoreError
 from gateway.core.model import Beat, ExecutorResult
+from gateway.core.registry import Registry
 
 REGISTRATION = {"registryGroup": "EXECUTOR", "registryKey": "lab", "registryValue": "http://h:1"}
 RESULT = {"logId": 7, "logDateTim": 5, "handleCode": 200, "handleMsg": "fine"}
@@ -46,7 +48,7 @@ class Desk:
     async def remove(self, appname: str, address: str) -> None:
         self.calls.append(f"remove {address}")
 
-    async def report(self, results: Sequence[ExecutorResult], client: str) -> bool:
+    async def report(self, results: Sequence[ExecutorResult], client: str, reach: Reach) -> bool:
         if self.fails is not None:
             raise self.fails
         self.results.extend(results)
@@ -92,7 +94,9 @@ def request_of(path: str, data: bytes, method: str = "POST", **headers: str) -> 
 @asynccontextmanager
 async def serving(desk: Desk, tokens: Collection[str] = ()) -> AsyncIterator[Wire]:
     app = web.Application()
-    setup_executor_routes(app, desk, tokens=tokens, clock=SystemClock())
+    clock = SystemClock()
+    access = AccessTokens(tuple(tokens), Registry(), clock.now_ms)
+    setup_executor_routes(app, desk, access=access, clock=clock)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

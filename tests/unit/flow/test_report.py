@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from gateway.core.access import EVERY_APP
 from gateway.core.errors import StoreError
 from gateway.core.model import ExecutorResult
 from gateway.core.states import RunState
@@ -30,11 +31,11 @@ def result(run, code=200, message=None, **changes):
 
 
 def reporting(world, *results):
-    return asyncio.ensure_future(world.flow.report(results, CLIENT))
+    return asyncio.ensure_future(world.flow.report(results, CLIENT, EVERY_APP))
 
 
 async def report(world, *results):
-    return await world.do(world.flow.report(results, CLIENT))
+    return await world.do(world.flow.report(results, CLIENT, EVERY_APP))
 
 
 # ------------------------------------------------------------ what a result means

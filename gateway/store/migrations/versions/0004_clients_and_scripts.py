@@ -22,6 +22,41 @@ _OPTIONS: dict[str, Any] = {
 }
 
 
+def _int(name: str, default: int = 0) -> sa.Column[Any]:
+    return sa.Column(name, sa.Integer(), server_default=str(default), nullable=False)
+
+
+def _big(name: str) -> sa.Column[Any]:
+    return sa.Column(name, sa.BigInteger(), server_default="0", nullable=False)
+
+
+def _text(name: str, length: int) -> sa.Column[Any]:
+    return sa.Column(name, sa.String(length=length), server_default="", nullable=False)
+
+
+def _create_access_tokens() -> None:
+    op.create_table(
+        "access_token",
+        sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
+        _int("namespace_id", 1),
+        _int("app_id"),
+        _text("text", 255),
+        _text("author", 64),
+        _big("created_ms"),
+        _big("ends_ms"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_access_token")),
+        **_OPTIONS,
+    )
+    op.create_index("ix_access_token_namespace_id_app_id", "access_token", ["namespace_id", "app_id"])
+    op.add_column("executor", _text("token_mark", 8))
+
+
+def _drop_access_tokens() -> None:
+    op.drop_column("executor", "token_mark")
+    op.drop_index("ix_access_token_namespace_id_app_id", table_name="access_token")
+    op.drop_table("access_token")
+
+
 def _say_oldest(value: str) -> None:
     settings = sa.table("setting", sa.column("name"), sa.column("value"))
     op.execute(settings.update().where(settings.c.name == "oldest_schema").values(value=value))
@@ -51,10 +86,12 @@ def _add_calendars() -> None:
 
 def upgrade() -> None:
     _add_calendars()
+    _create_access_tokens()
     _say_oldest(f"{revision}:0001")
 
 
 def downgrade() -> None:
+    _drop_access_tokens()
     op.drop_table("calendar_edition")
     op.drop_table("job_calendar")
     _say_oldest(f"{down_revision}:0001")
