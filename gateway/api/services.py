@@ -29,6 +29,7 @@ from gateway.core.reruns import RerunDesk
 from gateway.core.retention import RunRemover
 from gateway.core.scenario import Simulator
 from gateway.core.trigger_url import Network, TriggerUrls
+from gateway.core.users import UserCatalog
 from gateway.core.waiting import QueueDesk
 
 
@@ -67,6 +68,7 @@ class Services:
     explainer: Explainer
     reruns: RerunDesk
     trigger_urls: TriggerUrls
+    users: UserCatalog
     hooks: Hooks = Hooks()
     timezone: str = "UTC"
 

@@ -11,6 +11,8 @@ from weakref import WeakKeyDictionary
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from compat.admin.ports import AdminPorts
+from compat.admin.routes import setup_admin_routes
 from compat.inbound import setup_executor_routes
 from gateway.api.hooks import setup_hooks
 from gateway.api.services import Services
@@ -60,11 +62,13 @@ async def listen(
     access: TokenCheck,
     clock: SystemClock,
     stack: contextlib.AsyncExitStack,
+    admin: AdminPorts,
 ) -> tuple[str, ...]:
     """Serve until the stack is left. A worker serves on the sockets that its parent has bound."""
     inherited = is_worker()
     app = web.Application(middlewares=[_turnover()] if inherited else [])
     setup_api(app, services)
+    setup_admin_routes(app, admin)
     setup_executor_routes(app, flow, access=access, clock=clock)
     setup_hooks(app, services, UrlKind.PUBLIC)
     if (private := settings.private_address) is not None:

@@ -20,6 +20,7 @@ import structlog
 from compat.link import RestLink
 from gateway.api.models.base import APPNAME
 from gateway.api.services import Hooks, Services
+from gateway.app.admin import admin_ports
 from gateway.app.control import ControlListener
 from gateway.app.crash import CrashPoint
 from gateway.app.data_dir import instance_of, lock_data_dir, lock_embedded_database, made_up_name
@@ -68,10 +69,12 @@ from gateway.store.pauses import PauseStore
 from gateway.store.queue import QueueStore
 from gateway.store.quotas import QuotaRows
 from gateway.store.runs import RunStore
+from gateway.store.sessions import SessionStore
 from gateway.store.spool import FileSpool
 from gateway.store.tasks import TaskStore
 from gateway.store.tokens import TokenStore
 from gateway.store.trigger_urls import TriggerUrlStore
+from gateway.store.users import UserStore
 from gateway.store.versions import VersionStore
 from gateway.store.writer import GroupWriter
 
@@ -250,10 +253,12 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
             ),
             reruns=FlowReruns(flow, operations, runs),
             trigger_urls=TriggerUrlStore(db, clock),
+            users=UserStore(db, clock),
             hooks=Hooks(private_url(settings), settings.proxies),
             timezone=settings.timezone,
         )
-        node.urls = await listen(settings, services, flow, access, clock, stack)
+        admin = admin_ports(services, SessionStore(db, clock))
+        node.urls = await listen(settings, services, flow, access, clock, stack, admin)
         # At the end: first nothing more is sent, then results come in, and only then nobody listens any more.
         stack.push_async_callback(_unless_stuck, flow.await_results, settings.stop_grace_s + 5)
         if settings.demo:

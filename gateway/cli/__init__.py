@@ -24,6 +24,7 @@ from gateway.cli.simulate import simulate
 from gateway.cli.stats import stats
 from gateway.cli.tokens import tokens
 from gateway.cli.trigger_urls import trigger_urls
+from gateway.cli.users import users
 
 for command in (
     serve,
@@ -44,6 +45,7 @@ for command in (
     resume,
     pauses,
     tokens,
+    users,
     namespaces,
     simulate,
     cron,

@@ -34,6 +34,7 @@ class Source(StrEnum):
     CALENDAR = "calendar"
     TOKEN = "token"  # noqa: S105 – a kind of thing, no secret
     NAMESPACE = "namespace"
+    USER = "user"
     SYSTEM = "system"
 
 

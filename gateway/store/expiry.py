@@ -22,6 +22,7 @@ from gateway.store.tables import (
     idempotency_key,
     run_daily,
     task,
+    user_session,
 )
 from gateway.store.transact import reading, transact
 
@@ -54,6 +55,13 @@ class Expiry:
                 foreign_result.c.received_ms,
                 week_ms,
                 foreign_result.c.id,
+            ),
+            (
+                user_session,
+                user_session.c.token_hash,
+                user_session.c.expires_ms,
+                now_ms,
+                user_session.c.expires_ms,
             ),
         ):
             is_more |= await self._oldest(table, key, at_ms < before_ms, order) == self._portion

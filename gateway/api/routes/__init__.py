@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.api.routes import apps, insight, jobs, runs, starts, system, timing
+from gateway.api.routes import apps, insight, jobs, runs, starts, system, timing, users
 from gateway.api.routes.route import Handler, Route
 
 ROUTES: tuple[Route, ...] = (
@@ -12,6 +12,7 @@ ROUTES: tuple[Route, ...] = (
     *timing.ROUTES,
     *runs.ROUTES,
     *insight.ROUTES,
+    *users.ROUTES,
     *system.ROUTES,
 )
 

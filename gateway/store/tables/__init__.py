@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from gateway.store.tables.access import access_token, api_token, namespace, submission_quota
+from gateway.store.tables.access import (
+    access_token,
+    api_token,
+    namespace,
+    submission_quota,
+    user_account,
+    user_session,
+)
 from gateway.store.tables.apps import app, executor, executor_setting
 from gateway.store.tables.base import metadata
 from gateway.store.tables.cluster import id_sequence, node, part, revision, setting
@@ -57,4 +64,6 @@ __all__ = [
     "submission_quota",
     "task",
     "trigger_url",
+    "user_account",
+    "user_session",
 ]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Index, Integer, String, Table
+from sqlalchemy import Column, Index, Integer, SmallInteger, String, Table
 
-from gateway.store.tables.base import MYSQL, big_column, int_column, metadata
+from gateway.store.tables.base import MYSQL, LongText, big_column, int_column, metadata
 
 namespace = Table(
     "namespace",
@@ -52,5 +52,35 @@ access_token = Table(
     # Zero: until it is removed.
     big_column("ends_ms"),
     Index("ix_access_token_namespace_id_app_id", "namespace_id", "app_id"),
+    **MYSQL,
+)
+
+# Who may use the admin web endpoints. `cookie_hash` is of the password's MD5, empty unless an old cookie will do.
+user_account = Table(
+    "user_account",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("username", String(64), nullable=False, unique=True),
+    Column("password_hash", String(255), nullable=False),
+    Column("cookie_hash", String(255), nullable=False, server_default=""),
+    int_column("role", 0, SmallInteger),
+    # The ids of apps, for a normal user.
+    Column("app_ids", LongText),
+    big_column("created_ms"),
+    big_column("updated_ms"),
+    **MYSQL,
+)
+
+user_session = Table(
+    "user_session",
+    metadata,
+    Column("token_hash", String(64), primary_key=True),
+    int_column("user_id"),
+    Column("style", String(8), nullable=False, server_default=""),
+    big_column("created_ms"),
+    big_column("used_ms"),
+    big_column("expires_ms"),
+    Index("ix_user_session_user_id_used_ms", "user_id", "used_ms"),
+    Index("ix_user_session_expires_ms", "expires_ms"),
     **MYSQL,
 )

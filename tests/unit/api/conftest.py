@@ -32,6 +32,7 @@ from gateway.store.hindsight import HindsightStore
 from gateway.store.history import HistoryStore
 from gateway.store.jobs import JobStore
 from gateway.store.nodes import Nodes
+from gateway.store.passwords import Passwords
 from gateway.store.pauses import PauseStore
 from gateway.store.quotas import QuotaRows
 from gateway.store.runs import RunStore
@@ -39,6 +40,7 @@ from gateway.store.tables import metadata
 from gateway.store.tasks import TaskStore
 from gateway.store.tokens import TokenStore
 from gateway.store.trigger_urls import TriggerUrlStore
+from gateway.store.users import UserStore
 from gateway.store.versions import VersionStore
 from tests.kit.operations import FakeOperations, FakeQueues, FakeReruns, StillClock
 
@@ -163,6 +165,7 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
         ),
         reruns=reruns,
         trigger_urls=TriggerUrlStore(db, clock),
+        users=UserStore(db, clock, Passwords(memory_kib=64)),
         hooks=Hooks(private_url="http://10.9.8.7:8081"),
     )
     app = web.Application()

@@ -57,6 +57,41 @@ def _drop_access_tokens() -> None:
     op.drop_table("access_token")
 
 
+def _create_users() -> None:
+    op.create_table(
+        "user_account",
+        sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
+        sa.Column("username", sa.String(length=64), nullable=False),
+        sa.Column("password_hash", sa.String(length=255), nullable=False),
+        sa.Column("cookie_hash", sa.String(length=255), server_default="", nullable=False),
+        sa.Column("role", sa.SmallInteger(), server_default="0", nullable=False),
+        sa.Column("app_ids", sa.Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")),
+        _big("created_ms"),
+        _big("updated_ms"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_user_account")),
+        sa.UniqueConstraint("username", name=op.f("uq_user_account_username")),
+        **_OPTIONS,
+    )
+    op.create_table(
+        "user_session",
+        sa.Column("token_hash", sa.String(length=64), nullable=False),
+        sa.Column("user_id", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("style", sa.String(length=8), server_default="", nullable=False),
+        _big("created_ms"),
+        _big("used_ms"),
+        _big("expires_ms"),
+        sa.PrimaryKeyConstraint("token_hash", name=op.f("pk_user_session")),
+        **_OPTIONS,
+    )
+    op.create_index("ix_user_session_user_id_used_ms", "user_session", ["user_id", "used_ms"])
+    op.create_index("ix_user_session_expires_ms", "user_session", ["expires_ms"])
+
+
+def _drop_users() -> None:
+    op.drop_table("user_session")
+    op.drop_table("user_account")
+
+
 def _say_oldest(value: str) -> None:
     settings = sa.table("setting", sa.column("name"), sa.column("value"))
     op.execute(settings.update().where(settings.c.name == "oldest_schema").values(value=value))
@@ -87,10 +122,12 @@ def _add_calendars() -> None:
 def upgrade() -> None:
     _add_calendars()
     _create_access_tokens()
+    _create_users()
     _say_oldest(f"{revision}:0001")
 
 
 def downgrade() -> None:
+    _drop_users()
     _drop_access_tokens()
     op.drop_table("calendar_edition")
     op.drop_table("job_calendar")

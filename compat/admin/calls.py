@@ -1,0 +1,148 @@
+"""One call of the endpoints: who makes it, what it says, how it is answered.
+
+Bad input ends as a message in the envelope of the caller's generation, never as a status of HTTP: clients read nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import structlog
+from aiohttp import web
+
+from compat.admin import cookies, replies
+from compat.admin.generations import Generation, of_session, of_stranger, told
+from compat.admin.parameters import MAX_BODY, Parameters, TooLargeError, read_parameters
+from compat.admin.ports import PORTS, AdminPorts
+from compat.admin.replies import Json, Style
+from gateway.core import trigger_url
+from gateway.core.acting import acting_for
+from gateway.core.attempts import Attempts
+from gateway.core.errors import GatewayError, InvalidValue, Refused, StoreError
+from gateway.core.trigger_url import Caller, Said
+from gateway.core.users import Role, User
+
+log = structlog.get_logger(__name__)
+
+# By name and caller, and by caller alone: behind one address there may be many.
+ATTEMPTS = web.AppKey("admin_attempts", Attempts)
+CALLERS = web.AppKey("admin_callers", Attempts)
+FREE_OF_A_CALLER = 50
+AUTHOR = "user:"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """`session` is the text of the caller's session, empty for one with an old cookie."""
+
+    ports: AdminPorts
+    given: Parameters
+    user: User
+    style: Style
+    session: str = ""
+
+    def require_admin(self) -> None:
+        """Raises `Refused`."""
+        if not self.user.is_admin:
+            raise Refused("only an admin may do this")
+
+    def require_app(self, app_id: int) -> None:
+        """Raises `Refused`."""
+        if not self.user.may(app_id):
+            raise Refused(f"you have no permission for the executor (jobGroup) {app_id}")
+
+
+Handler = Callable[[Call], Awaitable[Json]]
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+NOBODY = User(0, "", Role.NORMAL)
+
+
+def endpoint(prefix: str, handler: Handler) -> Answer:
+    """For callers who are logged in."""
+
+    async def answered(request: web.Request) -> web.StreamResponse:
+        path = request.path.removeprefix(prefix)
+        style = stranger_style(request, prefix, told(path, request.query))
+        try:
+            cookies.require_same_site(request)
+            given = await read_parameters(request)
+            said = told(path, given.names)
+            caller = await _caller(request, prefix, said, given)
+            if caller is None:
+                return replies.not_logged_in(stranger_style(request, prefix, said))
+            style = caller.style
+            with acting_for(AUTHOR + caller.user.username):
+                return replies.success(style, await handler(caller))
+        except Exception as error:
+            return refusal(request, style, error)
+
+    return answered
+
+
+def refusal(request: web.Request, style: Style, error: Exception) -> web.Response:
+    """What became of a call. Bad input is an answer; only what we did not expect is logged with its trace."""
+    if isinstance(error, TooLargeError):
+        response = replies.failure(style, f"the body has more than {MAX_BODY} bytes")
+        response.force_close()
+        return response
+    if isinstance(error, StoreError):
+        log.warning("store_refused", path=request.path, error=str(error))
+    elif not isinstance(error, GatewayError):
+        if isinstance(error, (web.HTTPException, ConnectionError)):
+            raise error
+        log.error("admin_call_failed", method=request.method, path=request.path, exc_info=error)
+        return replies.failure(style, "something went wrong here; the log says what")
+    return replies.failure(style, _words(error))
+
+
+def stranger_style(request: web.Request, prefix: str, said: Generation | None) -> Style:
+    return Style(of_stranger(prefix, request.cookies, said), prefix, request.app[PORTS].zone)
+
+
+def caller_of(request: web.Request) -> Caller:
+    forwarded_for, forwarded_proto = (
+        ",".join(request.headers.getall(name, [])) for name in ("X-Forwarded-For", "X-Forwarded-Proto")
+    )
+    said = Said(forwarded_for, forwarded_proto)
+    return trigger_url.caller_of(request.scheme, request.remote, said, request.app[PORTS].trusted)
+
+
+def _words(error: GatewayError) -> str:
+    if isinstance(error, InvalidValue):
+        return f"{error.field}: {error.expected}"
+    return str(error)
+
+
+async def _caller(
+    request: web.Request, prefix: str, said: Generation | None, given: Parameters
+) -> Call | None:
+    ports = request.app[PORTS]
+    for text in cookies.session_texts(request):
+        session = await ports.sessions.find(text)
+        if session is not None:
+            generation = of_session(session.style, said)
+            if generation is Generation.G3A and session.style != generation:
+                await ports.sessions.restyle(text, generation)
+            return Call(ports, given, session.user, Style(generation, prefix, ports.zone), text)
+    user = await _by_old_cookie(request, ports)
+    if user is None:
+        return None
+    return Call(ports, given, user, Style(said or Generation.G2, prefix, ports.zone))
+
+
+async def _by_old_cookie(request: web.Request, ports: AdminPorts) -> User | None:
+    """Such a cookie is as good as the password, so wrong ones are counted like wrong passwords."""
+    cookie = cookies.old_cookie(request)
+    if cookie is None or cookies.is_of_other_origin(request):
+        return None
+    attempts, key, now = request.app[CALLERS], str(caller_of(request).address), ports.clock.monotonic()
+    if attempts.wait_s(key, now):
+        return None
+    attempts.failed(key, now)
+    user = await ports.users.with_digest(cookie.username, cookie.digest)
+    if user is None:
+        log.warning("old_cookie_refused", remote=key)
+    else:
+        attempts.forgive(key)
+    return user

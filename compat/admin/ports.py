@@ -1,0 +1,32 @@
+"""What the endpoints work with: ports of the core, wired by the application."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from gateway.core.catalog import AppCatalog, JobCatalog, RunCatalog
+from gateway.core.clock import Clock
+from gateway.core.operations import Operations
+from gateway.core.trigger_url import Network
+from gateway.core.users import Sessions, UserCatalog
+from gateway.core.zones import Zone
+
+
+@dataclass(frozen=True, slots=True)
+class AdminPorts:
+    """`zone` is that of schedules, and of the dates that people read; `trusted` are proxies whose word counts."""
+
+    users: UserCatalog
+    sessions: Sessions
+    jobs: JobCatalog
+    apps: AppCatalog
+    runs: RunCatalog
+    operations: Operations
+    clock: Clock
+    zone: Zone
+    trusted: tuple[Network, ...] = ()
+
+
+PORTS = web.AppKey("admin_ports", AdminPorts)

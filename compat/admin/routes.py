@@ -1,0 +1,34 @@
+"""Every address of the endpoints, under both context paths."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from compat.admin import login
+from compat.admin.calls import ATTEMPTS, CALLERS, FREE_OF_A_CALLER, Handler, endpoint
+from compat.admin.generations import LOGIN_PAGES, OLD_PREFIX, Generation
+from compat.admin.ports import PORTS, AdminPorts
+from gateway.core.attempts import Attempts
+
+PREFIXES = (OLD_PREFIX, "")
+
+_ENDPOINTS: dict[str, Handler] = {
+    "/auth/updatePwd": login.change_password,
+    "/user/updatePwd": login.change_password,
+}
+
+
+def setup_admin_routes(app: web.Application, ports: AdminPorts) -> None:
+    """Every method is taken, as at the admin: scripts send what they like."""
+    app[PORTS] = ports
+    app[ATTEMPTS] = Attempts()
+    app[CALLERS] = Attempts(FREE_OF_A_CALLER)
+    for prefix in PREFIXES:
+        for path, generation in (("/login", Generation.G2), ("/auth/doLogin", Generation.G3B)):
+            app.router.add_route("*", prefix + path, login.login(prefix, generation))
+        for path, generation in (("/logout", Generation.G2), ("/auth/logout", Generation.G3B)):
+            app.router.add_route("*", prefix + path, login.logout(prefix, generation))
+        for path in sorted(set(LOGIN_PAGES.values())):
+            app.router.add_get(prefix + path, login.page)
+        for path, handler in _ENDPOINTS.items():
+            app.router.add_route("*", prefix + path, endpoint(prefix, handler))

@@ -1,0 +1,22 @@
+"""What the admin web endpoints are given."""
+
+from __future__ import annotations
+
+from compat.admin.ports import AdminPorts
+from gateway.api.services import Services
+from gateway.core.users import Sessions
+from gateway.core.zones import resolve_zone
+
+
+def admin_ports(services: Services, sessions: Sessions) -> AdminPorts:
+    return AdminPorts(
+        users=services.users,
+        sessions=sessions,
+        jobs=services.jobs,
+        apps=services.apps,
+        runs=services.runs,
+        operations=services.operations,
+        clock=services.clock,
+        zone=resolve_zone(services.timezone),
+        trusted=services.hooks.trusted,
+    )

@@ -1,0 +1,57 @@
+"""How often somebody may be wrong: failures of a name or a caller, each of which makes the next wait longer."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+FREE = 5
+"""Failures that cost nothing: people mistype."""
+FIRST_WAIT_S = 1.0
+LONGEST_WAIT_S = 900.0
+FORGET_S = 3600.0
+MOST_KEPT = 10_000
+
+
+@dataclass(slots=True)
+class _Record:
+    failures: int
+    last: float
+
+
+class Attempts:
+    """Kept in memory, by any key, bounded: the oldest records are forgotten first. Instants are monotonic seconds."""
+
+    def __init__(self, free: int = FREE) -> None:
+        self._free = free
+        self._records: OrderedDict[str, _Record] = OrderedDict()
+
+    def wait_s(self, key: str, now: float) -> float:
+        """How long until the next attempt; 0 if it may be made."""
+        record = self._records.get(key)
+        if record is None or now - record.last >= FORGET_S:
+            return 0.0
+        over = record.failures - self._free
+        if over < 0:
+            return 0.0
+        wait_s = min(FIRST_WAIT_S * float(1 << min(over, 20)), LONGEST_WAIT_S)
+        return max(record.last + wait_s - now, 0.0)
+
+    def failed(self, key: str, now: float) -> None:
+        record = self._records.pop(key, None)
+        if record is None or now - record.last >= FORGET_S:
+            record = _Record(0, now)
+        record.failures += 1
+        record.last = now
+        self._records[key] = record
+        while len(self._records) > MOST_KEPT:
+            self._records.popitem(last=False)
+
+    def forgive(self, key: str) -> None:
+        """Take one failure back: an attempt counts as one from its beginning, so that many at once count as many."""
+        record = self._records.get(key)
+        if record is not None:
+            record.failures -= 1
+
+    def succeeded(self, key: str) -> None:
+        self._records.pop(key, None)

@@ -1,0 +1,137 @@
+"""The admin web endpoints on a real SQLite store, with a scheduler that only remembers what it is asked."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from aiohttp import ClientSession, DummyCookieJar, web
+from aiohttp.test_utils import TestServer
+from yarl import URL
+
+from compat.admin.ports import AdminPorts
+from compat.admin.routes import setup_admin_routes
+from gateway.core.model import AddressMode, App
+from gateway.core.users import Role, User
+from gateway.core.zones import resolve_zone
+from gateway.store import ids
+from gateway.store.apps import AppStore
+from gateway.store.engine import Database, database_url, open_database
+from gateway.store.jobs import JobStore
+from gateway.store.passwords import Passwords
+from gateway.store.runs import RunStore
+from gateway.store.sessions import SessionStore
+from gateway.store.tables import metadata
+from gateway.store.users import UserStore
+from tests.kit.operations import FakeOperations, StillClock
+
+Pairs = Mapping[str, Any] | Sequence[tuple[str, Any]]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a client sees of an answer."""
+
+    status: int
+    headers: Mapping[str, str]
+    set_cookies: tuple[str, ...]
+    text: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.text)
+
+
+@dataclass
+class AdminSite:
+    """`ask` sends a form, as most clients do; `cookie` is sent as it is."""
+
+    session: ClientSession
+    url: str
+    db: Database
+    clock: StillClock
+    operations: FakeOperations
+    ports: AdminPorts
+    cookie: str = ""
+
+    async def ask(
+        self,
+        path: str,
+        form: Pairs | None = None,
+        *,
+        query: Pairs | str | None = None,
+        method: str = "POST",
+        cookie: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        raw: bytes | io.BytesIO | None = None,
+    ) -> Reply:
+        given = dict(headers or {})
+        sent = self.cookie if cookie is None else cookie
+        if sent:
+            given["Cookie"] = sent
+        target = self.url + path
+        if isinstance(query, str):
+            target += "?" + query
+        elif query:
+            target = str(URL(target).with_query(_strings(query)))
+        data = raw if raw is not None else _strings(form) if form is not None else None
+        async with self.session.request(
+            method, URL(target, encoded=True), data=data, headers=given, allow_redirects=False
+        ) as answer:
+            text = await answer.text()
+            return Reply(answer.status, answer.headers, tuple(answer.headers.getall("Set-Cookie", ())), text)
+
+    async def user(self, username: str = "admin", password: str = "let-me-in-7", **fields: Any) -> User:
+        user = User(0, username, fields.pop("role", Role.ADMIN), **fields)
+        return await self.ports.users.create(user, password)
+
+    async def login(
+        self,
+        path: str = "/xxl-job-admin/login",
+        username: str = "admin",
+        password: str = "let-me-in-7",
+        **more: str,
+    ) -> str:
+        """The cookie, as `name=value`; also sent with what follows."""
+        reply = await self.ask(path, {"userName": username, "password": password, **more}, cookie="")
+        assert reply.json["code"] == 200, reply.text
+        (given,) = reply.set_cookies
+        self.cookie = given.partition(";")[0]
+        return self.cookie
+
+    async def app(self, appname: str = "billing", title: str = "Billing", **fields: Any) -> App:
+        made = App(0, 1, appname, title, AddressMode.AUTO, (), 0, 0)
+        return await self.ports.apps.create(replace(made, **fields))
+
+
+def _strings(pairs: Pairs) -> list[tuple[str, str]]:
+    items = pairs.items() if isinstance(pairs, Mapping) else pairs
+    return [(name, str(value)) for name, value in items]
+
+
+@contextlib.asynccontextmanager
+async def admin_site(directory: Path) -> AsyncIterator[AdminSite]:
+    clock, operations = StillClock(), FakeOperations()
+    db = open_database(database_url(f"sqlite+aiosqlite:///{directory / 'gateway.db'}"))
+    async with db.write() as conn:
+        await conn.run_sync(metadata.create_all)
+    ports = AdminPorts(
+        users=UserStore(db, clock, Passwords(memory_kib=64)),
+        sessions=SessionStore(db, clock),
+        jobs=JobStore(db, clock, ids.job_ids(db, clock), ids.run_ids(db, clock)),
+        apps=AppStore(db, clock, ids.app_ids(db, clock)),
+        runs=RunStore(db, clock),
+        operations=operations,
+        clock=clock,
+        zone=resolve_zone("Asia/Shanghai"),
+    )
+    app = web.Application()
+    setup_admin_routes(app, ports)
+    async with TestServer(app) as server, ClientSession(cookie_jar=DummyCookieJar()) as session:
+        yield AdminSite(session, str(server.make_url("")).rstrip("/"), db, clock, operations, ports)
+    await db.close()
