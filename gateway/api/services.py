@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from gateway.core.access import AccessCatalog
 from gateway.core.backfill import BackfillCatalog
 from gateway.core.catalog import (
     AppCatalog,
@@ -51,6 +52,7 @@ class Services:
     runs: RunCatalog
     tasks: TaskCatalog
     tokens: TokenCatalog
+    access: AccessCatalog
     nodes: NodeCatalog
     operations: Operations
     clock: Clock

@@ -223,6 +223,7 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
             calendars=calendars,
             tasks=TaskStore(db),
             tokens=tokens,
+            access=access_tokens,
             nodes=nodes,
             operations=operations,
             clock=clock,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gateway.cli.access_tokens import access_tokens
 from gateway.cli.apps import apps
 from gateway.cli.backfills import backfills
 from gateway.cli.bulk import bulk
@@ -46,6 +47,7 @@ for command in (
     pauses,
     tokens,
     users,
+    access_tokens,
     namespaces,
     simulate,
     cron,

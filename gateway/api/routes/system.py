@@ -1,8 +1,9 @@
-"""Endpoints: tokens, limits of callers, nodes, probes."""
+"""Endpoints: tokens of callers and of executors, limits of callers, nodes, probes."""
 
 from __future__ import annotations
 
-from gateway.api import nodes, submission_limits, system, tokens
+from gateway.api import access, nodes, submission_limits, system, tokens
+from gateway.api.models.access import AccessTokenBody, AccessTokenList, NewAccessToken
 from gateway.api.models.system import (
     Alive,
     LimitAnswer,
@@ -28,6 +29,39 @@ def _limits(kind: str, path: str, whose: str) -> tuple[Route, ...]:
     )
 
 
+def _access(kind: str, path: str, whose: str) -> tuple[Route, ...]:
+    """The access tokens of an app or a namespace."""
+    create, page, remove = (getattr(access, f"{verb}_of_{kind}") for verb in ("create", "page", "remove"))
+    return (
+        Route(
+            "POST",
+            path,
+            create,
+            f"Create an access token of {whose}",
+            {201: NewAccessToken},
+            AccessTokenBody,
+            body_optional=True,
+            problems=(404, 409),
+        ),
+        Route(
+            "GET",
+            path,
+            page,
+            f"List the access tokens of {whose}",
+            {200: AccessTokenList},
+            problems=(404,),
+        ),
+        Route(
+            "DELETE",
+            f"{path}/{{token_id}}",
+            remove,
+            f"Remove an access token of {whose}",
+            {204: None},
+            problems=(404,),
+        ),
+    )
+
+
 ROUTES: tuple[Route, ...] = (
     Route(
         "POST", f"{V1}/tokens", tokens.create, "Create a token", {201: NewToken}, TokenBody, problems=(409,)
@@ -38,6 +72,8 @@ ROUTES: tuple[Route, ...] = (
     ),
     *_limits("token", f"{V1}/tokens/{{token_id}}/limit", "a token"),
     *_limits("namespace", f"{V1}/namespaces/{{namespace}}/limit", "a namespace"),
+    *_access("app", f"{V1}/apps/{{appname}}/tokens", "an app"),
+    *_access("namespace", f"{V1}/namespaces/{{namespace}}/tokens", "a namespace"),
     Route("GET", f"{V1}/nodes", nodes.page, "List the nodes of this database", {200: NodeList}),
     Route(
         "POST",

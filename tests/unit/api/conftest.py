@@ -20,6 +20,7 @@ from gateway.flow.proving import Prover
 from gateway.flow.quotas import SharedQuotas
 from gateway.flow.simulate import FlowSimulator
 from gateway.store import ids
+from gateway.store.access import AccessStore
 from gateway.store.apps import AppStore
 from gateway.store.backfills import BackfillStore
 from gateway.store.calendars import CalendarStore
@@ -136,6 +137,7 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
         tasks=TaskStore(db),
         nodes=Nodes(db, clock, 2000),
         tokens=tokens,
+        access=AccessStore(db, clock),
         operations=operations,
         clock=clock,
         versions=VersionStore(db),

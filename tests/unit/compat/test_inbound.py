@@ -15,10 +15,10 @@ from structlog.testing import capture_logs
 
 from compat import inbound
 from compat.inbound import setup_executor_routes
-from gateway.core.access import AccessTokens, Reach
+from gateway.core.access import AccessToken, AccessTokens, Reach, mark_of
 from gateway.core.clock import SystemClock
 from gateway.core.errors import NotFound, StoreError
-from gateway.core.model import Beat, ExecutorResult
+from gateway.core.model import AddressMode, App, Beat, ExecutorResult
 from gateway.core.registry import Registry
 
 REGISTRATION = {"registryGroup": "EXECUTOR", "registryKey": "lab", "registryValue": "http://h:1"}
@@ -33,6 +33,7 @@ class Desk:
         self.calls: list[str] = []
         self.beats: list[Beat] = []
         self.results: list[ExecutorResult] = []
+        self.reaches: list[Reach] = []
         self.durable = True
         self.fails: Exception | None = None
         self.gate: asyncio.Event | None = None
@@ -52,6 +53,7 @@ class Desk:
         if self.fails is not None:
             raise self.fails
         self.results.extend(results)
+        self.reaches.append(reach)
         self.calls.append(f"report {client}")
         return self.durable
 
@@ -92,10 +94,12 @@ def request_of(path: str, data: bytes, method: str = "POST", **headers: str) -> 
 
 
 @asynccontextmanager
-async def serving(desk: Desk, tokens: Collection[str] = ()) -> AsyncIterator[Wire]:
+async def serving(
+    desk: Desk, tokens: Collection[str] = (), access: AccessTokens | None = None
+) -> AsyncIterator[Wire]:
     app = web.Application()
     clock = SystemClock()
-    access = AccessTokens(tuple(tokens), Registry(), clock.now_ms)
+    access = access or AccessTokens([one for one in tokens if one], Registry(), clock.now_ms)
     setup_executor_routes(app, desk, access=access, clock=clock)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
@@ -171,6 +175,22 @@ class TestTokens:
         async with serving(Desk(), [""]) as wire:
             assert await wire.post("/api/registry", REGISTRATION, XXL_JOB_ACCESS_TOKEN="any") == OK
             assert await wire.post("/api/registry", REGISTRATION) == OK
+
+    async def test_a_token_of_one_app(self) -> None:
+        desk = Desk()
+        registry = Registry()
+        registry.set_app(App(1, 1, "lab", "", AddressMode.AUTO, (), 0, 0))
+        access = AccessTokens(["global"], registry, SystemClock().now_ms)
+        access.set_all([AccessToken(1, 1, 1, "own")])
+        async with serving(desk, access=access) as wire:
+            for token, accepted in (("own", True), ("global", False)):
+                for call in ("registry", "registryRemove"):
+                    said = await wire.post(f"/api/{call}", REGISTRATION, XXL_JOB_ACCESS_TOKEN=token)
+                    assert said["code"] == (200 if accepted else 500)
+                assert await wire.post("/api/callback", [RESULT], XXL_JOB_ACCESS_TOKEN=token) == OK
+            assert said["msg"] == "the access token is not one app lab accepts"
+        assert [beat.token_mark for beat in desk.beats] == [mark_of("own")]
+        assert [reach.covers(1) for reach in desk.reaches] == [True, False]
 
 
 class TestRegistration:

@@ -207,6 +207,22 @@ class TestRun:
         assert [body["executorHandler"] for body in executor.bodies] == ["hello", "other"]
         assert "TOKEN" not in executor.heads[0]
 
+    async def test_each_executor_is_sent_its_own_token_as_it_is_now(self) -> None:
+        tokens = {"/a/": "first", "/b/": "second"}
+
+        def sent_to(appname: str, address: str) -> str:
+            return tokens[address[-3:]] if appname == "lab" else "another app's"
+
+        async with peer() as executor, linked(sent_to=sent_to) as link:
+            for path in ("a/", "b/"):
+                await run(link, order(executor.address + path))
+            tokens["/a/"] = "third"
+            await run(link, order(executor.address + "a/"))
+            await link.beat(executor.address + "b/", "rest", "lab")
+            await link.beat(executor.address + "b/", "rest", "mail")
+        sent = [head.split("TOKEN: ")[1].split("\r\n")[0] for head in executor.heads]
+        assert sent == ["first", "second", "third", "second", "another app's"]
+
     async def test_an_order_that_moves_to_another_address_is_prepared_again(self) -> None:
         async with peer() as first, peer(path="/job/") as second, linked() as link:
             what = order(first.address)

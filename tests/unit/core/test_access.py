@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.access import AccessToken, AccessTokens, mark_of
-from gateway.core.errors import Refused
+from gateway.core.errors import InvalidValue, Refused
 from gateway.core.model import AddressMode, App, Beat
 from gateway.core.registry import Registry
+from gateway.settings import load_settings
 
 NOW = 1_000_000
 PEER = "10.0.0.9"
@@ -145,6 +146,14 @@ def test_tokens_are_not_shown() -> None:
     assert "secret" not in repr(token(1, 1, "secret"))
     assert mark_of("") == ""
     assert len(mark_of("secret")) == 6
+
+
+@pytest.mark.parametrize("text", ["geheim\r\nX: y", "ok,ge heim", "geheim" * 50])
+def test_a_setting_that_no_header_can_carry_is_refused_and_not_shown(text: str) -> None:
+    with pytest.raises(InvalidValue, match="access_token") as caught:
+        load_settings({"access_token": text})
+    assert "geheim" not in str(caught.value)
+    assert load_settings({"access_token": "a, b,"}).access_tokens == ("a", "b")
 
 
 TEXTS = ("a", "b", "c")
