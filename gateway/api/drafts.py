@@ -18,8 +18,7 @@ from gateway.api.policies import (
     shards_of,
 )
 from gateway.api.templates import filled
-from gateway.api.timings import is_zoned, require_no_bounds, require_open, timing_fields, timing_of
-from gateway.core.chain import SecondDelay
+from gateway.api.timings import is_zoned, require_open, timing_fields, timing_of
 from gateway.core.misfire import MisfireLimits
 from gateway.core.model import DEFAULT_NAMESPACE, Job, Misfire, Task
 from gateway.core.moments import parse_moment
@@ -85,8 +84,6 @@ def job_of(
     field = f"{within}.schedule" if within else "schedule"
     spec = spec_of(body.schedule, default_timezone, field=field, zoned=is_zoned(body))
     schedule = parse_schedule(spec, anchor_ms=now_ms, field=field)
-    if isinstance(schedule, SecondDelay):
-        require_no_bounds(body, within)
     timing = timing_of(body, clock_of(spec, default_timezone), within)
     if body.enabled and (base is None or base.timing.window != timing.window):
         require_open(timing, body, now_ms, within)

@@ -19,6 +19,7 @@ from gateway.api.models.tasks import EnvAnswer, ShardAnswer, TaskAnswer
 from gateway.api.policies import patience_fields, retry_answer
 from gateway.api.timings import timing_answer
 from gateway.core.clock import iso_utc
+from gateway.core.confine import next_slot
 from gateway.core.job_state import state_of
 from gateway.core.kills import kill_state
 from gateway.core.model import App, Job, Run, Token
@@ -124,7 +125,7 @@ def job_answer(job: Job, appname: str | None, now_ms: int) -> JobAnswer:
         misfire_window_s=job.misfire_limits.window_s,
         retention_days=job.retention_days or None,
         misfire_max=job.misfire_limits.most,
-        **times(next_fire=job.next_fire_at, created=job.created_ms, updated=job.updated_ms),
+        **times(next_fire=next_slot(job), created=job.created_ms, updated=job.updated_ms),
     )
 
 

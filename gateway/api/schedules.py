@@ -15,7 +15,7 @@ from gateway.api.render import iso_local, json_answer, schedule_answer
 from gateway.api.services import SERVICES
 from gateway.api.timings import is_zoned, timing_of
 from gateway.core.chain import is_chained
-from gateway.core.confine import confined, schedule_of
+from gateway.core.confine import confined, next_slot, schedule_of
 from gateway.core.schedule import parse_schedule
 from gateway.core.timing import Timing
 from gateway.core.upcoming import cautions, upcoming
@@ -30,7 +30,7 @@ async def of_job(request: web.Request) -> web.Response:
     schedule, most = schedule_of(job), job.timing.window.max_fires
     if is_chained(job):
         # What follows is known only when the run that is open has ended.
-        slots = [job.next_fire_at] if job.next_fire_at else []
+        slots = [slot_ms] if (slot_ms := next_slot(job)) else []
     else:
         slots = upcoming(
             schedule,

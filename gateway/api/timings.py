@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic_core import to_jsonable_python
-
 from gateway.api.models.timing import (
     CalendarUseAnswer,
     ExclusionAnswer,
@@ -64,15 +62,6 @@ def require_open(timing: Timing, body: TimingFields, now_ms: int, within: str = 
     if body.window is not None and 0 < timing.window.end_ms <= now_ms:
         field = f"{within}.window.end" if within else "window.end"
         raise InvalidValue(field, body.window.end, f"an instant in the future: it is {iso_utc(now_ms)} now")
-
-
-def require_no_bounds(body: TimingFields, within: str = "") -> None:
-    """Raise InvalidValue for what bounds a schedule that has no slots ahead."""
-    for name in ("window", "exclusions", "calendar", "jitter_s"):
-        if value := getattr(body, name):
-            field = f"{within}.{name}" if within else name
-            shown = value / 1000 if name == "jitter_s" else to_jsonable_python(value)
-            raise InvalidValue(field, shown, "nothing: a second_delay has no slots ahead that it could bound")
 
 
 def is_zoned(body: TimingFields) -> bool:

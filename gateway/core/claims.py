@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable
 
 from gateway.core.chain import chain_end, is_chained
+from gateway.core.confine import is_slot
 from gateway.core.inflight import Flight
 from gateway.core.model import Job, Misfire, NewRun, TriggerKind
 from gateway.core.policy import is_misfire, misfire_reason
@@ -39,9 +40,7 @@ def why_not_any_more(run: NewRun, spec: Spec) -> str | None:
         return None
     if not spec.job.enabled:
         return "the job is disabled"
-    if not is_chained(spec.job) and spec.schedule.next_after(run.slot_key - 1) != run.slot_key:
-        return CHANGED
-    return None
+    return None if is_slot(spec.job, spec.schedule, run.slot_key) else CHANGED
 
 
 def why_not_back(flight: Flight, spec: Spec | None, now_ms: int) -> str | None:
@@ -51,9 +50,9 @@ def why_not_back(flight: Flight, spec: Spec | None, now_ms: int) -> str | None:
     ahead = run.trigger_kind is TriggerKind.SCHEDULE and run.due_ms > now_ms and run.shard <= 0
     if reason is not None or spec is None or not ahead:
         return reason
-    if is_chained(spec.job):
-        return None if spec.job.schedule == flight.order.job.schedule else CHANGED
-    return None if spec.schedule.next_after(run.slot_key - 1) == run.slot_key else CHANGED
+    if is_chained(spec.job) and spec.job.schedule != flight.order.job.schedule:
+        return CHANGED
+    return None if is_slot(spec.job, spec.schedule, run.slot_key) else CHANGED
 
 
 def is_late(run: NewRun, job: Job, now_ms: int) -> bool:

@@ -9,10 +9,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from gateway.core.chain import delay_of, is_chained
+from gateway.core.chain import is_chained
+from gateway.core.chain_facts import ahead_facts, chain_fact
 from gateway.core.errors import InvalidValue
 from gateway.core.events import Event
-from gateway.core.facts import Fact, span, when
+from gateway.core.facts import Fact, when
 from gateway.core.gate import expiry_ms, is_limited
 from gateway.core.model import App, Job, Run
 from gateway.core.overlap import Overlap
@@ -22,7 +23,16 @@ from gateway.core.policy import seed_of
 from gateway.core.reachable import NOBODY, Reachable
 from gateway.core.run_facts import Story
 from gateway.core.schedule import is_timed
-from gateway.core.slot_search import NOWHERE, Look, Member, look_at, match_facts, members_of, obstacles
+from gateway.core.slot_search import (
+    NOWHERE,
+    Look,
+    Member,
+    jitter_facts,
+    look_at,
+    match_facts,
+    members_of,
+    obstacles,
+)
 from gateway.core.versions import JobVersion
 from gateway.core.zones import Zone
 
@@ -132,7 +142,8 @@ def _of_rows(known: Known, facts: list[Fact]) -> Explanation:
     if first.slot_key > 0 and not is_chained(job):
         facts += match_facts(job, known.look.slot_ms or first.slot_key, known.zone)
     if is_chained(job):
-        facts.append(_chain(job))
+        facts.append(chain_fact(job))
+        facts += jitter_facts(job, first.slot_key, known.zone)
     if story.verdict in ("waiting", "planned"):
         facts += _now(known, job)
     facts += story.facts()
@@ -140,11 +151,6 @@ def _of_rows(known: Known, facts: list[Fact]) -> Explanation:
         facts += [fact for fact in _neighbours(known) if fact.times["slot"] != first.slot_key]
     slot_ms = first.slot_ms if known.look.slot_ms is None else known.look.slot_ms
     return Explanation(story.verdict, story.sentence, tuple(facts), slot_ms, story.last.id)
-
-
-def _chain(job: Job) -> Fact:
-    text = f"second_delay: each run is due {span(delay_of(job))} after the end of the one before."
-    return Fact("schedule", text, fields={"schedule": "second_delay", "delay_ms": delay_of(job)})
 
 
 # ------------------------------------------------------------ no row
@@ -157,15 +163,14 @@ def _of_no_slot(known: Known, facts: list[Fact]) -> Explanation:
     job = known.version.job
     blocks: list[Fact] = []
     try:
-        if not is_chained(job):
-            blocks = list(obstacles(job, known.at_ms))
+        blocks = list(obstacles(job, known.at_ms))
     except InvalidValue as error:
         text = f"Its schedule cannot be read, so it has no slots: {error}."
         return Explanation("unreadable", text, (*facts, Fact("schedule", text)))
     facts += blocks
     if blocks or known.gap is not None:
         why = blocks[0].text if blocks else known.gap.text if known.gap is not None else ""
-        facts += _neighbours(known)
+        facts += ahead_facts(job, known.job, known.zone) if is_chained(job) else _neighbours(known)
         return Explanation("no_slot", f"Nothing is due at {at}: {why}", tuple(facts))
     if not is_timed(job.schedule) and not is_chained(job):
         text = "Its schedule has no instants of its own: it runs when it is triggered."
@@ -187,11 +192,8 @@ def _of_no_slot(known: Known, facts: list[Fact]) -> Explanation:
 
 
 def _of_chain(known: Known, job: Job, facts: list[Fact]) -> Explanation:
-    facts.append(_chain(job))
+    facts += ahead_facts(job, known.job, known.zone)
     at = when(known.at_ms, known.zone)
-    next_ms = known.job.next_fire_at if known.job is not None else None
-    if next_ms:
-        facts.append(Fact("next", f"Its next run is due at {when(next_ms, known.zone)}.", {"next": next_ms}))
     if known.before:
         story = Story(known.before, job, known.zone, known.now_ms)
         facts += story.facts()

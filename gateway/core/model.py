@@ -173,6 +173,8 @@ class Job:
     timing: Timing = PLAIN
     # Slots planned so far, for a job with a maximum.
     fired: int = 0
+    # The open run of a second_delay, whose end sets the next fire (`core.chain`).
+    chain_run_id: int = 0
     # How often its calendar has changed, and the days of it.
     edition: int = 0
     days: Days | None = None

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from gateway.core.chain import delay_of, is_chained
-from gateway.core.confine import schedule_of
+from gateway.core.confine import is_slot, schedule_of
 from gateway.core.daily import LATE_MS, day_of
 from gateway.core.errors import InvalidValue
 from gateway.core.model import Job
@@ -294,9 +294,9 @@ class Judge:
             return False
         number = interval.job.version - 1
         old = next((one.job for one in self._evidence.versions if one.number == number), None)
-        if old is None or not old.enabled or is_chained(old) or why_unproven(old):
+        if old is None or not old.enabled or is_chained(old) != is_chained(interval.job) or why_unproven(old):
             return False
-        return schedule_of(old).next_after(slot_ms - 1) == slot_ms
+        return is_slot(old, schedule_of(old), slot_ms)
 
     def _judge_chains(self) -> None:
         chained = [one for one in self._intervals if is_chained(one.job)]
@@ -321,8 +321,28 @@ class Judge:
                     gaps.too_short += 1
                 else:
                     gaps.kept += 1
-                    gaps.longest_extra_ms = max(gaps.longest_extra_ms, gap_ms - delay_ms)
+                    extra_ms = row.slot_ms - self._allowed_from(interval, before.ended_ms + delay_ms)
+                    gaps.longest_extra_ms = max(gaps.longest_extra_ms, extra_ms)
             before = row
+            self._judge_bounds(interval, row)
+
+    def _allowed_from(self, interval: Interval, over_ms: int) -> int:
+        """The first instant from that one on that the bounds of a chain allow, as far as they are known."""
+        if why_unproven(interval.job):
+            return over_ms
+        return schedule_of(interval.job).first_after(over_ms) or over_ms
+
+    def _judge_bounds(self, interval: Interval, row: FirstRow) -> None:
+        """A chain's run must not be of an instant that its bounds exclude."""
+        if not (row.sent_ms or row.state in OPEN):
+            return
+        if why := why_unproven(interval.job):
+            self.proof.unproven[why] += 1
+        elif not is_slot(interval.job, schedule_of(interval.job), row.slot_ms):
+            if self._was_on_its_way(interval, row.slot_ms):
+                self.proof.unproven["on its way as the job was changed"] += 1
+            else:
+                self.proof.unexpected.append(row.slot_ms)
 
 
 def word(reason: str) -> str:

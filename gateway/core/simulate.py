@@ -16,6 +16,7 @@ from gateway.core.chain import delay_of, is_chained
 from gateway.core.children import Join, Marks, ParentEnd, join, started_by
 from gateway.core.claims import OF_SCHEDULE, why_not
 from gateway.core.clock import iso_utc
+from gateway.core.confine import ConfinedChain
 from gateway.core.errors import InvalidValue
 from gateway.core.gate import Gate
 from gateway.core.model import BROADCAST_PARENT, Job, NewRun, TriggerKind
@@ -125,7 +126,9 @@ class Simulation:
         if not job.enabled:
             return
         if is_chained(job):
-            self._push(max(job.next_fire_at or 0, from_ms), _Kind.SLOT, job.id)
+            # One whose run is open begins with the range: nothing is under way then.
+            if job.next_fire_at is not None or job.chain_run_id:
+                self._chain_goes_on(subject, max(job.next_fire_at or 0, from_ms), job.fired)
             return
         if most := job.timing.window.max_fires:
             yield from self._count_before(subject, most - job.fired)
@@ -133,6 +136,15 @@ class Simulation:
         yield
         if first_ms is not None:
             self._push(first_ms, _Kind.SLOT, job.id)
+
+    def _chain_goes_on(self, subject: Subject, over_ms: int, fired: int) -> None:
+        """The next slot of a chain whose delay is over at that instant."""
+        job, most = subject.job, subject.job.timing.window.max_fires
+        if most and self._left.setdefault(job.id, most - fired) <= 0:
+            return
+        slot_ms = subject.schedule.first_after(over_ms)
+        if slot_ms is not None:
+            self._push(slot_ms, _Kind.SLOT, job.id)
 
     def _count_before(self, subject: Subject, left: int) -> Iterator[None]:
         """How many slots its maximum leaves to a job from the beginning of the range on."""
@@ -157,6 +169,14 @@ class Simulation:
     def _slot(self, subject: Subject, slot_ms: int) -> None:
         job = subject.job
         if is_chained(job):
+            if isinstance(subject.schedule, ConfinedChain):
+                now_slot_ms = subject.schedule.slot_of(slot_ms, self._now_ms)
+                if now_slot_ms != slot_ms:  # nobody was there for it, and now is excluded
+                    if now_slot_ms is not None:
+                        self._push(now_slot_ms, _Kind.SLOT, job.id)
+                    return
+            if job.id in self._left:
+                self._left[job.id] -= 1
             self._submit(job, TriggerKind.SCHEDULE, slot_ms)
             return
         if job.id in self._left:
@@ -200,7 +220,7 @@ class Simulation:
         """A run of the job for a slot, or of now."""
         due_ms = self._now_ms
         if slot_ms:
-            due_ms = slot_ms if slots > 1 or is_chained(job) else job.timing.due_ms(job.id, slot_ms)
+            due_ms = slot_ms if slots > 1 else job.timing.due_ms(job.id, slot_ms)
         run_id = self._made = self._made + 1
         self._limit()
         slot_key = slot_ms or -run_id
@@ -335,7 +355,7 @@ class Simulation:
             tally.stopped += state is RunState.STOPPED
         job = self._subjects[run.job_id].job
         if run.slot_key > 0 and is_chained(job):
-            self._push(at_ms + delay_of(job), _Kind.SLOT, job.id)
+            self._chain_goes_on(self._subjects[job.id], at_ms + delay_of(job), 0)
         for child in started_by(job.children, state, None):
             subject = self._subjects.get(child.job_id)
             if subject is None:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from gateway.core.calendar_days import CalendarMode
+from gateway.core.chain import is_chained
 from gateway.core.confine import Slots, schedule_of
 from gateway.core.facts import Fact, when
 from gateway.core.model import Job
@@ -125,6 +126,10 @@ def match_facts(job: Job, slot_ms: int, zone: Zone) -> Iterator[Fact]:
             f"Calendar {use.name!r} ({use.mode.value}) {listed}.",
             fields={"calendar": use.name, "mode": use.mode.value},
         )
+    yield from jitter_facts(job, slot_ms, zone)
+
+
+def jitter_facts(job: Job, slot_ms: int, zone: Zone) -> Iterator[Fact]:
     due_ms = job.timing.due_ms(job.id, slot_ms)
     if due_ms != slot_ms:
         yield Fact(
@@ -138,35 +143,41 @@ def match_facts(job: Job, slot_ms: int, zone: Zone) -> Iterator[Fact]:
 def obstacles(job: Job, at_ms: int) -> Iterator[Fact]:
     """Why an instant is no slot although a schedule matches, or would on a day without a clock change."""
     members = members_of(job)
+    if is_chained(job):
+        yield from _excluded(job, f"{members[0].words} may go on at any time", members[0].zone, at_ms)
+        return
     matched = matching(members, at_ms)
-    window, use = job.timing.window, job.timing.calendar
     for member in matched:
-        zone = member.zone
-        if window.start_ms and at_ms < window.start_ms:
-            text = f"{member.words} matches, but its window begins at {when(window.start_ms, zone)} only."
-            yield Fact("window", text, {"window_start": window.start_ms})
-        elif window.end_ms and at_ms >= window.end_ms:
-            text = f"{member.words} matches, but its window ended at {when(window.end_ms, zone)}."
-            yield Fact("window", text, {"window_end": window.end_ms})
-        for exclusion in job.timing.exclusions:
-            if exclusion.end_ms(at_ms, zone) is not None:
-                told = exclusion.stored()
-                why = f": {exclusion.comment}" if exclusion.comment else ""
-                days = f" {told['weekdays']}" if told.get("weekdays") else ""
-                shown = [
-                    when(value, zone) if isinstance(value, int) else value
-                    for value in (told["from"], told["to"])
-                ]
-                text = f"{member.words} matches, but {shown[0]} to {shown[1]}{days} is excluded{why}."
-                yield Fact("exclusion", text, fields={"exclusion": told})
-        if use is not None and job.days is not None:
-            listed = (at_ms // 1000 + zone.offset_s(at_ms // 1000)) // DAY_S in job.days
-            if listed is not (use.mode is CalendarMode.INCLUDE):
-                text = f"{member.words} matches, but calendar {use.name!r} {'lists' if listed else 'does not list'} the day."
-                yield Fact("calendar", text, fields={"calendar": use.name, "mode": use.mode.value})
+        yield from _excluded(job, f"{member.words} matches", member.zone, at_ms)
     if not matched:
         for member in members:
             yield from _clock_change(member, at_ms)
+
+
+def _excluded(job: Job, lead: str, zone: Zone, at_ms: int) -> Iterator[Fact]:
+    """What of a job's bounds excludes an instant. `lead`: what would make it a slot."""
+    window, use = job.timing.window, job.timing.calendar
+    if window.start_ms and at_ms < window.start_ms:
+        text = f"{lead}, but its window begins at {when(window.start_ms, zone)} only."
+        yield Fact("window", text, {"window_start": window.start_ms})
+    elif window.end_ms and at_ms >= window.end_ms:
+        text = f"{lead}, but its window ended at {when(window.end_ms, zone)}."
+        yield Fact("window", text, {"window_end": window.end_ms})
+    for exclusion in job.timing.exclusions:
+        if exclusion.end_ms(at_ms, zone) is not None:
+            told = exclusion.stored()
+            why = f": {exclusion.comment}" if exclusion.comment else ""
+            days = f" {told['weekdays']}" if told.get("weekdays") else ""
+            shown = [
+                when(value, zone) if isinstance(value, int) else value for value in (told["from"], told["to"])
+            ]
+            text = f"{lead}, but {shown[0]} to {shown[1]}{days} is excluded{why}."
+            yield Fact("exclusion", text, fields={"exclusion": told})
+    if use is not None and job.days is not None:
+        listed = (at_ms // 1000 + zone.offset_s(at_ms // 1000)) // DAY_S in job.days
+        if listed is not (use.mode is CalendarMode.INCLUDE):
+            text = f"{lead}, but calendar {use.name!r} {'lists' if listed else 'does not list'} the day."
+            yield Fact("calendar", text, fields={"calendar": use.name, "mode": use.mode.value})
 
 
 def _doubled(member: Member, slot_ms: int) -> Iterator[Fact]:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gateway.core.calendar_days import CalendarMode, Days
-from gateway.core.confine import Confined, Slots
+from gateway.core.confine import Confined, ConfinedChain, Slots
 from gateway.core.errors import InvalidValue
 from gateway.core.schedule import is_timed
 from gateway.core.timing import Timing
@@ -60,12 +60,12 @@ def cautions(
     fired: int = 0,
 ) -> list[str]:
     """Why a schedule may not do what was meant, in whole sentences."""
-    if not is_timed(spec):
+    if not is_timed(spec) and not isinstance(schedule, ConfinedChain):
         return []
     found: list[str] = []
     if 0 < timing.window.max_fires <= fired:
         found.append(f"The maximum of {timing.window.max_fires} fires is reached: it fires no more.")
-    if isinstance(schedule, Confined) and schedule.first_after(now_ms) is None:
+    if isinstance(schedule, Confined | ConfinedChain) and schedule.first_after(now_ms) is None:
         found.append("Its window, exclusions and calendar leave nothing of its schedule: it never fires.")
     use = timing.calendar
     if use is not None and use.mode is CalendarMode.INCLUDE:

@@ -14,6 +14,7 @@ import structlog
 
 from gateway.core.chain import is_chained, link_of
 from gateway.core.clock import iso_utc
+from gateway.core.confine import ConfinedChain
 from gateway.core.context import Context
 from gateway.core.errors import LeaseLost, StoreError
 from gateway.core.events import Level, Source
@@ -121,7 +122,7 @@ class Planner:
 
         A slot that had been claimed, or stopped, when its job was changed has kept its row.
         """
-        late = [one for one in outlooks if is_misfire(one.due_ms, now_ms, one.job)]
+        late = [one for one in outlooks if one.slots and is_misfire(one.slots[0], now_ms, one.job)]
         spans = [(outlook.job.id, outlook.slots[0], outlook.slots[-1]) for outlook in late]
         present = await self._context.runs.slots_with_rows(spans) if spans else {}
         return [
@@ -180,10 +181,10 @@ class Planner:
             job.id,
             job.part,
             job.version,
-            outlook.due_ms,
+            outlook.expected,
             outlook.following,
             tuple(rows),
-            chain_run_id=link_of(rows[0]) if is_chained(job) else 0,
+            chain_run_id=link_of(rows[0]) if rows and is_chained(job) else 0,
             fired=outlook.fired,
             edition=job.edition,
         )
@@ -191,9 +192,10 @@ class Planner:
 
 @dataclass(slots=True, eq=False)
 class _Outlook:
-    """What is ahead of one job: its slots, divided by policy, and the next fire after them."""
+    """What is ahead of one job: its slots, divided by policy, and the next fire after them. `expected`: the present one."""
 
     spec: Spec
+    expected: int
     slots: Sequence[int]
     plan: SlotPlan
     following: int | None
@@ -201,13 +203,29 @@ class _Outlook:
 
     @classmethod
     def of(cls, spec: Spec, due: DueJob, now_ms: int, far_ms: int) -> _Outlook:
+        if isinstance(spec.schedule, ConfinedChain):
+            return cls._of_chain(spec, spec.schedule, due, now_ms, far_ms)
         slots, following = _slots(spec, due.next_fire_at, far_ms)
         fired, most = 0, spec.job.timing.window.max_fires
         if most:
             slots = slots[: max(most - due.fired, 1)]
             fired = due.fired + len(slots)
             following = following if fired < most else None
-        return cls(spec, slots, _divided(spec, slots, following, now_ms, fired), following, fired)
+        plan = _divided(spec, slots, following, now_ms, fired)
+        return cls(spec, due.next_fire_at, slots, plan, following, fired)
+
+    @classmethod
+    def _of_chain(
+        cls, spec: Spec, schedule: ConfinedChain, due: DueJob, now_ms: int, far_ms: int
+    ) -> _Outlook:
+        """An end has left the instant at which the delay is over: only here it becomes a slot, moves on, or is the last."""
+        most = spec.job.timing.window.max_fires
+        is_over = 0 < most <= due.fired
+        slot_ms = None if is_over else schedule.slot_of(due.next_fire_at, now_ms)
+        if slot_ms is None or slot_ms >= far_ms:
+            return cls(spec, due.next_fire_at, (), plan_slots((), now_ms, spec.job, further=0), slot_ms, 0)
+        plan = plan_slots((slot_ms,), now_ms, spec.job, further=0)
+        return cls(spec, due.next_fire_at, (slot_ms,), plan, None, due.fired + 1 if most else 0)
 
     def without(self, present: Collection[int], now_ms: int) -> _Outlook:
         rest = [slot for slot in self.slots if slot not in present]
@@ -216,10 +234,6 @@ class _Outlook:
     @property
     def job(self) -> Job:
         return self.spec.job
-
-    @property
-    def due_ms(self) -> int:
-        return self.slots[0]
 
     @property
     def rows(self) -> int:

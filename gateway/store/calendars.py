@@ -15,12 +15,13 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.core.calendar_days import Calendar
+from gateway.core.chain import is_chained
 from gateway.core.clock import Clock
 from gateway.core.errors import Conflict, NotFound
 from gateway.core.events import Source
 from gateway.core.model import DEFAULT_NAMESPACE, Job, Page
 from gateway.core.ports import IdSource
-from gateway.store import cursors
+from gateway.store import chains, cursors
 from gateway.store.days import days_of, text_of
 from gateway.store.definitions import job_of
 from gateway.store.engine import Database
@@ -127,8 +128,12 @@ class CalendarStore:
                 if not _is_plain(one, now_ms):
                     before = replace(one, days=old.days)
                     after = replace(one, days=new.days, next_fire_at=next_fire_at)
-                    after, _ = await replanned(conn, before, after, now_ms, reason, self._run_ids)
+                    # What is due of a chain and not planned is the next slot of the chain that goes on.
+                    why = "" if is_chained(one) else reason
+                    after, removed = await replanned(conn, before, after, now_ms, why, self._run_ids)
                     next_fire_at, fired = after.next_fire_at, after.fired
+                    if is_chained(one):
+                        next_fire_at = await chains.carry_over(conn, after, removed)
                 fires.append((one.id, (next_fire_at, fired, one.edition + 1)))
             columns = ("next_fire_at", "fired", "edition")
             for sql, _ in update_by_id("job_next_fire", "job_id", fires, columns, "", quote_sqlite):
@@ -140,7 +145,7 @@ class CalendarStore:
 def _is_plain(one: Job, now_ms: int) -> bool:
     """Whether nothing but rows ahead can have come of its next fire: so for almost all."""
     is_overdue = one.next_fire_at is not None and one.next_fire_at <= now_ms
-    return not (is_overdue or one.timing.window.max_fires or one.timing.jitter_ms)
+    return not (is_overdue or one.timing.window.max_fires or one.timing.jitter_ms or is_chained(one))
 
 
 async def _locked(conn: AsyncConnection, ids: Sequence[int]) -> list[Job]:

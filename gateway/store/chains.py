@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, and_, case, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.core.chain import delay_of
+from gateway.core.confine import schedule_of
 from gateway.core.model import Job
 from gateway.store.tables import job_next_fire, run
 
@@ -29,7 +30,8 @@ async def carry_over(conn: AsyncConnection, new: Job, removed: Collection[int]) 
     is_open = link != 0 and abs(link) not in removed and await _is_open(conn, new.id, abs(link))
     next_fire_at: int | None = None
     if new.next_fire_at is not None and not is_open:
-        next_fire_at = max(new.next_fire_at, ended_ms + delay_of(new) if ended_ms else 0)
+        over_ms = max(new.next_fire_at, ended_ms + delay_of(new) if ended_ms else 0)
+        next_fire_at = schedule_of(new).first_after(over_ms)
     values = {"next_fire_at": next_fire_at, "chain_run_id": link if is_open else 0}
     await conn.execute(update(job_next_fire).where(mine).values(values))
     return next_fire_at

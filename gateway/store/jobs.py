@@ -37,7 +37,7 @@ from gateway.store.transact import reading, transact
 
 _CHUNK = 500
 _SLICE = 100
-_OF_FIRE = tuple(job_next_fire.c[name] for name in ("next_fire_at", "fired", "edition"))
+_OF_FIRE = tuple(job_next_fire.c[name] for name in ("next_fire_at", "fired", "chain_run_id", "edition"))
 _PARTS = job_next_fire.c.part.in_(bindparam("parts", expanding=True, literal_execute=True))
 
 

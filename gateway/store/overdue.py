@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from gateway.core.confine import schedule_of
+from gateway.core.confine import next_slot, schedule_of
 from gateway.core.model import Job, TriggerKind
 from gateway.core.ports import IdSource
 from gateway.core.states import RunState
@@ -24,7 +24,7 @@ def overdue_row(
     schedule = schedule_of(job)
     slots: list[int] = []
     most = job.timing.window.max_fires
-    slot = job.next_fire_at if job.enabled else None
+    slot = next_slot(job) if job.enabled else None
     while slot is not None and slot <= now_ms:
         if len(slots) == MOST:
             reason += f" (not counted beyond {MOST} slots)"

@@ -213,3 +213,19 @@ async def test_changes_of_a_calendar_and_its_jobs_at_the_same_time(calendars, jo
         assert (found.next_fire_at - noon(0)) // DAY_MS + TODAY.toordinal() - date(
             1970, 1, 1
         ).toordinal() in last
+
+
+async def test_a_chain_goes_on_by_the_new_days_and_an_open_run_keeps_it(calendars, jobs, app, db, rows):
+    made = await calendars.create(Calendar("c", days(3)))
+    schedule = {"kind": "second_delay", "expression": 5, "timezone": "UTC"}
+    waits, runs = await jobs.create([a_job(app, schedule), a_job(app, schedule)])
+    assert waits.next_fire_at == MIDNIGHT + 3 * DAY_MS
+    values = {"id": 900, "job_id": runs.id, "slot_key": MIDNIGHT, "part": runs.part, "open_part": runs.part}
+    async with db.write() as conn:
+        await conn.execute(insert(run).values(root_id=900, state=int(RunState.RUNNING), **values))
+        link = job_next_fire.update().where(job_next_fire.c.job_id == runs.id)
+        await conn.execute(link.values(next_fire_at=None, chain_run_id=900))
+    _, followed = await calendars.replace(replace(made, days=days(2, 3)))
+    assert followed == [waits.id, runs.id]
+    fires = {row["job_id"]: (row["next_fire_at"], row["chain_run_id"]) for row in await rows(job_next_fire)}
+    assert fires == {waits.id: (MIDNIGHT + 2 * DAY_MS, 0), runs.id: (None, 900)}

@@ -133,8 +133,8 @@ async def test_a_job_needs_a_calendar_that_exists(billing):
     assert (await billing.wrong("PATCH", path, {"calendar": {"name": "x", "mode": "some"}}))[
         0
     ] == "calendar.mode"
-    chained = {"schedule": {"kind": "second_delay", "expression": 5}, "calendar": "x"}
-    assert (await billing.wrong("POST", "/api/v1/jobs", a_job(**chained)))[0] == "calendar"
+    chained = a_job(schedule={"kind": "second_delay", "expression": 5}, calendar="x")
+    assert (await billing.wrong("POST", "/api/v1/jobs", chained))[0] == "calendar.name"
 
 
 async def test_one_of_that_name_before_is_forgotten(billing):
@@ -145,3 +145,25 @@ async def test_one_of_that_name_before_is_forgotten(billing):
     billing.clock.ms += 1
     await a_calendar(billing, days=["2026-12-01"])
     assert (await billing.job(calendar="workdays"))["next_fire"] == "2026-11-30T19:00:00.000+00:00"
+
+
+async def test_what_bounds_a_second_delay(billing):
+    """Its next slot is told as it will be, and warnings as for other kinds."""
+    await a_calendar(billing, days=["2026-12-01"])
+    schedule = {"kind": "second_delay", "expression": 30, "timezone": "UTC"}
+    night = [{"from": "00:00", "to": "06:00"}]
+    job = await billing.job(schedule=schedule, calendar="workdays", exclusions=night, jitter_s=9)
+    assert (job["next_fire"], job["state"]) == ("2026-12-01T06:00:00.000+00:00", "enabled")
+    path = f"/api/v1/jobs/{job['id']}"
+    preview = await billing.ok("GET", f"{path}/preview")
+    (fire,) = preview["next"]
+    assert fire["slot"] == "2026-12-01T06:00:00.000+00:00"
+    assert 0 <= fire["time_ms"] - fire["slot_ms"] <= 9000
+    assert ["2027" in warning for warning in preview["warnings"]] == [True]
+    body = {"schedule": schedule, "window": {"start": "2026-12-24 10:00:00"}, "exclusions": night}
+    (fire,) = (await billing.ok("POST", "/api/v1/schedules/preview", body))["next"]
+    assert fire["slot"] == "2026-12-24T10:00:00.000+00:00"
+    over = await billing.ok("PATCH", path, {"window": {"start": "2026-12-02 00:00:00"}})
+    assert (over["next_fire"], over["state"]) == (None, "done")
+    assert "never fires" in over["warnings"][0]
+    assert await billing.wrong("PATCH", path, {"jitter_s": "25h"}) == ("jitter_s", 90000, "at most one day")

@@ -362,11 +362,6 @@ WRONG = [
     ({"data_offset_s": "-soon"}, "data_offset_s", "a duration"),
     ({"data_offset_s": "1500ms"}, "data_offset_s", "whole seconds"),
     (
-        {"schedule": {"kind": "second_delay", "expression": 5}, "window": {"max_fires": 3}},
-        "window",
-        "nothing: a second_delay",
-    ),
-    (
         {"schedule": {"kind": "calendar", "expression": {"hour": 25}}},
         "schedule.expression.hour",
         "values from 0 to 23",

@@ -134,6 +134,29 @@ def test_what_is_left_is_what_the_model_leaves(model, listed, zone, kind, after_
         assert schedule.next_after(at - 1) == at
 
 
+@settings(max_examples=80, deadline=None)
+@given(
+    bounds(),
+    st.sets(st.sampled_from(DAYS)),
+    st.sampled_from(["Europe/Berlin", "Asia/Shanghai", "America/St_Johns", "UTC"]),
+    st.integers(0, 18 * 86_400_000),
+)
+def test_a_chain_goes_on_at_the_first_instant_that_the_model_leaves(model, listed, zone, after_ms):
+    spec = {"kind": "second_delay", "expression": "5s", "timezone": zone}
+    timing = timing_from(model, zone)
+    timing = Timing(
+        Window(timing.window.start_ms, timing.window.end_ms, 9), timing.exclusions, timing.calendar
+    )
+    schedule = confined(parse_schedule(spec), spec, timing, Days(listed))
+    over_ms = START + after_ms
+    found = schedule.first_after(over_ms)
+    assert found is None or (found >= over_ms and is_free(found, zone, model, listed))
+    last_ms = min(found or (1 << 60), START + 25 * 86_400_000)
+    tried = [*range(over_ms, last_ms, 7 * 60_000 + 13), *([found - 1] if found and found > over_ms else [])]
+    assert not any(is_free(at, zone, model, listed) for at in tried)
+    assert schedule.next_after(over_ms) is None
+
+
 @given(bounds())
 def test_bounds_come_back_from_where_they_are_kept(model):
     timing = timing_from(model, "Europe/Berlin")
@@ -253,3 +276,16 @@ def test_exclusions_that_are_none(spec, field, expected):
         parse_exclusion(spec, resolve_zone("UTC"), field="e")
     assert refused.value.field == field
     assert expected in refused.value.expected
+
+
+def test_a_chain_that_is_found_late_moves_on_only_if_now_is_excluded():
+    spec = {"kind": "second_delay", "expression": "5s"}
+    night = parse_exclusion({"from": "22:00", "to": "06:00"}, resolve_zone("UTC"), field="e")
+    schedule = confined(parse_schedule(spec), spec, Timing(Window(0, in_ms(2026, 5, 3)), (night,)), None)
+    evening, midnight, morning = in_ms(2026, 5, 1, 21, 59), in_ms(2026, 5, 2), in_ms(2026, 5, 2, 6)
+    assert schedule.slot_of(evening, evening - 3000) == evening
+    assert schedule.slot_of(evening, evening + 30_000) == evening
+    assert schedule.slot_of(evening, midnight) == morning
+    assert schedule.slot_of(evening, morning + 5) == evening
+    assert schedule.slot_of(midnight, midnight - 3000) == morning
+    assert schedule.slot_of(evening, in_ms(2026, 5, 3)) is None

@@ -7,9 +7,11 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.core.exclusions import Once
 from gateway.core.model import Job, Task
 from gateway.core.proof import Evidence, FirstRow, Judge, expected, intervals, word
 from gateway.core.states import RunState
+from gateway.core.timing import Timing
 from gateway.core.versions import JobVersion
 
 T = 1_795_000_000_000
@@ -176,6 +178,20 @@ def test_second_delay_is_proven_by_its_gaps() -> None:
     assert proof_of(versions, early).gaps.too_short == 1  # type: ignore[union-attr]
     open_one = [replace(rows[0], ended_ms=0, state=RunState.RUNNING), *rows[1:]]
     assert not proof_of(versions, open_one).is_right
+
+
+def test_a_chain_within_bounds_may_wait_longer_and_must_not_run_in_them() -> None:
+    excluded = Timing(exclusions=(Once(T + 18 * S, T + 50 * S),))
+    one = chained(1, T)
+    versions = [replace(one, job=replace(one.job, timing=excluded))]
+    rows = [a_row(at, ended_ms=at + S) for at in (T + S, T + 7 * S, T + 13 * S, T + 53 * S)]
+    found = proof_of(versions, rows)
+    assert found.gaps is not None
+    assert (found.gaps.kept, found.gaps.longest_extra_ms, found.is_right) == (3, 3 * S, True)
+    inside = [*rows[:3], replace(rows[3], slot_ms=T + 49 * S)]
+    assert proof_of(versions, inside).unexpected == [T + 49 * S]
+    skipped = [*rows[:3], replace(inside[3], state=RunState.SKIPPED, sent_ms=0)]
+    assert proof_of(versions, skipped).is_right
 
 
 @pytest.mark.parametrize("seed", range(60))

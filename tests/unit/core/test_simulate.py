@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +14,7 @@ from gateway.core.children import Child, Join, On
 from gateway.core.clock import iso_utc
 from gateway.core.confine import schedule_of
 from gateway.core.errors import InvalidValue
+from gateway.core.exclusions import Once
 from gateway.core.model import AddressMode, App, Job, Misfire, Route, Task, TriggerKind
 from gateway.core.overlap import Concurrency, Overlap
 from gateway.core.pauses import Pause, Pauses, Scope
@@ -209,6 +211,35 @@ def test_second_delay_counts_from_the_end():
     job = job_of(schedule={"kind": "second_delay", "expression": 60})
     outcome = simulated((job, 90_000), minutes=6)
     assert told(outcome) == [(1, 0, "succeeded"), (1, 2.5, "succeeded"), (1, 5, "running")]
+
+
+def test_the_bounds_of_a_second_delay():
+    schedule = {"kind": "second_delay", "expression": 60}
+    excluded = (Once(T0 + 2 * MINUTE, T0 + 4 * MINUTE),)
+    job = job_of(schedule=schedule, timing=Timing(Window(T0 + MINUTE, 0, 3), excluded))
+    found = told(simulated((job, 30_000), minutes=30))
+    assert found == [(1, 1, "succeeded"), (1, 4, "succeeded"), (1, 5.5, "succeeded")]
+    ended = replace(job, timing=Timing(Window(0, T0 + 5 * MINUTE)))
+    assert [at for _, at, _ in told(simulated((ended, 30_000), minutes=30))] == [0, 1.5, 3, 4.5]
+    over = replace(job, next_fire_at=None)
+    assert told(simulated(over)) == []
+    under_way = replace(job, next_fire_at=None, chain_run_id=7, fired=2)
+    assert len(told(simulated(under_way))) == 1
+
+
+def test_a_second_delay_that_nobody_was_there_for_waits_for_the_end_of_an_exclusion():
+    excluded = (Once(T0 + 3 * MINUTE, T0 + 6 * MINUTE),)
+    job = job_of(schedule={"kind": "second_delay", "expression": 60}, timing=Timing(exclusions=excluded))
+    away = [(T0 + 2 * MINUTE, T0 + 4 * MINUTE)]
+    starts = [at for _, at, _ in told(simulated((job, 30_000), minutes=7, away=away))]
+    assert starts == [0, 1.5, 6]
+
+
+def test_the_jitter_of_a_second_delay():
+    job = job_of(schedule={"kind": "second_delay", "expression": 60}, timing=Timing(jitter_ms=20_000))
+    fires = simulated((job, 30_000)).fires
+    assert all(fire.due_ms == job.timing.due_ms(1, fire.slot_ms) for fire in fires)
+    assert all(later.slot_ms - fire.end_ms == MINUTE for fire, later in pairwise(fires))
 
 
 def test_children_and_joins():

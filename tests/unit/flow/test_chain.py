@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
 from sqlalchemy import update
 
+from gateway.core.calendar_days import Calendar, CalendarMode, CalendarUse, Days
+from gateway.core.exclusions import Once
+from gateway.core.job_state import state_of
 from gateway.core.model import Job, Route, Run
 from gateway.core.states import OPEN, RunState
+from gateway.core.timing import Timing, Window
 from gateway.store import tables
+from gateway.store.calendars import CalendarStore
 from tests.kit.fake_link import FAILING, NOT_SENT, SILENT, Behaviour
 from tests.kit.flow_world import A, B, World
 
@@ -284,3 +291,126 @@ async def test_deleted_while_it_runs(world):
     await world.do(world.now.operations.jobs_changed([job.id]))
     await world.clock.advance(20)
     assert [run.state for run in await first_rows(world, job)] == [RunState.SUCCEEDED]
+
+
+# ------------------------------------------------------------ bounds
+
+
+async def bounded(world: World, **timing: object) -> tuple[Job, int]:
+    """A chain of runs of 0.1 s with these bounds, and the instant at which it was made."""
+    job = await world.job(schedule=CHAINED | {"timezone": "UTC"}, timing=Timing(**timing))  # type: ignore[arg-type]
+    return job, job.created_ms
+
+
+async def test_an_exclusion_moves_the_slot_to_its_end(world):
+    await world.executor()
+    now_ms = world.clock.now_ms()
+    job, made_ms = await bounded(world, exclusions=(Once(now_ms + 7_000, now_ms + 30_000),))
+    await world.clock.advance(7)
+    first, second = await first_rows(world, job)
+    assert (first.due_ms, second.due_ms) == (made_ms, first.finished_ms + DELAY)
+    await world.clock.advance(10)
+    assert await world.now.jobs.get(job.id) == replace(
+        await world.now.jobs.get(job.id), next_fire_at=now_ms + 30_000, chain_run_id=0
+    )
+    await world.clock.advance(20)
+    assert [run.due_ms for run in await first_rows(world, job)][2] == now_ms + 30_000
+
+
+async def test_an_edit_of_the_exclusions_counts_from_the_last_end(world):
+    await world.executor()
+    now_ms = world.clock.now_ms()
+    job, _ = await bounded(world, exclusions=(Once(now_ms + 3_000, now_ms + 60_000),))
+    await world.clock.advance(8)
+    assert len(await first_rows(world, job)) == 1
+    await world.change(job, timing=Timing(exclusions=(Once(now_ms + 3_000, now_ms + 9_000),)))
+    await world.clock.advance(3)
+    assert [run.due_ms for run in await first_rows(world, job)][1] == now_ms + 9_000
+    await world.change(job, timing=Timing())
+    await world.clock.advance(6)
+    assert set((await gaps(world, job))[1:]) == {DELAY}
+
+
+async def test_a_window_begins_and_ends_a_chain(world):
+    await world.executor()
+    now_ms = world.clock.now_ms()
+    job, _ = await bounded(world, window=Window(now_ms + 4_000, now_ms + 12_000))
+    await world.clock.advance(30)
+    first, second = await first_rows(world, job)
+    assert first.due_ms == now_ms + 4_000
+    assert second.due_ms == first.finished_ms + DELAY
+    assert state_of(await world.now.jobs.get(job.id)) == "done"
+
+
+async def test_a_chain_has_as_many_runs_as_its_maximum(world):
+    executor = await world.executor(usual=Behaviour(runs_s=2))
+    job, _ = await bounded(world, window=Window(max_fires=3))
+    await world.clock.advance(9)
+    assert state_of(await world.now.jobs.get(job.id)) == "enabled"
+    await world.clock.advance(40)
+    stored = await world.now.jobs.get(job.id)
+    assert (len(await first_rows(world, job)), stored.fired, state_of(stored)) == (3, 3, "done")
+    await world.change(job, timing=Timing(Window(max_fires=5)))
+    await world.clock.advance(40)
+    assert len(executor.executed) == 5
+
+
+async def test_a_planned_slot_that_an_edit_takes_back_does_not_count(world):
+    await world.executor()
+    job, _ = await bounded(world, window=Window(max_fires=3))
+    for _ in range(4):
+        await world.clock.advance(1)
+        await world.change(job, timing=Timing(Window(max_fires=3), jitter_ms=world.clock.now_ms() % 3))
+    await world.clock.advance(40)
+    assert len(await first_rows(world, job)) == 3
+
+
+async def test_jitter_only_adds_and_is_the_same_for_a_slot(world):
+    await world.executor()
+    job, _ = await bounded(world, jitter_ms=3000)
+    await world.clock.advance(60)
+    runs = await first_rows(world, job)
+    assert all(run.due_ms == job.timing.due_ms(job.id, run.slot_key) for run in runs)
+    assert {after.slot_key - before.finished_ms for before, after in pairwise(runs)} == {DELAY}
+    assert min(await gaps(world, job)) >= DELAY
+    assert len({run.due_ms - run.slot_key for run in runs}) > 3
+
+
+async def test_a_day_that_becomes_excluded_takes_the_planned_slot_back(world):
+    executor = await world.executor()
+    calendars = CalendarStore(world.now.db, world.now.clock, world.now.ids)
+    calendar = await world.do(calendars.create(Calendar("holidays", Days(()))))
+    use = CalendarUse("holidays", CalendarMode.EXCLUDE)
+    job, _ = await bounded(world, calendar=use)
+    await world.clock.advance(3.5)
+    assert len(await first_rows(world, job)) == 2
+    today = datetime.fromtimestamp(world.clock.now_ms() / 1000, UTC).date()
+    for days in ([today], [today - timedelta(days=1)]):
+        calendar, ids = await world.do(calendars.replace(replace(calendar, days=Days(days))))
+        await world.do(world.now.operations.jobs_changed(ids))
+        if days == [today]:
+            await world.clock.advance(30)
+            assert len(executor.executed) == 1
+            tomorrow = datetime.combine(today + timedelta(days=1), datetime.min.time(), UTC)
+            assert (await next_fire(world, job))["next_fire_at"] == tomorrow.timestamp() * 1000
+    at_ms = world.clock.now_ms()
+    await world.clock.advance(20)
+    again = (await first_rows(world, job))[1]
+    assert again.due_ms == at_ms
+    assert len(executor.executed) >= 4
+
+
+async def test_a_crash_over_the_end_of_a_delay_does_not_start_it_in_an_excluded_stretch(world):
+    executor = await world.executor()
+    now_ms = world.clock.now_ms()
+    job, _ = await bounded(world, exclusions=(Once(now_ms + 8_000, now_ms + 60_000),))
+    await world.clock.advance(0.5)
+    await world.crash()
+    await world.clock.advance(20)
+    await world.start()
+    await world.beat(A)
+    await world.clock.advance(30)
+    assert len(executor.executed) == 1
+    await world.beat(A)
+    await world.clock.advance(15)
+    assert [run.due_ms for run in await first_rows(world, job)][1] == now_ms + 60_000

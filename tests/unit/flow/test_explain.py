@@ -12,6 +12,7 @@ from gateway.core.acting import acting_for
 from gateway.core.calendar_days import Calendar, CalendarMode, CalendarUse, Days
 from gateway.core.clock import iso_utc
 from gateway.core.errors import InvalidValue, NotFound
+from gateway.core.exclusions import Once
 from gateway.core.misfire import MisfireLimits
 from gateway.core.model import Misfire, Route, TriggerKind
 from gateway.core.overlap import Concurrency, Overlap
@@ -19,7 +20,7 @@ from gateway.core.pauses import Scope
 from gateway.core.placement import Placement
 from gateway.core.reruns import Rerun
 from gateway.core.retry import Retry
-from gateway.core.timing import Timing
+from gateway.core.timing import Timing, Window
 from gateway.flow.explain import FlowExplainer
 from gateway.flow.queue import FlowQueues
 from gateway.flow.reruns import FlowReruns
@@ -229,6 +230,24 @@ async def test_second_delay(world):
     ahead = await explained(world, job, world.clock.now_ms() + 3_600_000)
     assert ahead.verdict == "no_slot"
     assert "Its next run is due at" in text_of(ahead)
+
+
+async def test_a_second_delay_within_bounds(world):
+    await world.executor()
+    now_ms = world.clock.now_ms()
+    timing = Timing(Window(max_fires=2), (Once(now_ms + 4_000, now_ms + 60_000, "backup"),), jitter_ms=500)
+    job = await world.job(schedule={"kind": "second_delay", "expression": 5}, timing=timing)
+    await world.clock.advance(10)
+    found = await explained(world, job, now_ms + 10_000)
+    assert found.verdict == "no_slot"
+    assert "second_delay may go on at any time, but" in found.answer
+    assert found.answer.endswith("is excluded: backup.")
+    due_ms = timing.due_ms(job.id, now_ms + 60_000)
+    assert f"Its next run is due at {iso_utc(due_ms)[:19]}" in text_of(found)
+    await world.clock.advance(60)
+    found = await explained(world, job, due_ms)
+    assert (found.verdict, "Its part of the jitter" in text_of(found)) == ("ran", True)
+    assert "Its maximum of 2 fires is reached." in text_of(await explained(world, job))
 
 
 async def test_a_run_that_somebody_triggered(world):
