@@ -16,7 +16,7 @@ class Flight:
     """A claimed run: its row, the order that carries it, and what has been asked of it.
 
     `committed` tells whether the database has taken its result, once one is on its way. `ended_elsewhere`: another
-    node took its result. `let_go`: another node owns its part by now.
+    node took its result. `stop_again`: once stopped it runs again. `let_go`: another node owns its part by now.
     """
 
     seed: NewRun
@@ -29,6 +29,7 @@ class Flight:
     stop_asked: bool = False
     stop_reason: str = ""
     stop_outcome: RunState = RunState.STOPPED
+    stop_again: bool = False
     ended: bool = False
     committed: asyncio.Future[bool] | None = None
     ended_elsewhere: bool = False

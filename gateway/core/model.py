@@ -226,6 +226,8 @@ class NewRun:
     shard_name: str = ""
     author: str = ""
     starts_children: bool = True
+    # Attempts before this one that were none of its job's policy.
+    uncounted: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +278,8 @@ class Run:
     author: str = ""
     starts_children: int = 1
     rerun_id: int = 0
+    uncounted: int = 0
+    sequel: int = 0
 
     @property
     def slot_ms(self) -> int | None:

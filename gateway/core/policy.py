@@ -29,6 +29,14 @@ class Ending:
         return self.state in FAILURES
 
 
+def came_first(result: ExecutorResult) -> bool:
+    """Whether a run that a kill was to take along had come to its end before that.
+
+    Executors that repeat the log time they were given report a killed run as failed; others may call it a success.
+    """
+    return result.code == SUCCESS_CODE and result.strict_time
+
+
 def outcome_of(code: int, *, stop: RunState | None) -> RunState:
     """What a result code means. Some clients report success for a killed run, so the outcome of a `stop` wins."""
     if stop is not None:
@@ -38,9 +46,12 @@ def outcome_of(code: int, *, stop: RunState | None) -> RunState:
     return RunState.TIMED_OUT if code == TIMED_OUT_CODE else RunState.FAILED
 
 
-def ending(outcome: RunState, attempt: int, job: Job | None) -> Ending:
-    """Whether another attempt follows; a run that was stopped, or whose job is gone, gets none."""
-    if job is not None and attempt < job.max_attempts and outcome in job.retry.on:
+def ending(outcome: RunState, attempt: int, job: Job | None, *, again: bool = False) -> Ending:
+    """Whether another attempt follows; a run that was stopped, or whose job is gone, gets none.
+
+    `attempt` counts those of the job's policy, `again` wants one beside them.
+    """
+    if job is not None and (again or (attempt < job.max_attempts and outcome in job.retry.on)):
         return Ending(RunState.RETRYING, outcome, retry=True)
     return Ending(outcome, outcome, retry=False)
 
@@ -70,6 +81,7 @@ def next_attempt(seed: NewRun, run_id: int, now_ms: int, due_ms: int) -> NewRun:
         shard_name=seed.shard_name,
         author=seed.author,
         starts_children=seed.starts_children,
+        uncounted=seed.uncounted,
     )
 
 
@@ -103,6 +115,7 @@ def seed_of(run: Run) -> NewRun:
         shard_name=run.shard_name,
         author=run.author,
         starts_children=bool(run.starts_children),
+        uncounted=run.uncounted,
     )
 
 

@@ -77,7 +77,8 @@ class Story:
         ended = _ENDED.get(run.state) or (
             "got lost" if run.state is _S.LOST else f"failed{self._result(run)}"
         )
-        tries = f", at attempt {run.attempt} of {self.job.max_attempts}," if run.attempt > 1 else ""
+        most = self.job.max_attempts + run.uncounted
+        tries = f", at attempt {run.attempt} of {most}," if run.attempt > 1 else ""
         took = span(max(run.finished_ms - run.sent_ms, 0))
         return f"Run {run.id} started {self._lateness()}{self._where(run)} and {ended}{tries} after {took}."
 
@@ -227,8 +228,9 @@ class Story:
         yield Fact("steps", text, {"due": run.due_ms, "created": run.created_ms, **dict(happened)}, late)
 
     def _attempts(self) -> Iterator[Fact]:
-        shard, most = self.first.shard, self.job.max_attempts
+        shard = self.first.shard
         tries = sorted((run for run in self.rows if run.shard == shard), key=lambda run: run.attempt)
+        most = self.job.max_attempts + tries[-1].uncounted
         if len(tries) < 2:
             return
         told = [

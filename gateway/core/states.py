@@ -49,7 +49,7 @@ MOVES: dict[RunState, frozenset[RunState]] = {
     )
     | ENDED_BY_RESULT,
     _S.RUNNING: frozenset({_S.RUNNING, _S.STOPPING, _S.LOST}) | ENDED_BY_RESULT,
-    _S.STOPPING: frozenset({_S.RUNNING, _S.LOST}) | ENDED_BY_RESULT,
+    _S.STOPPING: frozenset({_S.RUNNING, _S.STOPPING, _S.LOST}) | ENDED_BY_RESULT,
     # A late result corrects what was only presumed.
     _S.LOST: ENDED_BY_RESULT,
     _S.SUCCEEDED: frozenset(),

@@ -93,6 +93,7 @@ class Move:
     A `job_version` makes the move depend on the job still being at that version. Nobody asks what became of
     an `optional` one. The values of a `belated` one are written even where the state has moved on, as long as the
     claim is the same; the state is left alone then. With `chain`, the job goes on after this end.
+    With a `sequel` the row must say the same (`core.sequel`); where it says something else, `otherwise` is tried instead.
     """
 
     run_id: int
@@ -106,19 +107,22 @@ class Move:
     optional: bool = False
     belated: bool = False
     chain: ChainEnd | None = None
+    sequel: int | None = None
+    otherwise: Move | None = None
 
 
 @dataclass(slots=True, eq=False)
 class JoinEnd:
     """An end that counts for a child which joins its parents, if `move` is applied. `row` exists if it is the last.
 
-    `is_foreign`: another node must take the row up.
+    `is_foreign`: another node must take the row up. `instead`: the move is what another one does otherwise.
     """
 
     move: Move
     end: ParentEnd
     row: NewRun
     is_foreign: bool
+    instead: bool = False
 
 
 @dataclass(slots=True)
@@ -160,7 +164,8 @@ class Written:
     its commit. `losers` are the fires and moves behind them: of two moves of one run, one may be lost.
 
     `taken_names` maps a run that was not inserted, because its name was not free, to the run that has it; and so do
-    `taken_keys` for the first run of a call. `joined` are the runs of children whose last parent has ended.
+    `taken_keys` for the first run of a call. `joined` are the runs of children whose last parent has ended. `otherwise`
+    are the moves that were made instead of others.
 
     `pauses_changed`: all claims were lost, since their pauses are not the present ones.
     """
@@ -173,6 +178,7 @@ class Written:
     losers: frozenset[JobFire | Move] = frozenset()
     joined: frozenset[int] = frozenset()
     pauses_changed: bool = False
+    otherwise: frozenset[Move] = frozenset()
 
     def of(self, work: Work) -> Written:
         """What became of one of the works that shared the commit."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 import structlog
 
@@ -18,9 +19,10 @@ from gateway.core.ending import End
 from gateway.core.model import BROADCAST_PARENT, Job, NewRun, Run
 from gateway.core.policy import clip, ending, parent_ending, seed_of
 from gateway.core.ports import Writer
+from gateway.core.sequel import Sequel
 from gateway.core.states import SOURCES, RunState
 from gateway.core.work import After, JoinEnd, Lease, Move, Value, Work, Written
-from gateway.flow.follow_ups import NONE, children_of, retry_of
+from gateway.flow.follow_ups import NONE, again_of, children_of, retry_of
 
 log = structlog.get_logger(__name__)
 
@@ -92,13 +94,21 @@ class Completer:
     ) -> None:
         """Write these moves; the rows that they cause go on where they belong."""
         held = self._context.held
-        caused = [(move.run_id, row) for move in moves if move.then for row in move.then]
-        requests = {row.id: row.part for _, row in caused if row.part not in held}
+        caused = [(move, row) for move in moves if move.then for row in move.then]
+        instead = [
+            (move.otherwise, row)
+            for move in moves
+            if move.otherwise is not None
+            for row in move.otherwise.then
+        ]
+        requests = {row.id: row.part for _, row in (*caused, *instead) if row.part not in held}
 
         def written_(result: Written | Exception) -> None:
             on_written(result)  # first, for it makes room that what follows may need
-            if isinstance(result, Written) and (caused or joins):
-                rows = [row for run_id, row in caused if run_id not in result.lost_moves]
+            if isinstance(result, Written) and (caused or joins or instead):
+                gone = result.lost_moves | {move.run_id for move in result.otherwise}
+                rows = [row for move, row in caused if move.run_id not in gone]
+                rows += [row for move, row in instead if move in result.otherwise]
                 rows += [one.row for one in joins if one.row.id in result.joined]
                 left = requests | {one.row.id: one.row.part for one in joins if one.is_foreign}
                 self._on_queued([row for row in rows if row.id not in left])
@@ -147,14 +157,24 @@ class Completer:
         return () if job is None else job.children
 
     def _move(self, end: End, joins: list[JoinEnd]) -> Move:
+        """The move that ends this run, and what is to be done where its row says that something else follows."""
+        move = self._move_as(end, joins)
+        if end.again:
+            move.sequel = Sequel.AGAIN
+            move.otherwise = self._move_as(replace(end, again=False), joins, instead=True)
+        return move
+
+    def _move_as(self, end: End, joins: list[JoinEnd], *, instead: bool = False) -> Move:
         """The move that ends this run, with the rows it causes; ends for children that join go to `joins`."""
         seed = end.seed
         job = self._job(seed)
         finished_ms = end.finished_ms or self._context.clock.now_ms()
-        verdict = ending(end.outcome, seed.attempt, None if end.is_last else job)
+        counted = seed.attempt - seed.uncounted
+        verdict = ending(end.outcome, counted, None if end.is_last else job, again=end.again)
         causes = NONE
         if job is not None and verdict.retry:
-            causes = retry_of(self._context, seed, job, finished_ms)
+            context = self._context
+            causes = again_of(context, seed) if end.again else retry_of(context, seed, job, finished_ms)
         elif job is not None and job.children:
             causes = children_of(self._context, seed, job, verdict.state)
         values: dict[str, Value] = {
@@ -174,7 +194,7 @@ class Completer:
         chain = None if verdict.retry else chain_end(seed, job, finished_ms)
         move = Move(seed.id, verdict.state, sources, values, claim=end.claim, then=causes.rows, chain=chain)
         if causes.waiting:
-            joins.extend(causes.joins(move, self._context))
+            joins.extend(causes.joins(move, self._context, instead=instead))
         return move
 
     def _job(self, run: NewRun) -> Job | None:

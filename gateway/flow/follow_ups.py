@@ -26,17 +26,27 @@ class FollowUps:
     waiting: list[tuple[ParentEnd, NewRun]] = field(default_factory=list)
     note: str = ""
 
-    def joins(self, move: Move, context: Context) -> Iterable[JoinEnd]:
-        return (JoinEnd(move, end, row, row.part not in context.held) for end, row in self.waiting)
+    def joins(self, move: Move, context: Context, *, instead: bool = False) -> Iterable[JoinEnd]:
+        held = context.held
+        return (JoinEnd(move, end, row, row.part not in held, instead) for end, row in self.waiting)
 
 
 NONE = FollowUps()
 
 
+def again_of(context: Context, seed: NewRun) -> FollowUps:
+    """Another attempt at once, beside those of the job's policy."""
+    (run_id,) = context.run_ids.take(1)
+    now_ms = context.clock.now_ms()
+    row = next_attempt(seed, run_id, now_ms, now_ms)
+    row.uncounted += 1
+    return FollowUps((row,))
+
+
 def retry_of(context: Context, seed: NewRun, job: Job, finished_ms: int) -> FollowUps:
     (run_id,) = context.run_ids.take(1)
     now_ms = context.clock.now_ms()
-    wait_ms = job.retry.wait_ms(seed.attempt - 1, context.chance.random())
+    wait_ms = job.retry.wait_ms(seed.attempt - 1 - seed.uncounted, context.chance.random())
     return FollowUps((next_attempt(seed, run_id, now_ms, max(now_ms, finished_ms + wait_ms)),))
 
 

@@ -118,8 +118,9 @@ class FlowOperations:
         return await self._flow.stopper.stop(await self._runs.get(run_id))
 
     async def _stop_for(self, run_id: int, reason: str) -> StopReport:
-        """Stop a run of this node's own parts."""
-        return await self._flow.stopper.stop(await self._runs.get(run_id), Stop(reason))
+        """Stop a run of this node's own parts to make room; others that go with it run again."""
+        why = Stop(reason, others_again=True)
+        return await self._flow.stopper.stop(await self._runs.get(run_id), why)
 
     # ------------------------------------------------------------ log
 

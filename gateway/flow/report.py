@@ -20,14 +20,16 @@ from gateway.core.ending import End
 from gateway.core.errors import GatewayError, StoreError
 from gateway.core.inflight import Flight
 from gateway.core.model import ExecutorResult, Run
-from gateway.core.policy import matches_run, outcome_of, seed_of
+from gateway.core.policy import came_first, matches_run, outcome_of, seed_of
 from gateway.core.ports import ForeignResults, Spool
+from gateway.core.sequel import Sequel
 from gateway.core.states import ENDED_BY_RESULT, IN_FLIGHT, RunState
 from gateway.flow.ports import Finisher
 
 log = structlog.get_logger(__name__)
 
 LATE = "the result came after the run had been given up"
+SPARED = "it had ended before the kill that was to take it along"
 SPOOL_CHECK_S = 0.05
 REPLAY_AT_ONCE = 50  # another node has little time to take them
 STORE_LIMIT_S = 15.0
@@ -140,17 +142,21 @@ class Reporter:
         committed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         for result, flight in zip(results, flights, strict=True):
             order = flight.order
+            is_spared = flight.stop_asked and flight.stop_again and came_first(result)
+            stop = flight.stop_outcome if flight.stop_asked and not is_spared else None
+            reason = SPARED if is_spared else flight.stop_reason if flight.stop_asked else None
             ends.append(
                 End(
                     flight.seed,
-                    outcome_of(result.code, stop=flight.stop_outcome if flight.stop_asked else None),
+                    outcome_of(result.code, stop=stop),
                     result.code,
                     result.message,
-                    flight.stop_reason if flight.stop_asked else None,
+                    reason,
                     # An answer that is not written yet goes with the result.
                     0 if flight.answer_written else order.sent_ms or result.received_ms,
                     0 if flight.answer_written else flight.answered_ms or result.received_ms,
                     result.received_ms,
+                    again=stop is not None and flight.stop_again,
                 )
             )
 
@@ -344,12 +350,14 @@ def _why_foreign(result: ExecutorResult, run: Run | None) -> str | None:
 
 
 def _late_end(run: Run, result: ExecutorResult, flight: Flight | None) -> End:
-    stop: RunState | None = None
+    stop, again = None, False
     if run.state is RunState.STOPPING:
-        stop = run.outcome or RunState.STOPPED
+        stop, again = run.outcome or RunState.STOPPED, run.sequel == Sequel.AGAIN
     elif flight is not None and flight.stop_asked:
-        stop = flight.stop_outcome
+        stop, again = flight.stop_outcome, flight.stop_again
     reason = LATE if run.state is RunState.LOST else None  # one that was stopped says why already
+    if again and came_first(result):
+        stop, again, reason = None, False, SPARED
     return End(
         seed_of(run),
         outcome_of(result.code, stop=stop),
@@ -359,4 +367,5 @@ def _late_end(run: Run, result: ExecutorResult, flight: Flight | None) -> End:
         run.sent_ms or (flight.order.sent_ms if flight else 0) or result.received_ms,
         run.answered_ms or (flight.answered_ms if flight else 0) or result.received_ms,
         result.received_ms,
+        again=again,
     )

@@ -16,6 +16,7 @@ from gateway.core.inflight import Flight
 from gateway.core.model import BROADCAST_PARENT, Run
 from gateway.core.policy import seed_of
 from gateway.core.ports import StopReport
+from gateway.core.sequel import Sequel
 from gateway.core.states import WAITING, RunState
 from gateway.core.work import Move, Value, Work
 from gateway.flow.admit import Admitter
@@ -23,15 +24,20 @@ from gateway.flow.dispatch import Dispatcher
 from gateway.flow.ports import Finisher
 
 _STOPPABLE = frozenset({RunState.DISPATCHING, RunState.RUNNING})
+_GOING = frozenset({RunState.STOPPING})
 STOP_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Why a run is stopped, and how one that runs then ends: `timed_out` leaves it its further attempts."""
+    """Why a run is stopped, and how one that runs then ends: `timed_out` leaves it its further attempts.
+
+    With `others_again` other runs that the kill takes along are queued again when they have ended (`core.sequel`).
+    """
 
     reason: str = "stopped on request"
     outcome: RunState = RunState.STOPPED
+    others_again: bool = False
 
 
 ON_REQUEST = Stop()
@@ -60,6 +66,9 @@ class Stopper:
                     return StopReport(run_id, RunState.STOPPED)
                 run = await self._look(run_id)
             if run.state is RunState.STOPPING:
+                if run.sequel == Sequel.AGAIN and not await self._not_again(run, why):
+                    run = await self._look(run_id)
+                    continue
                 return StopReport(run_id, run.state)
             if run.state in WAITING:
                 continue
@@ -90,6 +99,8 @@ class Stopper:
         gone: list[Run] = []
         failure: Unreachable | None = None
         for run in family:
+            if run.state is RunState.STOPPING and run.sequel == Sequel.AGAIN:
+                await self._not_again(run, why)
             if run.shard == BROADCAST_PARENT or run.state not in WAITING | _STOPPABLE:
                 continue
             try:
@@ -135,6 +146,12 @@ class Stopper:
         self._context.counters.add("kills")
         return going
 
+    async def _not_again(self, run: Run, why: Stop) -> bool:
+        """A run that was only to make room is stopped for good. False if it has ended meanwhile."""
+        self._tell_flight(run.id, why, again=False)
+        move = Move(run.id, RunState.STOPPING, _GOING, _mark_values(why, self._context.clock.now_ms()))
+        return run.id not in (await self._context.writer.write(Work(moves=[move]))).lost_moves
+
     async def _siblings(self, run: Run) -> list[Run]:
         """Other runs of the job on the same executor."""
         found: list[Run] = []
@@ -159,30 +176,31 @@ class Stopper:
     async def _mark(self, runs: Sequence[Run], why: Stop) -> frozenset[int]:
         """Those that could not be marked: they have moved meanwhile. The outcome of one that is not stopped is kept."""
         moves: list[Move] = []
+        others: dict[int, Stop] = {}
         now_ms = self._context.clock.now_ms()
         for index, run in enumerate(runs):
-            flight = self._context.flights.get(run.id)
-            one = (
-                why
-                if index == 0
-                else Stop(f"stopped together with run {runs[0].id}: a kill takes the whole job")
-            )
-            if flight is not None:
-                flight.stop_asked = True
-                flight.stop_reason = one.reason
-                flight.stop_outcome = one.outcome
-            values: dict[str, Value] = {
-                "reason": one.reason,
-                "stop_asked_ms": now_ms,
-                "outcome": 0 if one.outcome is RunState.STOPPED else int(one.outcome),
-            }
+            again = index > 0 and why.others_again and run.root_id != runs[0].root_id
+            one = why if index == 0 else _together(runs[0], again=again)
+            if again:
+                others[run.id] = one
+            else:
+                self._tell_flight(run.id, one, again=False)
+            values = _mark_values(one, now_ms, Sequel.AGAIN if again else Sequel.BY_JOB)
             moves.append(Move(run.id, RunState.STOPPING, _STOPPABLE, values))
         lost = (await self._context.writer.write(Work(moves=moves))).lost_moves
+        for run_id, one in others.items():  # not before: a result that comes first is the run's own
+            self._tell_flight(run_id, one, again=True)
         for run_id in lost:
             flight = self._context.flights.get(run_id)
             if flight is not None:
                 flight.stop_asked = False
         return lost
+
+    def _tell_flight(self, run_id: int, why: Stop, *, again: bool) -> None:
+        flight = self._context.flights.get(run_id)
+        if flight is not None:
+            flight.stop_asked, flight.stop_again = True, again
+            flight.stop_reason, flight.stop_outcome = why.reason, why.outcome
 
     async def _unmark(self, runs: Sequence[Run], before: dict[int, RunState], why: str) -> None:
         for run in runs:
@@ -193,8 +211,8 @@ class Stopper:
             Move(
                 run.id,
                 RunState.RUNNING,
-                frozenset({RunState.STOPPING}),
-                {"reason": why, "stop_asked_ms": 0, "outcome": 0},
+                _GOING,
+                {"reason": why, "stop_asked_ms": 0, "outcome": 0, "sequel": 0},
             )
             for run in runs
             if before[run.id] in _STOPPABLE
@@ -206,3 +224,18 @@ class Stopper:
         if run_id not in found:
             raise NotFound("run", run_id)
         return found[run_id]
+
+
+def _together(run: Run, *, again: bool) -> Stop:
+    why = f"stopped together with run {run.id}: a kill takes the whole job"
+    return Stop(f"{why}; it runs again" if again else why)
+
+
+def _mark_values(why: Stop, now_ms: int, sequel: Sequel = Sequel.BY_JOB) -> dict[str, Value]:
+    """What the row of a run says that is being stopped, for whoever learns of its end."""
+    return {
+        "reason": why.reason,
+        "stop_asked_ms": now_ms,
+        "outcome": 0 if why.outcome is RunState.STOPPED else int(why.outcome),
+        "sequel": int(sequel),
+    }

@@ -18,6 +18,7 @@ from gateway.core.errors import Unreachable
 from gateway.core.events import Level, Source
 from gateway.core.model import BROADCAST_PARENT, Run
 from gateway.core.policy import seed_of
+from gateway.core.sequel import Sequel
 from gateway.core.states import IN_FLIGHT, RunState
 from gateway.flow.ports import Finisher
 
@@ -137,6 +138,7 @@ class Sweeper:
                     reason=f"no result came, and {why}, twice in {self._grace_ms(run) // 1000} s",
                     finished_ms=self._context.clock.now_ms(),
                     sources=frozenset({run.state}),
+                    again=stopped and run.sequel == Sequel.AGAIN,
                 )
             )
             self._silent_since.pop(run.id, None)

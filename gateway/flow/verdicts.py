@@ -89,5 +89,6 @@ class Verdicts:
             sources=frozenset({RunState.DISPATCHING, RunState.STOPPING}),
             claim=flight.claim,
             as_owner=as_owner,
+            again=flight.stop_asked and flight.stop_again,
         )
         self._hub.spawn(self._hub.end(end))

@@ -20,7 +20,9 @@ def by_shape(moves: Iterable[Move]) -> Iterable[tuple[frozenset[Any], tuple[str,
         turn = turn + 1 if move.run_id == previous else 0
         previous = move.run_id
         is_guarded = move.claim is not None
-        key = (turn, move.sources, tuple(move.values), move.to, is_guarded, move.optional, move.belated)
+        key = (
+            turn, move.sources, tuple(move.values), move.to, is_guarded, move.optional, move.belated, move.sequel,
+        )  # fmt: skip
         groups.setdefault(key if move.belated else (*key[:3], move.to in OPEN, *key[4:]), []).append(move)
     for (_, sources, names, *_), group in sorted(groups.items(), key=lambda item: item[0][0]):
         head = ("state",) if group[0].to in OPEN else ("state", "open_part")
@@ -39,6 +41,15 @@ def values_of(move: Move, columns: tuple[str, ...]) -> tuple[Value, ...]:
     if len(columns) == len(own):
         return own
     return (int(move.to), *own) if len(columns) == len(own) + 1 else (int(move.to), None, *own)
+
+
+def fits(move: Move, state: int, claim: int, sequel: int) -> bool:
+    """Whether a row that says this lets itself be moved so."""
+    return (
+        state in move.sources
+        and (move.claim is None or move.claim == claim)
+        and (move.sequel is None or move.sequel == sequel)
+    )
 
 
 def claim_after(move: Move, claim: int) -> int:

@@ -61,7 +61,7 @@ _PLAIN = (
 )
 _EXTRA = (
     ",params,addresses,reason,last_slot_ms,slot_count,finished_ms,data_ms,expires_ms,parent_id,queue_rank,bypass,"
-    "shard_name,author,starts_children"
+    "shard_name,author,starts_children,uncounted"
 )
 
 
@@ -82,7 +82,7 @@ def insert_runs(rows: Sequence[NewRun], quote: Quoter, tolerant: str = "") -> It
                 f"({_plain_values(row)},{quote(row.params)},{quote(join_addresses(row.addresses))},"
                 f"{quote(row.reason)},{row.last_slot_ms},{row.slot_count},{row.finished_ms},{row.data_ms},"
                 f"{row.expires_ms},{row.parent_id},{row.queue_rank},{row.bypass:d},{quote(row.shard_name)},"
-                f"{quote(row.author)},{row.starts_children:d})"
+                f"{quote(row.author)},{row.starts_children:d},{row.uncounted})"
                 for row in wide
             ),
             tolerant,
@@ -96,7 +96,7 @@ def _is_plain(row: NewRun) -> bool:
         and row.reason is None
         and row.addresses is None
         and not (row.data_ms or row.expires_ms or row.parent_id or row.queue_rank or row.bypass)
-        and not (row.shard_name or row.author)
+        and not (row.shard_name or row.author or row.uncounted)
         and row.starts_children
     )
 

@@ -32,7 +32,7 @@ from gateway.core.work import (
 from gateway.store.engine import Database
 from gateway.store.joins import Joins
 from gateway.store.names import NOTHING_TAKEN, Taken, Tools, take_names
-from gateway.store.shapes import by_shape, claim_after, is_applied, values_of, without_state
+from gateway.store.shapes import by_shape, claim_after, fits, is_applied, values_of, without_state
 from gateway.store.sqltext import in_list, in_lists, insert_runs, quote_mysql, quote_sqlite, update_by_id
 
 _WITH_PAUSES = " UNION ALL SELECT 0,n FROM revision WHERE name='pause'"
@@ -162,12 +162,15 @@ class Transaction:
             claims = {move.claim for move in group}
             if claims != {None}:
                 guard += f" AND claim_token IN ({in_list([claim or 0 for claim in claims])})"
+            if group[0].sequel is not None:
+                guard += f" AND sequel={group[0].sequel:d}"
             pairs = [(move.run_id, values_of(move, columns)) for move in group]
             for sql, expected in update_by_id("run", "id", pairs, columns, guard, self._quote, fixed):
                 if await self._execute(sql) != expected and not optional:
                     raise GuardMissedError
         await self._insert([row for move in moves for row in move.then], tolerant=False)
-        joined = await self._join(merged.joins, tolerant=False) if merged.joins else ()
+        joins = [one for one in merged.joins if not one.instead] if merged.joins else ()
+        joined = await self._join(joins, tolerant=False)
         await self._request(merged.requests)
         if not (lost_fires or stale or taken.runs or joined):
             return NOTHING_LOST
@@ -191,15 +194,24 @@ class Transaction:
         lost: list[Move] = []
         winners: list[Move] = []
         belated: list[Move] = []
+        otherwise: list[Move] = []
         for move in merged.moves:
-            state, claim, finished = present.get(move.run_id, (0, 0, 0))
+            state, claim, finished, sequel = present.get(move.run_id, (0, 0, 0, 0))
             is_stale = move.job_version and move.job_id in stale
-            if not is_stale and state in move.sources and (move.claim is None or move.claim == claim):
+            if not is_stale and fits(move, state, claim, sequel):
                 winners.append(move)
-                present[move.run_id] = (move.to, claim_after(move, claim), finished)
+                present[move.run_id] = (move.to, claim_after(move, claim), finished, sequel)
+            elif move.otherwise is not None and fits(move.otherwise, state, claim, sequel):
+                winners.append(move.otherwise)
+                otherwise.append(move.otherwise)
+                present[move.run_id] = (move.otherwise.to, claim, finished, sequel)
             elif move.belated and move.claim == claim:
                 belated.append(move)
-            elif not (applied_before and is_applied(move, state, claim, finished)):
+            elif applied_before and is_applied(move, state, claim, finished):
+                continue
+            elif applied_before and move.otherwise and is_applied(move.otherwise, state, claim, finished):
+                otherwise.append(move.otherwise)
+            else:
                 lost.append(move)
         for _, columns, group in (*by_shape(winners), *without_state(belated)):
             pairs = [(move.run_id, values_of(move, columns)) for move in group]
@@ -210,12 +222,12 @@ class Transaction:
         won = set(winners)
         joined = await self._join([one for one in merged.joins if one.move in won], tolerant=True)
         await self._request(merged.requests)
-        return _written(lost_fires, lost, stale, taken, joined, pauses_changed=pauses_changed)
+        return _written(lost_fires, lost, stale, taken, joined, otherwise, pauses_changed=pauses_changed)
 
-    async def _lock_runs(self, moves: Sequence[Move]) -> dict[int, tuple[int, int, int]]:
+    async def _lock_runs(self, moves: Sequence[Move]) -> dict[int, tuple[int, int, int, int]]:
         ids = {move.run_id for move in moves}
-        rows = await self._by_id("id,state,claim_token,finished_ms", "run", "id", ids, lock=True)
-        return {row[0]: (row[1], row[2], row[3]) for row in rows}
+        rows = await self._by_id("id,state,claim_token,finished_ms,sequel", "run", "id", ids, lock=True)
+        return {row[0]: (row[1], row[2], row[3], row[4]) for row in rows}
 
     # -------------------------------------------------------- pieces of both
 
@@ -363,8 +375,9 @@ def _written(
     stale: frozenset[int],
     taken: Taken,
     joined: Collection[int],
+    otherwise: Collection[Move] = (),
     *,
-    pauses_changed: bool,
+    pauses_changed: bool = False,
 ) -> Written:
     return Written(
         lost_fires=frozenset(fire.job_id for fire in lost_fires),
@@ -374,6 +387,7 @@ def _written(
         taken_keys=taken.keys,
         losers=frozenset((*lost_fires, *lost_moves)),
         joined=frozenset(joined),
+        otherwise=frozenset(otherwise),
         pauses_changed=pauses_changed,
     )
 

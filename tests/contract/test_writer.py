@@ -569,3 +569,43 @@ async def test_a_result_that_is_told_twice_queues_its_next_attempt_once(writer, 
     written = await asyncio.gather(*(writer.write(Work(moves=[one])) for one in ends))
     assert [one.lost_moves for one in written] == [frozenset(), {1}]
     assert set(await states(rows)) == {1, 11}
+
+
+# ------------------------------------------------------------ what follows an end
+
+
+def told(run_id: int, sequel: int, *, then: int, instead: int) -> Move:
+    """An end with a next attempt if its row says `sequel`, with another row if it says 0."""
+    rows = [
+        run(n, slot_key=SLOT + run_id, attempt=n, uncounted=n - 1, state=RunState.QUEUED)
+        for n in (then, instead)
+    ]
+    otherwise = end(run_id, RunState.STOPPED, then=(rows[1],), sequel=0)
+    return end(run_id, RunState.RETRYING, then=(rows[0],), sequel=sequel, otherwise=otherwise)
+
+
+async def test_what_follows_an_end_is_what_its_row_says_then(writer, rows):
+    await writer.write(Work(inserts=[run(n, state=RunState.RUNNING) for n in (1, 2, 3)]))
+    marks = [Move(n, RunState.STOPPING, IN_FLIGHT, {"sequel": n - 1}) for n in (2, 3)]
+    await writer.write(Work(moves=marks))
+    ends = [told(1, 1, then=11, instead=21), told(2, 1, then=12, instead=22), told(3, 1, then=13, instead=23)]
+    written = await writer.write(Work(moves=ends))
+    found = await states(rows)
+    assert [found[n] for n in (1, 2, 3)] == [RunState.STOPPED, RunState.RETRYING, RunState.STOPPING]
+    assert sorted(set(found) - {1, 2, 3}) == [12, 21]
+    assert (written.lost_moves, written.otherwise) == ({3}, {ends[0].otherwise})
+    extra = {row["id"]: row["uncounted"] for row in await rows(run_table)}
+    assert (extra[12], extra[21]) == (11, 20)
+
+
+async def test_what_was_done_otherwise_is_known_after_a_commit_of_unknown_outcome(writer, recorded, rows):
+    await writer.write(Work(inserts=[run(1, state=RunState.RUNNING)]))
+    move = told(1, 1, then=11, instead=21)
+
+    async def cut(_: object) -> None:
+        raise ConnectionResetError("cut by the test")
+
+    recorded.after_commit = cut
+    written = await writer.write(Work(moves=[move]))
+    assert (written.lost_moves, written.otherwise) == (frozenset(), {move.otherwise})
+    assert sorted(await states(rows)) == [1, 21]

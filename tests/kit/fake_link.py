@@ -88,6 +88,8 @@ class FakeExecutor:
     queues: dict[int, deque[Request]] = field(default_factory=dict)
     unread: list[Request] = field(default_factory=list)
     strict_time: bool = True
+    # What it reports of a run that it has killed; None for code that goes on, whatever it is told.
+    kill_code: int | None = 500
     _life: int = 0
 
     def next_behaviour(self, order: RunOrder) -> Behaviour:
@@ -154,12 +156,14 @@ class FakeExecutor:
         return job_id not in self.running and not self.queues.get(job_id)
 
     def kill(self, job_id: int) -> None:
+        if self.kill_code is None:
+            return
         queued = self.queues.pop(job_id, deque())
         running = self.running.pop(job_id, None)
         if running is not None:
-            self._report(running, 500, "job toStop, stopReason: killed [job running, killed]")
+            self._report(running, self.kill_code, "job toStop, stopReason: killed [job running, killed]")
         for request in queued:
-            self._report(request, 500, "killed [job not executed, in the job queue, killed.]")
+            self._report(request, self.kill_code, "killed [job not executed, in the job queue, killed.]")
 
     def restart(self) -> None:
         """A new process at the same address: what ran or waited is gone, the log files are there."""

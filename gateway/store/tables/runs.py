@@ -63,6 +63,9 @@ run = Table(
     int_column("starts_children", 1, SmallInteger),
     # The run that ran this one again.
     big_column("rerun_id"),
+    # Attempts before this one that were none of its job's policy; what follows the end of this one (`core.sequel`).
+    int_column("uncounted"),
+    int_column("sequel", 0, SmallInteger),
     UniqueConstraint("job_id", "slot_key", "shard", "attempt", name="uq_run_key"),
     Index("ix_run_job_id_id", "job_id", "id"),
     Index("ix_run_open_part_due_ms", "open_part", "due_ms"),

@@ -119,16 +119,28 @@ def _add_calendars() -> None:
     )
 
 
+def _add_attempts_beside_the_policy() -> None:
+    op.add_column("run", sa.Column("uncounted", sa.Integer(), server_default="0", nullable=False))
+    op.add_column("run", sa.Column("sequel", sa.SmallInteger(), server_default="0", nullable=False))
+
+
+def _drop_attempts_beside_the_policy() -> None:
+    op.drop_column("run", "sequel")
+    op.drop_column("run", "uncounted")
+
+
 def upgrade() -> None:
     _add_calendars()
     _create_access_tokens()
     _create_users()
+    _add_attempts_beside_the_policy()
     _say_oldest(f"{revision}:0001")
 
 
 def downgrade() -> None:
     _drop_users()
     _drop_access_tokens()
+    _drop_attempts_beside_the_policy()
     op.drop_table("calendar_edition")
     op.drop_table("job_calendar")
     _say_oldest(f"{down_revision}:0001")
