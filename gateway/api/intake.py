@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import typing
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from aiohttp import web
@@ -17,6 +18,7 @@ M = TypeVar("M", bound=BaseModel)
 
 MAX_BODY = 8 * 1024 * 1024
 _MOST_ERRORS = 20
+_TYPES = frozenset({"str", "int", "float", "bool"})
 
 
 async def read_body(request: web.Request) -> bytes:
@@ -93,11 +95,21 @@ def _refused(error: ValidationError, model: type[BaseModel], within: str) -> Mal
     details = error.errors(include_url=False)
     if details[0]["type"] == "json_invalid":
         return Malformed(f"the body is not JSON: {details[0]['ctx']['error']}")
-    return InvalidInput([_field_error(one, model, within) for one in details[:_MOST_ERRORS]])
+    return InvalidInput(_merged([_field_error(one, model, within) for one in details[:_MOST_ERRORS]]))
+
+
+def _merged(errors: Sequence[FieldError]) -> list[FieldError]:
+    """One error a field: what a union of types expects is told as alternatives."""
+    merged: dict[str, FieldError] = {}
+    for error in errors:
+        known = merged.setdefault(error.field, error)
+        if known is not error and error.expected not in known.expected:
+            merged[error.field] = replace(known, expected=f"{known.expected}, or {error.expected}")
+    return list(merged.values())
 
 
 def _field_error(detail: ErrorDetails, model: type[BaseModel], within: str) -> FieldError:
-    steps: list[int | str] = [step for step in detail["loc"] if not (isinstance(step, str) and ":" in step)]
+    steps: list[int | str] = [step for step in detail["loc"] if not _is_no_field(step)]
     value: object = detail["input"]
     context: Mapping[str, Any] = detail.get("ctx", {})
     match detail["type"]:
@@ -126,6 +138,11 @@ def _field_error(detail: ErrorDetails, model: type[BaseModel], within: str) -> F
             message = detail["msg"]
             expected = message.removeprefix("Input should be ").removeprefix("Value error, ")
     return FieldError(_path(steps, within), value, expected)
+
+
+def _is_no_field(step: int | str) -> bool:
+    """Whether a step names an alternative of a union, by a tag of ours or by its type, and no field."""
+    return isinstance(step, str) and (":" in step or step in _TYPES or step.startswith(("dict[", "list[")))
 
 
 def _counted(number: int, what: str) -> str:

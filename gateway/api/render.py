@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, timedelta, timezone
 from typing import Any
 
 from aiohttp import web
@@ -18,7 +18,7 @@ from gateway.api.models.system import TokenAnswer
 from gateway.api.models.tasks import EnvAnswer, ShardAnswer, TaskAnswer
 from gateway.api.policies import patience_fields, retry_answer
 from gateway.api.timings import timing_answer
-from gateway.core.clock import iso_utc
+from gateway.core.clock import iso, iso_utc
 from gateway.core.confine import next_slot
 from gateway.core.job_state import state_of
 from gateway.core.kills import kill_state
@@ -49,7 +49,7 @@ def times(**ms: int | None) -> dict[str, Any]:
 
 def iso_local(ms: int, offset_s: int) -> str:
     zone = timezone(timedelta(seconds=offset_s)) if offset_s else UTC
-    return datetime.fromtimestamp(ms / 1000, zone).isoformat(timespec="milliseconds")
+    return iso(ms, zone)
 
 
 def app_answer(app: App) -> AppAnswer:

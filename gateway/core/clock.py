@@ -5,8 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Protocol
+
+_FIRST_MS, _LAST_MS = (
+    -62_135_510_400_000,
+    253_402_214_400_000,
+)  # a day from the ends of years 1 to 9999, for zones
 
 
 class Clock(Protocol):
@@ -77,4 +82,11 @@ class SystemClock:
 
 def iso_utc(ms: int) -> str:
     """ISO 8601 with offset for milliseconds since the epoch, millisecond precision."""
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")
+    return iso(ms, UTC)
+
+
+def iso(ms: int, zone: tzinfo) -> str:
+    """As `iso_utc`, in a zone. What lies beyond the years that a calendar can show is shown as the nearest that it can."""
+    return datetime.fromtimestamp(min(max(ms, _FIRST_MS), _LAST_MS) / 1000, zone).isoformat(
+        timespec="milliseconds"
+    )

@@ -14,7 +14,7 @@ from gateway.core.durations import parse_duration_ms
 from gateway.core.errors import InvalidValue
 from gateway.core.model import Misfire
 from gateway.core.moments import parse_moment
-from gateway.core.zones import Zone, resolve_zone
+from gateway.core.zones import LAST_MS, Zone, resolve_zone
 
 MIN_RATE_MS = 1000
 _KINDS = ("cron", "fixed_rate", "second_delay", "interval", "calendar", "one_time", "api", "none")
@@ -57,8 +57,10 @@ class FixedRate:
 
     def next_after(self, slot_ms: int) -> int | None:
         if slot_ms < self.anchor_ms:
-            return self.anchor_ms
-        return slot_ms + self.every_ms - (slot_ms - self.anchor_ms) % self.every_ms
+            following = self.anchor_ms
+        else:
+            following = slot_ms + self.every_ms - (slot_ms - self.anchor_ms) % self.every_ms
+        return following if following <= LAST_MS else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +222,10 @@ def _parse_one(spec: Mapping[str, Any], anchor_ms: int, default_timezone: str, f
         case "second_delay":
             return parse_second_delay(expression, spec.get("rule"), misfire, field)
         case "one_time":
-            return OneTime(parse_moment(expression, zone, field=within), misfire)
+            at_ms = parse_moment(expression, zone, field=within)
+            if at_ms > LAST_MS:
+                raise InvalidValue(within, expression, f"an instant up to {iso_utc(LAST_MS)}")
+            return OneTime(at_ms, misfire)
         case "api" | "none":
             if expression not in (None, ""):
                 raise InvalidValue(within, expression, f"nothing, for the kind {kind!r}")

@@ -19,7 +19,6 @@ _FIRST_BACK_MS = 60_000
 _FARTHEST_BACK_MS = 40 * 366 * DAY_S * 1000
 _JUMP_S = 4 * 3600  # clocks go forward by less
 SAME_MS = 1000
-_LAST_MS = 253_402_300_799_999 - 2 * DAY_S * 1000  # what every zone can show
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,7 @@ def look_at(job: Job, at_ms: int) -> Look:
     if before_ms is not None and at_ms - before_ms < SAME_MS:
         slot_ms, before_ms = before_ms, slot_before(schedule, before_ms - 1)
     after_ms = schedule.next_after(at_ms)
-    return Look(slot_ms, before_ms, after_ms if after_ms is not None and after_ms <= _LAST_MS else None)
+    return Look(slot_ms, before_ms, after_ms)
 
 
 def slot_before(schedule: Slots, at_ms: int) -> int | None:

@@ -65,8 +65,12 @@ def cautions(
     found: list[str] = []
     if 0 < timing.window.max_fires <= fired:
         found.append(f"The maximum of {timing.window.max_fires} fires is reached: it fires no more.")
-    if isinstance(schedule, Confined | ConfinedChain) and schedule.first_after(now_ms) is None:
-        found.append("Its window, exclusions and calendar leave nothing of its schedule: it never fires.")
+    if schedule.first_after(now_ms) is None:
+        found.append(
+            "Its window, exclusions and calendar leave nothing of its schedule: it never fires."
+            if isinstance(schedule, Confined | ConfinedChain)
+            else "Its schedule has no instant after now: it never fires."
+        )
     use = timing.calendar
     if use is not None and use.mode is CalendarMode.INCLUDE:
         years = days.years if days else frozenset()

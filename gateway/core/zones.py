@@ -24,6 +24,8 @@ HORIZON_YEARS = 100
 _MIN_S = (2 - EPOCH_ORDINAL) * DAY_S
 _MAX_S = (date.max.toordinal() - EPOCH_ORDINAL - 2) * DAY_S
 _FOREVER_S = 1 << 60
+LAST_MS = _MAX_S * 1000
+"""The last instant that the clocks of all zones can show: nothing is due after it."""
 
 _BLOCK_S = 1 << 25  # offsets are looked up and kept for some 388 days at a time
 _PROBE_S = 1 << 18  # three days: no zone has changed its offset twice within that (a test holds this)

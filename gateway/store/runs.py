@@ -55,6 +55,8 @@ class RunStore:
                 return await self._open_page(conn, wanted, before, limit)
             if wanted.job_id is not None:
                 floor, more = await self._job_window(conn, wanted, before)
+            elif wanted == RunFilter(wanted.namespace_id):
+                floor, more = 0, False  # every row counts, so the limit of the page bounds it
             else:
                 before, floor, more = await self._window(conn, before)
             query = _newest(wanted).where(run.c.id < before, run.c.id >= floor).order_by(run.c.id.desc())

@@ -502,6 +502,11 @@ async def test_a_page_examines_a_bounded_number_of_rows(runs, history):
     assert pages == 4  # two windows of 20 in each stretch of 30
 
 
+async def test_a_page_of_all_runs_is_full_though_ids_have_gaps(runs, history):
+    page = await runs.page(RunFilter(), cursor=None, limit=40)
+    assert len(page.items) == 40
+
+
 async def test_a_cursor_that_is_none(runs):
     for cursor in ("", "x", "r", "rzz", "j1", "r-1", "r" + "f" * 16):
         with pytest.raises(InvalidValue, match="next_cursor"):

@@ -47,7 +47,7 @@ def _nothing_yet(value: object) -> object:
 
 
 Later = Annotated[None, BeforeValidator(_nothing_yet), Field(description=f"Only null: {NOT_YET}.")]
-"""A field whose meaning is fixed, but which this version cannot honour."""
+"""A field that people know from elsewhere, and which this version cannot honour."""
 
 
 def _no_nul(value: str) -> str:
@@ -79,7 +79,7 @@ def _whole_seconds(value: object) -> int:
     if duration_ms % 1000:
         raise refusal("whole seconds")
     if duration_ms // 1000 > MAX_ID:
-        raise refusal(f"at most {MAX_ID} s: executors keep it in 32 bits")
+        raise refusal(f"at most {MAX_ID} s: seconds are kept in 32 bits")
     return duration_ms // 1000
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from gateway.api.models.base import Answer, Body, Iso, Paging, Priority, Query, Seconds, Text, refusal
+from gateway.api.models.base import Answer, Body, Iso, Later, Paging, Priority, Query, Seconds, Text, refusal
 from gateway.api.models.executors import PlacementFields
 from gateway.api.models.outcomes import ChildAnswer, ChildBody, RetryAnswer, RetryBody, each_once
 from gateway.api.models.schedules import ScheduleAnswer, Schedules
@@ -63,6 +63,7 @@ class JobBody(TimingFields, PlacementFields):
         le=MAX_DEADLINE_S,
         description="How long an attempt may run, counted from its send; null for any time.",
     )
+    alert: Later = None
     on_deadline: OnDeadline = Field(
         OnDeadline.ALERT, description="`alert` tells of it; `kill` stops the run, which ends as timed_out."
     )

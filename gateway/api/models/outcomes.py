@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -44,13 +44,14 @@ class RetryBody(Body):
         None, min_length=1, description="The outcomes that are tried again; all three if left out."
     )
 
-    @model_validator(mode="after")
-    def _one_kind(self) -> RetryBody:
-        if self.intervals_s is not None:
+    @model_validator(mode="before")
+    @classmethod
+    def _one_kind(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("intervals_s") is not None:
             for name in ("initial_interval_s", "backoff_coefficient", "maximum_interval_s"):
-                if getattr(self, name) is not None:
-                    raise refusal("null: intervals_s gives all waits", at=name, value=getattr(self, name))
-        return self
+                if values.get(name) is not None:
+                    raise refusal("null: intervals_s gives all waits", at=name, value=values[name])
+        return values
 
 
 class ChildBody(Body):

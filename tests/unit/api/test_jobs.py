@@ -244,6 +244,31 @@ async def test_a_schedule_that_its_bounds_leave_nothing_of_is_taken_with_a_warni
     assert "never fires" in (await billing.ok("POST", "/api/v1/schedules/preview", body))["warnings"][0]
 
 
+async def test_nothing_is_due_after_what_a_calendar_can_show(billing):
+    """Beyond it no answer could show an instant, and a list with one such job would be lost to all."""
+    every, last_ms = 3_155_760_000, 253_402_300_799_000
+    late = {"kind": "interval", "expression": every, "offset": every - 1}
+    made = await billing.job(schedule=late, window={"start": "9990-01-01 00:00:00"})
+    assert (made["state"], made["next_fire"]) == ("done", None)
+    once = {"kind": "one_time", "expression": "9999-12-28 12:00:00"}
+    eve = await billing.job(schedule=once, jitter_s=86_400, data_offset_s=3_000_000)
+    shown = await billing.ok("GET", f"/api/v1/jobs/{eve['id']}/preview?timezone=Asia/Shanghai")
+    assert shown["next"][0]["data_time"].startswith("9999-12-31T")
+    assert len((await billing.ok("GET", "/api/v1/jobs"))["items"]) == 2
+    body = {"schedule": {"kind": "interval", "expression": "15m"}, "from": last_ms}
+    found = await billing.ok("POST", "/api/v1/schedules/preview", body)
+    assert (found["next"], len(found["warnings"])) == ([], 1)
+
+
+async def test_a_preview_says_why_it_is_empty(billing):
+    body = {"schedule": {"kind": "one_time", "expression": "2020-01-01 00:00:00"}}
+    found = await billing.ok("POST", "/api/v1/schedules/preview", body)
+    assert (found["next"], found["warnings"]) == (
+        [],
+        ["Its schedule has no instant after now: it never fires."],
+    )
+
+
 async def test_xxl_style_chooses_the_misfire_threshold(billing):
     assert (await billing.job(xxl_style=True))["misfire_after_s"] == 5
     assert (await billing.job(xxl_style=True, misfire_after_s=7))["misfire_after_s"] == 7
@@ -382,6 +407,8 @@ WRONG = [
     ({"task": {"handler": "h", "param": "x"}}, "task.param", "did you mean 'params'?"),
     ({"route": "NEAREST"}, "route", "'FIRST'"),
     ({"block_strategy": "QUEUE"}, "block_strategy", "SERIAL_EXECUTION"),
+    ({"schedule": {"kind": "fixed_rate", "expression": True}}, "schedule.expression", "or a valid integer"),
+    ({"alert": {"mail": "a@b"}}, "alert", "not supported yet"),
     ({"overlap": "wait"}, "overlap", "'allow', 'skip', 'queue' or 'replace'"),
     ({"overlap": "allow", "max_concurrency": 1}, "max_concurrency", "null with overlap 'allow'"),
     ({"overlap": "skip", "max_concurrency": 0}, "max_concurrency", "greater than or equal to 1"),
