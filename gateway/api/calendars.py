@@ -64,16 +64,17 @@ async def delete(request: web.Request) -> web.Response:
     return nothing()
 
 
-async def days_of(services: Services, timing: Timing, within: str = "") -> Days | None:
-    """Of the calendar that a job which is not stored would use. Raises `InvalidValue`."""
-    use = timing.calendar
-    if use is None:
-        return None
-    try:
-        return (await services.calendars.get(use.name)).days
-    except NotFound:
-        field = f"{within}.calendar.name" if within else "calendar.name"
-        raise InvalidValue(field, use.name, "the name of a calendar that exists") from None
+async def days_of(services: Services, timing: Timing, within: str = "") -> tuple[Days, ...]:
+    """Of the calendars that a job which is not stored would use. Raises `InvalidValue`."""
+    found: list[Days] = []
+    for number, use in enumerate(timing.calendars):
+        try:
+            found.append((await services.calendars.get(use.name)).days)
+        except NotFound:
+            which = f"calendar[{number}]" if len(timing.calendars) > 1 else "calendar"
+            field = f"{within}.{which}.name" if within else f"{which}.name"
+            raise InvalidValue(field, use.name, "the name of a calendar that exists") from None
+    return tuple(found)
 
 
 def _text_of(raw: bytes) -> str:

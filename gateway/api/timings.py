@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from gateway.api.models.timing import (
     CalendarUseAnswer,
+    CalendarUseBody,
     ExclusionAnswer,
     ExclusionBody,
     TimingFields,
@@ -23,6 +24,8 @@ from gateway.core.timing import MAX_JITTER_MS, PLAIN, Timing, Window
 from gateway.core.upcoming import cautions
 from gateway.core.zones import Zone
 
+T = TypeVar("T")
+
 
 def timing_of(body: TimingFields, zone: Zone, within: str = "") -> Timing:
     """`zone` is that of local times. Raises InvalidValue."""
@@ -35,10 +38,20 @@ def timing_of(body: TimingFields, zone: Zone, within: str = "") -> Timing:
             _exclusion_of(one, zone, f"{prefix}exclusions[{n}]")
             for n, one in enumerate(body.exclusions or ())
         ),
-        calendar=CalendarUse(body.calendar.name, body.calendar.mode) if body.calendar else None,
+        calendars=_calendars_of(body.calendar, f"{prefix}calendar"),
         jitter_ms=body.jitter_s,
         data_offset_s=body.data_offset_s,
     )
+
+
+def _calendars_of(
+    body: CalendarUseBody | list[CalendarUseBody] | None, field: str
+) -> tuple[CalendarUse, ...]:
+    wanted = body if isinstance(body, list) else [] if body is None else [body]
+    for number, one in enumerate(wanted):
+        if one.name in [other.name for other in wanted[:number]]:
+            raise InvalidValue(f"{field}[{number}].name", one.name, "each calendar once")
+    return tuple(CalendarUse(one.name, one.mode) for one in wanted)
 
 
 def _window_of(body: WindowBody | None, zone: Zone, field: str) -> Window:
@@ -77,14 +90,15 @@ def timing_fields(timing: Timing) -> dict[str, Any]:
         "window": {name: value for name, value in bounds.items() if value},
         "exclusions": [one.stored() for one in timing.exclusions],
         "jitter_s": timing.jitter_ms / 1000,
-        "calendar": _use_fields(timing.calendar),
+        "calendar": _one_or_many([{"name": use.name, "mode": use.mode.value} for use in timing.calendars]),
     }
     found = {name: value for name, value in found.items() if value}
     return found if timing.data_offset_s is None else {**found, "data_offset_s": timing.data_offset_s}
 
 
-def _use_fields(use: CalendarUse | None) -> dict[str, str]:
-    return {} if use is None else {"name": use.name, "mode": use.mode.value}
+def _one_or_many(uses: list[T]) -> T | list[T] | None:
+    """One alone stands as it is, as before there could be several."""
+    return (uses[0] if len(uses) == 1 else uses) if uses else None
 
 
 def timing_answer(job: Job, now_ms: int) -> dict[str, Any]:
@@ -106,9 +120,9 @@ def timing_answer(job: Job, now_ms: int) -> dict[str, Any]:
         "window": window,
         "exclusions": list(map(_exclusion_answer, timing.exclusions)),
         "jitter_s": timing.jitter_ms / 1000 if timing.jitter_ms % 1000 else timing.jitter_ms // 1000,
-        "calendar": CalendarUseAnswer(name=timing.calendar.name, mode=timing.calendar.mode)
-        if timing.calendar
-        else None,
+        "calendar": _one_or_many(
+            [CalendarUseAnswer(name=use.name, mode=use.mode) for use in timing.calendars]
+        ),
         "data_offset_s": timing.data_offset_s,
         "fired": job.fired if timing.window.max_fires else None,
         "warnings": warnings,

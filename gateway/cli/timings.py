@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -13,8 +13,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _WINDOW = {"start": "start", "end": "end", "max_fires": "max_fires"}
 _PLAIN = {"jitter": "jitter_s", "data_offset": "data_offset_s"}
-_CALENDAR = {"calendar": "name", "calendar_mode": "mode"}
-TIMING_OPTIONS = frozenset({*_WINDOW, *_PLAIN, *_CALENDAR, "exclude"})
+TIMING_OPTIONS = frozenset({*_WINDOW, *_PLAIN, "calendar", "calendar_mode", "exclude"})
 
 _OPTIONS = (
     click.option("--start", help="No slots before: 'yyyy-MM-dd HH:mm:ss', ISO 8601 or milliseconds."),
@@ -29,8 +28,13 @@ _OPTIONS = (
     click.option(
         "--jitter", help="Each run is due later by a part of this that is always the same for its slot."
     ),
-    click.option("--calendar", help="Of that name: slots on its days only. 'none' for no calendar."),
-    click.option("--calendar-mode", help="include, or exclude: slots on all days but those."),
+    click.option(
+        "--calendar",
+        multiple=True,
+        help="Of that name: slots on its days only; NAME:exclude for all days but those (repeat it: all must "
+        "leave a day; 'none' for no calendar).",
+    ),
+    click.option("--calendar-mode", help="include or exclude, of the one calendar."),
     click.option(
         "--data-offset", help="How much later ${data_time} in params is than the slot: 30s, or -1h."
     ),
@@ -49,13 +53,29 @@ def lay_timing(body: dict[str, Any], options: Mapping[str, Any]) -> None:
     window = {field: options[name] for name, field in _WINDOW.items() if options[name] is not None}
     if window:
         body["window"] = {**(body.get("window") or {}), **window}
-    use = {field: options[name] for name, field in _CALENDAR.items() if options[name] is not None}
-    if use:
-        body["calendar"] = None if use.get("name") == "none" else {**(body.get("calendar") or {}), **use}
+    if options["calendar"] or options["calendar_mode"] is not None:
+        body["calendar"] = _calendar(body.get("calendar"), options["calendar"], options["calendar_mode"])
     if options["exclude"]:
         wanted = [text for text in options["exclude"] if text.strip() != "none"]
         body["exclusions"] = list(map(_exclusion, wanted))
     body.update({field: options[name] for name, field in _PLAIN.items() if options[name] is not None})
+
+
+def _calendar(present: Any, texts: Sequence[str], mode: str | None) -> Any:
+    if texts == ("none",):
+        return None
+    if len(texts) > 1:
+        if mode is not None:
+            raise Failure("--calendar-mode: there are several calendars: say NAME:exclude", WRONG_INPUT)
+        return [_use(text) for text in texts]
+    given = _use(texts[0]) if texts else {}
+    kept = present if isinstance(present, dict) else {}
+    return {**kept, **given, **({} if mode is None else {"mode": mode})}
+
+
+def _use(text: str) -> dict[str, str]:
+    name, colon, mode = text.partition(":")
+    return {"name": name, "mode": mode} if colon else {"name": name}
 
 
 def _exclusion(text: str) -> dict[str, str]:

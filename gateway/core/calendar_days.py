@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
@@ -55,15 +55,38 @@ class Days:
             found.setdefault(f"{day.year:04}", []).append(day.isoformat())
         return found
 
-    def first_listed(self, day: int) -> int | None:
-        """The first listed day from that one on."""
-        index = bisect_left(self._ordered, day)
-        return self._ordered[index] if index < len(self._ordered) else None
+    def listed_from(self, day: int) -> Iterator[int]:
+        """The listed days from that one on, in order."""
+        for index in range(bisect_left(self._ordered, day), len(self._ordered)):
+            yield self._ordered[index]
 
-    def first_unlisted(self, day: int) -> int:
-        while day in self._listed:
+
+class DayRule:
+    """Which days the calendars of a job leave: all of them must."""
+
+    __slots__ = ("_excluded", "_included")
+
+    def __init__(self, uses: Sequence[CalendarUse], days: Sequence[Days]) -> None:
+        pairs = list(zip(uses, days, strict=True))
+        included = [one for use, one in pairs if use.mode is CalendarMode.INCLUDE]
+        # A search goes along the shortest list.
+        self._included = sorted(included, key=len)
+        self._excluded = [one for use, one in pairs if use.mode is CalendarMode.EXCLUDE]
+
+    def first_left(self, day: int) -> int | None:
+        """The first day that is left from that one on."""
+        if self._included:
+            shortest, *others = self._included
+            for listed in shortest.listed_from(day):
+                if all(listed in one for one in others) and not self._excludes(listed):
+                    return listed
+            return None
+        while self._excludes(day):
             day += 1
         return day
+
+    def _excludes(self, day: int) -> bool:
+        return any(day in one for one in self._excluded)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from gateway.core.calendar_days import CalendarMode, Days
+from gateway.core.calendar_days import DayRule, Days
 from gateway.core.chain import SecondDelay, is_chained
 from gateway.core.model import Job, Misfire
 from gateway.core.schedule import Schedule, Union, parse_schedule, zone_of
@@ -38,16 +38,17 @@ def confined(
     schedule: Schedule,
     spec: Mapping[str, Any] | Sequence[Mapping[str, Any]],
     timing: Timing,
-    days: Days | None,
+    days: Sequence[Days] | None,
 ) -> Slots:
-    """The schedule that was parsed from `spec`, as it is where nothing bounds it."""
+    """The schedule that was parsed from `spec`, as it is where nothing bounds it. `days`: of each of its calendars."""
     window = timing.window
-    bounded = window.start_ms or window.end_ms or timing.exclusions or timing.calendar
+    bounded = window.start_ms or window.end_ms or timing.exclusions or timing.calendars
     # The maximum of a chain is judged with its other bounds: no row tells how many of its slots are ahead.
     if not bounded and not (isinstance(schedule, SecondDelay) and window.max_fires):
         return schedule
     zones = tuple(map(zone_of, (spec,) if isinstance(spec, Mapping) else spec))
-    bounds = Bounds(timing, days or Days(()))
+    known = [Days(())] * len(timing.calendars) if days is None else days
+    bounds = Bounds(timing, DayRule(timing.calendars, known) if timing.calendars else None)
     if isinstance(schedule, SecondDelay):
         return ConfinedChain(schedule, zones[0], bounds)
     members = schedule.members if isinstance(schedule, Union) else (schedule,)
@@ -72,10 +73,10 @@ def next_slot(job: Job) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Window, exclusions and the days of the calendar."""
+    """Window, exclusions and the days of the calendars."""
 
     timing: Timing
-    days: Days
+    days: DayRule | None
 
     def again(self, at_ms: int, zone: Zone) -> int | None:
         """That instant if nothing excludes it, else one up to which all are excluded; None if all that follow are."""
@@ -86,15 +87,11 @@ class Bounds:
             after_ms = exclusion.end_ms(at_ms, zone)
             if after_ms is not None:
                 return after_ms
-        use = self.timing.calendar
-        if use is None:
+        if self.days is None:
             return at_ms
         at_s = at_ms // 1000
         day = (at_s + zone.offset_s(at_s)) // DAY_S
-        if use.mode is CalendarMode.EXCLUDE:
-            following: int | None = self.days.first_unlisted(day)
-        else:
-            following = self.days.first_listed(day)
+        following = self.days.first_left(day)
         if following is None or following == day:
             return at_ms if following == day else None
         return day_start_s(zone, following, at_s) * 1000

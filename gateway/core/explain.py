@@ -271,9 +271,10 @@ def _of_missing(known: Known, job: Job, slot_ms: int, facts: list[Fact]) -> Expl
     if known.removed is not None and known.removed.at_ms >= slot_ms:
         text = f"Nothing is known of it any more: runs of this job were removed{_by(known.removed)}."
         return Explanation("not_kept", text, tuple(facts), slot_ms)
-    if known.calendar_ms > slot_ms and job.timing.calendar is not None:
+    if known.calendar_ms > slot_ms and job.timing.calendars:
+        names = ", ".join(repr(use.name) for use in job.timing.calendars)
         text = (
-            f"Nothing is known of it any more: calendar {job.timing.calendar.name!r} was changed at "
+            f"Nothing is known of it any more: calendar {names} was changed at "
             f"{when(known.calendar_ms, known.zone)}, and its days of that time are not kept."
         )
         return Explanation("not_kept", text, tuple(facts), slot_ms)

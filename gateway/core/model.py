@@ -175,9 +175,9 @@ class Job:
     fired: int = 0
     # The open run of a second_delay, whose end sets the next fire (`core.chain`).
     chain_run_id: int = 0
-    # How often its calendar has changed, and the days of it.
+    # How often its calendars have changed, and the days of each; None where they are not known.
     edition: int = 0
-    days: Days | None = None
+    days: tuple[Days, ...] | None = None
     deadline_s: int = 0
     on_deadline: OnDeadline = OnDeadline.ALERT
     lost_after_s: int = LOST_AFTER_S

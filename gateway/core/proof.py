@@ -161,7 +161,7 @@ def why_unproven(job: Job) -> str:
     """Why nobody can tell from this version alone what was due."""
     if job.anchor_ms == 0 and phases(job.schedule):
         return "the phase of its fixed rate was not kept yet"
-    if job.timing.calendar is not None and job.days is None:
+    if job.timing.calendars and job.days is None:
         return "its calendar was changed or deleted since, and earlier days are not kept"
     try:
         schedule_of(job)

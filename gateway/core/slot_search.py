@@ -117,8 +117,7 @@ def match_facts(job: Job, slot_ms: int, zone: Zone) -> Iterator[Fact]:
             },
         )
         yield from _doubled(member, slot_ms)
-    use = job.timing.calendar
-    if use is not None:
+    for use in job.timing.calendars:
         listed = "lists the day" if use.mode is CalendarMode.INCLUDE else "does not list the day"
         yield Fact(
             "calendar",
@@ -155,7 +154,7 @@ def obstacles(job: Job, at_ms: int) -> Iterator[Fact]:
 
 def _excluded(job: Job, lead: str, zone: Zone, at_ms: int) -> Iterator[Fact]:
     """What of a job's bounds excludes an instant. `lead`: what would make it a slot."""
-    window, use = job.timing.window, job.timing.calendar
+    window = job.timing.window
     if window.start_ms and at_ms < window.start_ms:
         text = f"{lead}, but its window begins at {when(window.start_ms, zone)} only."
         yield Fact("window", text, {"window_start": window.start_ms})
@@ -172,8 +171,9 @@ def _excluded(job: Job, lead: str, zone: Zone, at_ms: int) -> Iterator[Fact]:
             ]
             text = f"{lead}, but {shown[0]} to {shown[1]}{days} is excluded{why}."
             yield Fact("exclusion", text, fields={"exclusion": told})
-    if use is not None and job.days is not None:
-        listed = (at_ms // 1000 + zone.offset_s(at_ms // 1000)) // DAY_S in job.days
+    day = (at_ms // 1000 + zone.offset_s(at_ms // 1000)) // DAY_S
+    for use, listing in zip(job.timing.calendars, job.days or (), strict=False):
+        listed = day in listing
         if listed is not (use.mode is CalendarMode.INCLUDE):
             text = f"{lead}, but calendar {use.name!r} {'lists' if listed else 'does not list'} the day."
             yield Fact("calendar", text, fields={"calendar": use.name, "mode": use.mode.value})

@@ -28,14 +28,14 @@ class Window:
 class Timing:
     window: Window = Window()
     exclusions: tuple[Exclusion, ...] = ()
-    calendar: CalendarUse | None = None
+    calendars: tuple[CalendarUse, ...] = ()
     jitter_ms: int = 0
     data_offset_s: int | None = None
 
     @property
     def bounds(self) -> tuple[object, ...]:
         """What decides which instants are slots."""
-        return self.window, self.exclusions, self.calendar
+        return self.window, self.exclusions, self.calendars
 
     def due_ms(self, job_id: int, slot_ms: int) -> int:
         """When a slot's run is due: later by a part of the jitter that is always the same for this slot."""
@@ -57,8 +57,11 @@ def stored(timing: Timing) -> dict[str, Any]:
         "jitter_ms": timing.jitter_ms,
     }
     found = {name: value for name, value in found.items() if value}
-    if timing.calendar is not None:
-        found["calendar"] = {"name": timing.calendar.name, "mode": timing.calendar.mode.value}
+    if timing.calendars:
+        # Apart from the first, since there was but one in earlier versions.
+        found["calendar"], *others = [{"name": use.name, "mode": use.mode.value} for use in timing.calendars]
+        if others:
+            found["calendars"] = others
     if timing.data_offset_s is not None:
         found["data_offset_s"] = timing.data_offset_s
     return found
@@ -68,13 +71,13 @@ def timing_of(kept: Mapping[str, Any]) -> Timing:
     """What `stored` has made."""
     if not kept:
         return PLAIN
-    calendar = kept.get("calendar")
+    calendars = [kept["calendar"], *kept.get("calendars", ())] if "calendar" in kept else []
     return Timing(
         window=Window(**kept.get("window", {})),
         exclusions=tuple(
             parse_exclusion(one, _UTC, field="exclusions") for one in kept.get("exclusions", ())
         ),
-        calendar=CalendarUse(calendar["name"], CalendarMode(calendar["mode"])) if calendar else None,
+        calendars=tuple(CalendarUse(one["name"], CalendarMode(one["mode"])) for one in calendars),
         jitter_ms=kept.get("jitter_ms", 0),
         data_offset_s=kept.get("data_offset_s"),
     )

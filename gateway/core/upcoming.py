@@ -54,7 +54,7 @@ def cautions(
     schedule: Slots,
     spec: Mapping[str, Any] | Sequence[Mapping[str, Any]],
     timing: Timing,
-    days: Days | None,
+    days: Sequence[Days] | None,
     now_ms: int,
     *,
     fired: int = 0,
@@ -71,12 +71,10 @@ def cautions(
             if isinstance(schedule, Confined | ConfinedChain)
             else "Its schedule has no instant after now: it never fires."
         )
-    use = timing.calendar
-    if use is not None and use.mode is CalendarMode.INCLUDE:
-        years = days.years if days else frozenset()
-        year = datetime.fromtimestamp(now_ms / 1000, UTC).year
-        if year not in years:
-            found.append(f"Calendar {use.name!r} lists no day of {year}: nothing fires in that year.")
-        elif year + 1 not in years:
-            found.append(f"Calendar {use.name!r} lists no day of {year + 1}: nothing fires in that year.")
+    year = datetime.fromtimestamp(now_ms / 1000, UTC).year
+    for number, use in enumerate(timing.calendars):
+        years = days[number].years if days is not None else frozenset()
+        if use.mode is CalendarMode.INCLUDE and not {year, year + 1} <= years:
+            empty = year if year not in years else year + 1
+            found.append(f"Calendar {use.name!r} lists no day of {empty}: nothing fires in that year.")
     return found

@@ -105,15 +105,15 @@ class FlowExplainer:
             return None
 
     async def _with_days(self, version: JobVersion | None) -> tuple[JobVersion | None, int]:
-        """With the days of its calendar, of which only the present ones are known, and when they were last changed."""
-        use = version.job.timing.calendar if version is not None else None
-        if version is None or use is None:
+        """With the days of its calendars, of which only the present ones are known, and when they were last changed."""
+        if version is None or not version.job.timing.calendars:
             return version, 0
         try:
-            calendar = await self._calendars.get(use.name)
+            found = [await self._calendars.get(use.name) for use in version.job.timing.calendars]
         except NotFound:
             return version, 0
-        return replace(version, job=replace(version.job, days=calendar.days)), calendar.updated_ms
+        job = replace(version.job, days=tuple(one.days for one in found))
+        return replace(version, job=job), max(one.updated_ms for one in found)
 
     # ------------------------------------------------------------ rows
 

@@ -22,10 +22,11 @@ from gateway.core.events import Source
 from gateway.core.model import DEFAULT_NAMESPACE, Job, Page
 from gateway.core.ports import IdSource
 from gateway.store import chains, cursors
-from gateway.store.days import days_of, text_of
+from gateway.store.days import DaysReader, days_of, text_of
 from gateway.store.definitions import job_of
 from gateway.store.engine import Database
 from gateway.store.events import note
+from gateway.store.job_calendars import users_of
 from gateway.store.next_fires import next_fire, remove_ahead, replanned
 from gateway.store.sqltext import quote_sqlite, update_by_id
 from gateway.store.tables import calendar, job, job_next_fire
@@ -100,8 +101,9 @@ class CalendarStore:
             query = select(calendar.c.name).where(*_mine(name)).with_for_update()
             if (await conn.execute(query)).first() is None:
                 raise NotFound("calendar", name)
-            users = select(job.c.id, job.c.name).where(*_uses(name)).order_by(job.c.id).limit(_NAMED + 1)
-            if found := (await conn.execute(users)).all():
+            users = (await users_of(conn, name))[: _NAMED + 1]
+            named = select(job.c.id, job.c.name).where(job.c.id.in_(users)).order_by(job.c.id)
+            if found := (await conn.execute(named)).all() if users else []:
                 names = ", ".join(f"{row.id} {row.name!r}" for row in found[:_NAMED])
                 more = ", …" if len(found) > _NAMED else ""
                 raise Conflict(f"calendar {name!r} is used by the jobs {names}{more}: change them first")
@@ -114,20 +116,20 @@ class CalendarStore:
 
     async def _follow(self, conn: AsyncConnection, old: Calendar, new: Calendar, now_ms: int) -> list[int]:
         """The jobs that use it, planned anew from now on: a slot never fires by the calendar of before."""
-        query = select(job.c.id).where(*_uses(new.name)).order_by(job.c.id)
-        ids = [row.id for row in await conn.execute(query)]
+        ids = await users_of(conn, new.name)
         reason = f"calendar {new.name!r} was changed"
-        cursor = await open_cursor(conn)
+        cursor, days = await open_cursor(conn), DaysReader()
         for start in range(0, len(ids), _CHUNK):
-            found = await _locked(conn, ids[start : start + _CHUNK])
+            # Their other calendars are read once the jobs are locked: who has changed one of them meanwhile waits for us.
+            found = await days.attach(conn, await _locked(conn, ids[start : start + _CHUNK]))
             plain = [one for one in found if _is_plain(one, now_ms)]
             await remove_ahead(conn, plain, now_ms)
             fires: list[tuple[int, tuple[int | None, int, int]]] = []
             for one in found:
-                next_fire_at, fired = next_fire(one, new.days, now_ms), one.fired
+                next_fire_at, fired = next_fire(one, now_ms), one.fired
                 if not _is_plain(one, now_ms):
-                    before = replace(one, days=old.days)
-                    after = replace(one, days=new.days, next_fire_at=next_fire_at)
+                    before = _with(one, old)
+                    after = replace(one, next_fire_at=next_fire_at)
                     # What is due of a chain and not planned is the next slot of the chain that goes on.
                     why = "" if is_chained(one) else reason
                     after, removed = await replanned(conn, before, after, now_ms, why, self._run_ids)
@@ -140,6 +142,12 @@ class CalendarStore:
                 await cursor.execute(sql)
             await self._clock.sleep(0)  # runs may be due meanwhile
         return ids
+
+
+def _with(one: Job, old: Calendar) -> Job:
+    """With the days that one of its calendars had before."""
+    pairs = zip(one.timing.calendars, one.days or (), strict=True)
+    return replace(one, days=tuple(old.days if use.name == old.name else days for use, days in pairs))
 
 
 def _is_plain(one: Job, now_ms: int) -> bool:
@@ -169,10 +177,6 @@ class _Joined:
 
 def _mine(name: str) -> tuple[Any, ...]:
     return calendar.c.namespace_id == DEFAULT_NAMESPACE, calendar.c.name == name
-
-
-def _uses(name: str) -> tuple[Any, ...]:
-    return job.c.calendar == name, job.c.namespace_id == DEFAULT_NAMESPACE
 
 
 def _changeable(one: Calendar) -> dict[str, Any]:

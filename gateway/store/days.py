@@ -28,9 +28,8 @@ def days_of(text: str) -> Days:
     return Days(date.fromisoformat(day) for listed in json.loads(text).values() for day in listed)
 
 
-def key_of(one: Job) -> Key | None:
-    use = one.timing.calendar
-    return None if use is None else (one.namespace_id, use.name)
+def keys_of(one: Job) -> list[Key]:
+    return [(one.namespace_id, use.name) for use in one.timing.calendars]
 
 
 class DaysReader:
@@ -43,7 +42,7 @@ class DaysReader:
         self._kept: dict[Key, tuple[_Edition, Days]] = {}
 
     async def attach(self, conn: AsyncConnection, jobs: Sequence[Job]) -> list[Job]:
-        keys = {key for one in jobs if (key := key_of(one)) is not None}
+        keys = {key for one in jobs for key in keys_of(one)}
         found = await self._read(conn, keys) if keys else {}
         return [_with_days(one, found) for one in jobs] if found else list(jobs)
 
@@ -52,22 +51,25 @@ class DaysReader:
 
         Raises `InvalidValue` for a calendar that does not exist.
         """
-        if keys := {key for one in jobs if (key := key_of(one)) is not None}:
+        if keys := {key for one in jobs for key in keys_of(one)}:
             query = select(calendar.c.name).where(_KEY.in_(sorted(keys))).order_by(calendar.c.name)
             await conn.execute(query.with_for_update())
         return await self.find(conn, jobs)
 
     async def find(self, conn: AsyncConnection, jobs: Sequence[Job]) -> list[Job]:
         """As `lock`, but they may change."""
-        keys = {key for one in jobs if (key := key_of(one)) is not None}
+        keys = {key for one in jobs for key in keys_of(one)}
         if not keys:
             return list(jobs)
         found = await self._read(conn, keys)
         for index, one in enumerate(jobs):
-            key = key_of(one)
-            if key is not None and key not in found:
-                field = f"jobs[{index}].calendar.name" if len(jobs) > 1 else "calendar.name"
-                raise InvalidValue(field, key[1], "the name of a calendar that exists")
+            for number, key in enumerate(keys_of(one)):
+                if key not in found:
+                    which = f"[{number}]" if len(one.timing.calendars) > 1 else ""
+                    field = f"jobs[{index}]." if len(jobs) > 1 else ""
+                    raise InvalidValue(
+                        f"{field}calendar{which}.name", key[1], "the name of a calendar that exists"
+                    )
         return [_with_days(one, found) for one in jobs]
 
     async def _read(self, conn: AsyncConnection, keys: Collection[Key]) -> dict[Key, Days]:
@@ -84,5 +86,7 @@ class DaysReader:
 
 
 def _with_days(one: Job, found: dict[Key, Days]) -> Job:
-    key = key_of(one)
-    return one if key is None else replace(one, days=found.get(key))
+    keys = keys_of(one)
+    if not keys:
+        return one
+    return replace(one, days=tuple(found[key] for key in keys) if all(key in found for key in keys) else None)

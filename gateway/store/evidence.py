@@ -116,15 +116,17 @@ async def _versions(
 
 
 async def _with_days(conn: AsyncConnection, one: Job, from_ms: int) -> Job:
-    """With the days of its calendar, if they are those of the whole range: earlier ones are not kept."""
-    use = one.timing.calendar
-    if use is None:
+    """With the days of its calendars, if they are those of the whole range: earlier ones are not kept."""
+    if not one.timing.calendars:
         return one
-    query = select(calendar.c.days, calendar.c.updated_ms).where(
-        calendar.c.namespace_id == one.namespace_id, calendar.c.name == use.name
+    names = [use.name for use in one.timing.calendars]
+    query = select(calendar.c.name, calendar.c.days).where(
+        calendar.c.namespace_id == one.namespace_id,
+        calendar.c.name.in_(names),
+        calendar.c.updated_ms < from_ms,
     )
-    row = (await conn.execute(query)).first()
-    return one if row is None or row.updated_ms >= from_ms else replace(one, days=days_of(row.days))
+    found = {row.name: days_of(row.days) for row in await conn.execute(query)}
+    return replace(one, days=tuple(found[name] for name in names)) if found.keys() == set(names) else one
 
 
 async def _rows(conn: AsyncConnection, job_id: int, from_ms: int, to_ms: int) -> list[FirstRow]:

@@ -30,9 +30,10 @@ from gateway.store.deleted import REASON, bury, end_waiting
 from gateway.store.engine import Database
 from gateway.store.events import note
 from gateway.store.ids import Sequence as IdSequence
+from gateway.store.job_calendars import drop_others, first_name, other_rows, store_others
 from gateway.store.links import drop_links, lock_links, store_links
 from gateway.store.next_fires import replanned, scheduled, take_back
-from gateway.store.tables import app, job, job_next_fire, job_version
+from gateway.store.tables import app, job, job_calendar, job_next_fire, job_version
 from gateway.store.transact import reading, transact
 
 _CHUNK = 500
@@ -126,6 +127,7 @@ class JobStore:
             slices.append(([*map(_job_row, some)], [*map(_version_row, some)], [*map(_fire_row, some)]))
             made.extend(some)
             await self._clock.sleep(0)
+        other_calendars = other_rows(made)
         parents = [(index, one) for index, one in enumerate(made) if one.children]
 
         async def body(conn: AsyncConnection) -> None:
@@ -145,6 +147,8 @@ class JobStore:
                 await conn.execute(insert(job), job_rows)
                 await conn.execute(insert(job_version), version_rows)
                 await conn.execute(insert(job_next_fire), fire_rows)
+                if other_calendars:
+                    await conn.execute(insert(job_calendar), other_calendars)
                 created = [(row["id"], row["name"], "version 1") for row in job_rows]
                 await note(conn, now_ms, Source.JOB, "created", created)
             for index, one in parents:
@@ -241,6 +245,7 @@ class JobStore:
         await take_back(conn, old, now_ms, REASON, self._run_ids)
         await end_waiting(conn, old, now_ms)
         await drop_links(conn, job_id)
+        await drop_others(conn, job_id)
 
     async def _lock(self, conn: AsyncConnection, job_id: int) -> Job:
         """The job as it is now, its rows locked, `job` before `job_next_fire`. Raises `NotFound`."""
@@ -285,6 +290,7 @@ class JobStore:
         await note(conn, now_ms, Source.JOB, *_told(old, new))
         if old.children != new.children:
             await store_links(conn, old, new)
+        await store_others(conn, old, new)
         if is_chained(new):
             new = replace(new, next_fire_at=await chains.carry_over(conn, new, removed))
         return new
@@ -348,7 +354,7 @@ def _job_row(one: Job) -> dict[str, Any]:
         "anchor_ms": one.anchor_ms,
         "created_ms": one.created_ms,
         "updated_ms": one.updated_ms,
-        "calendar": one.timing.calendar.name if one.timing.calendar else "",
+        "calendar": first_name(one),
     }
 
 

@@ -12,8 +12,7 @@ from dataclasses import replace
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.core.calendar_days import Days
-from gateway.core.confine import confined, schedule_of
+from gateway.core.confine import schedule_of
 from gateway.core.model import Job, TriggerKind
 from gateway.core.ports import IdSource
 from gateway.core.schedule import parse_schedule, require_future
@@ -32,12 +31,9 @@ def scheduled(one: Job, now_ms: int, *, may_end: bool = False) -> Job:
     return replace(one, next_fire_at=schedule_of(one).first_after(now_ms) if one.enabled else None)
 
 
-def next_fire(one: Job, days: Days, now_ms: int) -> int | None:
-    """Its next fire with these days instead of its own."""
-    if not one.enabled:
-        return None
-    schedule = parse_schedule(one.schedule, anchor_ms=one.anchor_ms)
-    return confined(schedule, one.schedule, one.timing, days).first_after(now_ms)
+def next_fire(one: Job, now_ms: int) -> int | None:
+    """By the days of its calendars as they are given."""
+    return schedule_of(one).first_after(now_ms) if one.enabled else None
 
 
 async def replanned(

@@ -29,14 +29,14 @@ from gateway.store import ids
 from gateway.store.apps import AppStore
 from gateway.store.calendars import CalendarStore
 from gateway.store.jobs import JobStore
-from gateway.store.tables import job_next_fire, job_version, run
+from gateway.store.tables import job_calendar, job_next_fire, job_version, run
 from gateway.store.writer import GroupWriter
 
 TODAY = date(2026, 11, 18)  # by the test's clock, 11:06:40
 DAY_MS = 86_400_000
 MIDNIGHT = 1_795_000_000_000 // DAY_MS * DAY_MS
 NOON = {"kind": "cron", "expression": "0 0 12 * * ?", "timezone": "UTC"}
-USE = Timing(calendar=CalendarUse("c"))
+USE = Timing(calendars=(CalendarUse("c"),))
 
 
 def days(*ahead):
@@ -91,8 +91,8 @@ async def test_calendars_in_pages_by_name(calendars):
 async def test_jobs_follow_their_calendar(calendars, jobs, app, rows):
     made = await calendars.create(Calendar("c", days(3)))
     await calendars.create(Calendar("other", days(8)))
-    exclude = Timing(calendar=CalendarUse("c", CalendarMode.EXCLUDE))
-    other = Timing(calendar=CalendarUse("other"))
+    exclude = Timing(calendars=(CalendarUse("c", CalendarMode.EXCLUDE),))
+    other = Timing(calendars=(CalendarUse("other"),))
     stored = await jobs.create([a_job(app), a_job(app, timing=exclude), a_job(app, timing=other)])
     assert [one.next_fire_at for one in stored] == [noon(3), noon(0), noon(8)]
     (off,) = await jobs.create([a_job(app, enabled=False)])
@@ -102,7 +102,7 @@ async def test_jobs_follow_their_calendar(calendars, jobs, app, rows):
     found = await jobs.load([one.id for one in (*stored, off)])
     assert [one.next_fire_at for one in found.values()] == [noon(0), noon(1), noon(8), None]
     assert [one.edition for one in found.values()] == [1, 1, 0, 1]
-    assert [one.days for one in found.values()] == [days(0, 5), days(0, 5), days(8), days(0, 5)]
+    assert [one.days for one in found.values()] == [(days(0, 5),), (days(0, 5),), (days(8),), (days(0, 5),)]
     assert {one.version for one in found.values()} == {1}
     assert len(await rows(job_version)) == 4
     assert (await jobs.set_enabled(off.id, enabled=True)).next_fire_at == noon(0)
@@ -209,7 +209,7 @@ async def test_changes_of_a_calendar_and_its_jobs_at_the_same_time(calendars, jo
     page = await jobs.page(JobFilter(), cursor=None, limit=9)
     assert len(page.items) == 3
     for found in page.items:
-        assert found.days == last
+        assert found.days == (last,)
         assert (found.next_fire_at - noon(0)) // DAY_MS + TODAY.toordinal() - date(
             1970, 1, 1
         ).toordinal() in last
@@ -229,3 +229,36 @@ async def test_a_chain_goes_on_by_the_new_days_and_an_open_run_keeps_it(calendar
     assert followed == [waits.id, runs.id]
     fires = {row["job_id"]: (row["next_fire_at"], row["chain_run_id"]) for row in await rows(job_next_fire)}
     assert fires == {waits.id: (MIDNIGHT + 2 * DAY_MS, 0), runs.id: (None, 900)}
+
+
+async def test_a_job_follows_each_of_its_calendars(calendars, jobs, app, rows):
+    open_days = await calendars.create(Calendar("open", days(1, 2, 3, 4)))
+    holidays = await calendars.create(Calendar("holidays", days(1)))
+    both = Timing(calendars=(CalendarUse("open"), CalendarUse("holidays", CalendarMode.EXCLUDE)))
+    (one, single) = await jobs.create(
+        [a_job(app, timing=both), a_job(app, timing=Timing(calendars=both.calendars[:1]))]
+    )
+    assert (one.next_fire_at, one.days) == (noon(2), (days(1, 2, 3, 4), days(1)))
+    holidays, followed = await calendars.replace(replace(holidays, days=days(2, 3)))
+    assert followed == [one.id]
+    assert (await jobs.get(one.id)).next_fire_at == noon(1)
+    _, followed = await calendars.replace(replace(open_days, days=days(2, 3, 4)))
+    assert followed == [one.id, single.id]
+    found = await jobs.load([one.id, single.id])
+    assert [(job.next_fire_at, job.edition) for job in found.values()] == [(noon(4), 2), (noon(2), 1)]
+    for name in ("open", "holidays"):
+        with pytest.raises(Conflict, match=rf"used by the jobs {one.id} "):
+            await calendars.delete(name)
+    less = await jobs.update(replace(found[one.id], timing=Timing(calendars=both.calendars[:1])))
+    assert less.next_fire_at == noon(2)
+    await calendars.delete("holidays")
+    assert await rows(job_calendar) == []
+    missing = Timing(calendars=(CalendarUse("open"), CalendarUse("x")))
+    with pytest.raises(InvalidValue, match=r"calendar\[1\].name: 'x'"):
+        await jobs.update(replace(less, timing=missing))
+    await calendars.create(Calendar("late", days(9)))
+    swapped = Timing(calendars=(CalendarUse("late"), CalendarUse("open")))
+    await jobs.update(replace(less, timing=swapped))
+    await jobs.delete(less.id)
+    assert await rows(job_calendar) == []
+    await calendars.delete("late")

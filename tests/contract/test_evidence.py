@@ -106,7 +106,9 @@ async def test_days_of_a_calendar_count_if_they_are_those_of_the_whole_range(db,
     async with db.write() as conn:
         values = {"name": "holidays", "days": '{"2026":["2026-12-25"]}', "updated_ms": 100}
         await conn.execute(insert(calendar).values(namespace_id=1, **values))
-    await jobs.update(replace(made, timing=Timing(calendar=CalendarUse("holidays", CalendarMode.EXCLUDE))))
+    await jobs.update(
+        replace(made, timing=Timing(calendars=(CalendarUse("holidays", CalendarMode.EXCLUDE),)))
+    )
     store = EvidenceStore(db, clock, 30)
     known = (await store.of_job(made.id, 101, clock.ms + 1)).versions[-1].job
     assert known.days is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from gateway.api.models.base import Answer, Body, Duration, Iso, SignedSeconds, Text, take_along
 from gateway.core.calendar_days import CalendarMode
@@ -53,6 +53,15 @@ class CalendarUseBody(Body):
     )
 
 
+MOST_CALENDARS = 10
+_ONE, _MANY = "calendar:one", "calendar:many"
+CalendarUses = Annotated[
+    Annotated[CalendarUseBody, Tag(_ONE)]
+    | Annotated[list[CalendarUseBody], Field(min_length=1, max_length=MOST_CALENDARS), Tag(_MANY)],
+    Discriminator(lambda value: _MANY if isinstance(value, list) else _ONE),
+]
+
+
 class TimingFields(Body):
     """Part of a job, and of what is previewed."""
 
@@ -61,7 +70,10 @@ class TimingFields(Body):
     jitter_s: Duration = Field(
         0, description="Each slot's run is due later by a part of this that is always the same for the slot."
     )
-    calendar: CalendarUseBody | None = Field(None, description="A name alone means its days, and no others.")
+    calendar: CalendarUses | None = Field(
+        None,
+        description="A name alone means its days, and no others. A list: days that all of them leave.",
+    )
     data_offset_s: SignedSeconds | None = Field(
         None,
         description="A run's data time is its slot and so much more or less; params name it as ${data_time}.",
@@ -70,6 +82,8 @@ class TimingFields(Body):
     @field_validator("calendar", mode="before")
     @classmethod
     def _name_alone(cls, value: Any) -> Any:
+        if isinstance(value, list):
+            return [{"name": one} if isinstance(one, str) else one for one in value]
         return {"name": value} if isinstance(value, str) else value
 
 
@@ -101,7 +115,7 @@ class TimingAnswer(Answer):
     window: WindowAnswer | None
     exclusions: list[ExclusionAnswer]
     jitter_s: float | int
-    calendar: CalendarUseAnswer | None
+    calendar: CalendarUseAnswer | list[CalendarUseAnswer] | None
     data_offset_s: int | None
     fired: int | None = Field(description="Slots planned so far, for a job with a maximum.")
     warnings: list[str] = Field(

@@ -167,3 +167,30 @@ async def test_what_bounds_a_second_delay(billing):
     assert (over["next_fire"], over["state"]) == (None, "done")
     assert "never fires" in over["warnings"][0]
     assert await billing.wrong("PATCH", path, {"jitter_s": "25h"}) == ("jitter_s", 90000, "at most one day")
+
+
+async def test_several_calendars(billing):
+    """All of them must leave a day; one alone is told as before."""
+    await a_calendar(billing, days=["2026-11-30", "2026-12-01", "2026-12-02"])
+    await a_calendar(billing, name="holidays", days=["2026-12-01"])
+    noon = {"kind": "cron", "expression": "0 0 12 * * ?", "timezone": "UTC"}
+    uses = ["workdays", {"name": "holidays", "mode": "exclude"}]
+    told = [{"name": "workdays", "mode": "include"}, {"name": "holidays", "mode": "exclude"}]
+    body = {"schedule": noon, "calendar": uses, "count": 5}
+    preview = await billing.ok("POST", "/api/v1/schedules/preview", body)
+    assert [fire["slot"][:10] for fire in preview["next"]] == ["2026-11-30", "2026-12-02"]
+    job = await billing.job(schedule=noon, calendar=uses)
+    path = f"/api/v1/jobs/{job['id']}"
+    assert (job["calendar"], job["next_fire"][:10]) == (told, "2026-11-30")
+    same = await billing.ok("PATCH", path, {"calendar": job["calendar"]})
+    assert same["version"] == job["version"]
+    one = await billing.ok("PATCH", path, {"calendar": ["holidays"]})
+    assert (one["calendar"], one["next_fire"][:10]) == ({"name": "holidays", "mode": "include"}, "2026-12-01")
+    for calendar, field, expected in (
+        (["workdays", "x"], "calendar[1].name", "the name of a calendar that exists"),
+        (["workdays", "workdays"], "calendar[1].name", "each calendar once"),
+        ([], "calendar", "at least 1 item"),
+        ([{"name": "workdays", "mode": "some"}], "calendar[0].mode", "'include' or 'exclude'"),
+        (["workdays"] * 11, "calendar", "at most 10 items"),
+    ):
+        assert (await billing.wrong("PATCH", path, {"calendar": calendar}))[::2] == (field, expected)

@@ -162,9 +162,20 @@ async def test_calendars(run, tmp_path):
     assert "--format" in await run("calendars", "create", "x", "-", text="2026-01-01", code=2)
     file.write_text("2026-02-30")
     assert "line 1: 2026-02-30" in await run("calendars", "replace", "workdays", file, code=2)
+    await run("calendars", "create", "holidays", "-", "--format", "json", text='["2026-12-02"]')
+    several = ("jobs", "update", job["id"], "--calendar", "workdays", "--calendar", "holidays:exclude")
+    both = await run(*several, "--json")
+    assert "calendar.name" in await run("jobs", "update", job["id"], "--calendar-mode", "include", code=2)
+    assert [one["mode"] for one in both["calendar"]] == ["include", "exclude"]
+    assert "NAME:exclude" in await run(*several, "--calendar-mode", "include", code=2)
+    one = await run(
+        "jobs", "update", job["id"], "--calendar", "workdays", "--calendar-mode", "exclude", "--json"
+    )
+    assert one["calendar"] == {"name": "workdays", "mode": "exclude"}
     freed = await run("jobs", "update", job["id"], "--calendar", "none", "--json")
     assert freed["calendar"] is None
     await run("calendars", "delete", "workdays")
+    await run("calendars", "delete", "holidays")
     assert await run("calendars", "list") == "nothing found\n"
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.calendar_days import Days
+from gateway.core.calendar_days import CalendarMode, CalendarUse, DayRule, Days
 from gateway.core.calendar_files import days_of_file, days_of_json
 from gateway.core.errors import InvalidValue
 
@@ -97,8 +97,9 @@ def test_what_is_written_is_what_is_read(days):
 @given(st.sets(st.integers(0, 40)), st.integers(0, 45))
 def test_the_next_listed_and_the_next_other_day(listed, day):
     days = Days(date(1970, 1, 1) + timedelta(days=n) for n in listed)
-    assert days.first_listed(day) == next((n for n in range(day, 60) if n in listed), None)
-    assert days.first_unlisted(day) == next(n for n in range(day, 60) if n not in listed)
+    include, exclude = (DayRule([CalendarUse("c", mode)], [days]) for mode in CalendarMode)
+    assert include.first_left(day) == next((n for n in range(day, 60) if n in listed), None)
+    assert exclude.first_left(day) == next(n for n in range(day, 60) if n not in listed)
     assert [n in days for n in range(50)] == [n in listed for n in range(50)]
 
 

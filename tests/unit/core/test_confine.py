@@ -54,9 +54,8 @@ def is_free(at_ms, zone, timing, listed):
             return False
     if any(begin <= at_ms < end for begin, end in timing["once"]):
         return False
-    if timing["mode"] == "include":
-        return local.date() in listed
-    return timing["mode"] is None or local.date() not in listed
+    pairs = zip(timing["modes"], listed, strict=False)
+    return all((local.date() in days) == (mode == "include") for mode, days in pairs)
 
 
 def by_the_model(bare, after_ms, zone, timing, listed, count):
@@ -91,7 +90,7 @@ def bounds(draw):
         "end": end,
         "daily": daily,
         "once": [(START + a * 3_600_000, START + (a + b) * 3_600_000) for a, b in once],
-        "mode": draw(st.sampled_from([None, "include", "exclude"])),
+        "modes": draw(st.lists(st.sampled_from(["include", "exclude"]), max_size=3)),
     }
 
 
@@ -102,14 +101,21 @@ def timing_from(model, zone):
         for a, b, days in model["daily"]
     ]
     exclusions += [parse_exclusion({"from": a, "to": b}, one_zone, field="e") for a, b in model["once"]]
-    use = CalendarUse("c", CalendarMode(model["mode"])) if model["mode"] else None
-    return Timing(Window(model["start"], model["end"]), tuple(exclusions), use)
+    uses = tuple(CalendarUse(f"c{n}", CalendarMode(mode)) for n, mode in enumerate(model["modes"]))
+    return Timing(Window(model["start"], model["end"]), tuple(exclusions), uses)
+
+
+LISTED = st.tuples(*[st.sets(st.sampled_from(DAYS))] * 3)
+
+
+def days_for(model, listed):
+    return [Days(one) for one, _ in zip(listed, model["modes"], strict=False)]
 
 
 @settings(max_examples=120, deadline=None)
 @given(
     bounds(),
-    st.sets(st.sampled_from(DAYS)),
+    LISTED,
     st.sampled_from(["Europe/Berlin", "Asia/Shanghai", "America/St_Johns", "UTC"]),
     st.sampled_from(
         [
@@ -125,7 +131,7 @@ def timing_from(model, zone):
 def test_what_is_left_is_what_the_model_leaves(model, listed, zone, kind, after_s):
     spec = {**kind, "timezone": zone}
     bare = parse_schedule(spec, anchor_ms=START)
-    schedule = confined(bare, spec, timing_from(model, zone), Days(listed))
+    schedule = confined(bare, spec, timing_from(model, zone), days_for(model, listed))
     after_ms = START + after_s * 1000
     wanted = by_the_model(bare, after_ms, zone, model, listed, 12)
     found = [at for at in take(schedule, after_ms, 12) if at < START + 40 * 86_400_000]
@@ -137,7 +143,7 @@ def test_what_is_left_is_what_the_model_leaves(model, listed, zone, kind, after_
 @settings(max_examples=80, deadline=None)
 @given(
     bounds(),
-    st.sets(st.sampled_from(DAYS)),
+    LISTED,
     st.sampled_from(["Europe/Berlin", "Asia/Shanghai", "America/St_Johns", "UTC"]),
     st.integers(0, 18 * 86_400_000),
 )
@@ -145,9 +151,9 @@ def test_a_chain_goes_on_at_the_first_instant_that_the_model_leaves(model, liste
     spec = {"kind": "second_delay", "expression": "5s", "timezone": zone}
     timing = timing_from(model, zone)
     timing = Timing(
-        Window(timing.window.start_ms, timing.window.end_ms, 9), timing.exclusions, timing.calendar
+        Window(timing.window.start_ms, timing.window.end_ms, 9), timing.exclusions, timing.calendars
     )
-    schedule = confined(parse_schedule(spec), spec, timing, Days(listed))
+    schedule = confined(parse_schedule(spec), spec, timing, days_for(model, listed))
     over_ms = START + after_ms
     found = schedule.first_after(over_ms)
     assert found is None or (found >= over_ms and is_free(found, zone, model, listed))
@@ -181,7 +187,7 @@ def test_each_member_of_a_union_has_the_days_of_its_own_zone():
         {"kind": "cron", "expression": "0 0 23 * * ?", "timezone": zone} for zone in ("UTC", "Asia/Shanghai")
     ]
     use = CalendarUse("c", CalendarMode.INCLUDE)
-    schedule = confined(parse_schedule(spec), spec, Timing(calendar=use), Days([date(2026, 5, 1)]))
+    schedule = confined(parse_schedule(spec), spec, Timing(calendars=(use,)), [Days([date(2026, 5, 1)])])
     assert take(schedule, START, 9) == [in_ms(2026, 5, 1, 15), in_ms(2026, 5, 1, 23)]
 
 
@@ -202,9 +208,9 @@ def test_a_search_ends_where_nothing_is_left(expression):
     ]
     assert confined(bare, spec, Timing(exclusions=tuple(always)), None).first_after(START) is None
     use = CalendarUse("c", CalendarMode.INCLUDE)
-    assert confined(bare, spec, Timing(calendar=use), Days(())).first_after(START) is None
+    assert confined(bare, spec, Timing(calendars=(use,)), [Days(())]).first_after(START) is None
     only_past = Days([date(2020, 1, 1)])
-    assert confined(bare, spec, Timing(calendar=use), only_past).first_after(START) is None
+    assert confined(bare, spec, Timing(calendars=(use,)), [only_past]).first_after(START) is None
 
 
 @pytest.mark.parametrize(
@@ -225,7 +231,7 @@ def test_when_a_day_begins(zone, day, iso):
 def test_a_midnight_that_is_skipped_loses_no_slot():
     spec = {"kind": "cron", "expression": "0 0 * * * ?", "timezone": "America/Havana"}
     use = CalendarUse("c", CalendarMode.INCLUDE)
-    schedule = confined(parse_schedule(spec), spec, Timing(calendar=use), Days([date(2026, 3, 8)]))
+    schedule = confined(parse_schedule(spec), spec, Timing(calendars=(use,)), [Days([date(2026, 3, 8)])])
     assert len(take(schedule, START - 30 * 86_400_000, 99)) == 23
 
 
@@ -289,3 +295,26 @@ def test_a_chain_that_is_found_late_moves_on_only_if_now_is_excluded():
     assert schedule.slot_of(evening, morning + 5) == evening
     assert schedule.slot_of(midnight, midnight - 3000) == morning
     assert schedule.slot_of(evening, in_ms(2026, 5, 3)) is None
+
+
+def test_several_calendars_are_searched_along_the_shortest():
+    """Two long lists that have one day in common, and one that never leaves a day of the first two."""
+    spec = {"kind": "cron", "expression": "0 0 0 * * ?"}
+    even = Days(date(2000, 1, 1) + timedelta(days=2 * n) for n in range(20_000))
+    odd = Days([*(date(2000, 1, 2) + timedelta(days=2 * n) for n in range(19_999)), date(2099, 12, 31)])
+    uses = (CalendarUse("even"), CalendarUse("odd"), CalendarUse("never", CalendarMode.EXCLUDE))
+    two = confined(parse_schedule(spec), spec, Timing(calendars=uses[:2]), [even, odd])
+    assert two.first_after(START) == in_ms(2099, 12, 31)
+    three = confined(
+        parse_schedule(spec), spec, Timing(calendars=uses), [even, odd, Days([date(2099, 12, 31)])]
+    )
+    assert three.first_after(START) is None
+
+
+def test_one_calendar_is_stored_as_it_was_before_there_could_be_several():
+    one, other = CalendarUse("a"), CalendarUse("b", CalendarMode.EXCLUDE)
+    first = {"name": "a", "mode": "include"}
+    assert stored(Timing(calendars=(one,))) == {"calendar": first}
+    both = stored(Timing(calendars=(one, other)))
+    assert both == {"calendar": first, "calendars": [{"name": "b", "mode": "exclude"}]}
+    assert timing_of(both).calendars == (one, other)

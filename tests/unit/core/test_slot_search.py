@@ -113,20 +113,20 @@ def test_the_matching_member_of_a_union_is_told_with_its_zone():
             "exclusion: cron '0 0 * * * ?' (UTC) matches, but 11:00 to 13:00 WED is excluded: lunch.",
         ),
         (
-            {"calendar": CalendarUse("cn")},
+            {"calendars": (CalendarUse("cn"),)},
             "calendar: cron '0 0 * * * ?' (UTC) matches, but calendar 'cn' does not list",
         ),
     ],
 )
 def test_what_bounds_a_schedule_is_named(timing, told):
-    job = replace(job_of(cron("0 0 * * * ?", "UTC"), **timing), days=Days([date(2026, 11, 19)]))
+    job = replace(job_of(cron("0 0 * * * ?", "UTC"), **timing), days=(Days([date(2026, 11, 19)]),))
     assert schedule_of(job).next_after(T0 - 1) != T0
     assert told in texts(obstacles(job, T0))
     assert list(obstacles(job, T0 + 1000)) == []
 
 
 def test_a_calendar_that_lets_a_slot_be_is_told():
-    job = job_of(cron("0 0 * * * ?", "UTC"), calendar=CalendarUse("cn", CalendarMode.EXCLUDE))
+    job = job_of(cron("0 0 * * * ?", "UTC"), calendars=(CalendarUse("cn", CalendarMode.EXCLUDE),))
     assert "Calendar 'cn' (exclude) does not list the day." in texts(
         match_facts(job, T0, resolve_zone("UTC"))
     )

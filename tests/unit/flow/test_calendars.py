@@ -11,7 +11,7 @@ from gateway.core.timing import Timing
 from gateway.store.calendars import CalendarStore
 
 EVERY_SECOND = {"kind": "fixed_rate", "expression": "1s", "timezone": "UTC"}
-EXCLUDE = Timing(calendar=CalendarUse("holidays", CalendarMode.EXCLUDE))
+EXCLUDE = Timing(calendars=(CalendarUse("holidays", CalendarMode.EXCLUDE),))
 
 
 def today(world):
@@ -77,6 +77,6 @@ async def test_days_begin_at_midnight_of_the_schedules_zone(world):
     local_day = datetime.fromtimestamp(turn_ms / 1000 - hours * 3600, UTC).date()
     await world.do(calendars_of(world.now).create(Calendar("only", Days([local_day]))))
     schedule = {"kind": "interval", "expression": "10m", "timezone": zone}
-    job = await world.job(schedule=schedule, timing=Timing(calendar=CalendarUse("only")))
+    job = await world.job(schedule=schedule, timing=Timing(calendars=(CalendarUse("only"),)))
     assert job.next_fire_at == turn_ms // 600_000 * 600_000
     assert not executor.executed

@@ -381,7 +381,7 @@ async def test_a_day_that_becomes_excluded_takes_the_planned_slot_back(world):
     calendars = CalendarStore(world.now.db, world.now.clock, world.now.ids)
     calendar = await world.do(calendars.create(Calendar("holidays", Days(()))))
     use = CalendarUse("holidays", CalendarMode.EXCLUDE)
-    job, _ = await bounded(world, calendar=use)
+    job, _ = await bounded(world, calendars=(use,))
     await world.clock.advance(3.5)
     assert len(await first_rows(world, job)) == 2
     today = datetime.fromtimestamp(world.clock.now_ms() / 1000, UTC).date()

@@ -343,7 +343,7 @@ async def test_a_calendar_that_was_changed_since(world):
     await world.do(calendars.create(Calendar("open", days)))
     job = await world.job(
         schedule={"kind": "cron", "expression": "0/10 * * * * ?", "timezone": "UTC"},
-        timing=Timing(calendar=CalendarUse("open", CalendarMode.EXCLUDE)),
+        timing=Timing(calendars=(CalendarUse("open", CalendarMode.EXCLUDE),)),
     )
     await world.clock.advance(15)
     slot = world.clock.now_ms() // 10_000 * 10_000

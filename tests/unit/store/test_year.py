@@ -154,8 +154,8 @@ class Bounds:
 
     def timing(self):
         night = parse_exclusion({"from": "22:00", "to": "06:00"}, resolve_zone("UTC"), field="e")
-        use = CalendarUse("c", self.mode) if self.mode else None
-        return Timing(exclusions=(night,) if self.night else (), calendar=use, jitter_ms=self.jitter_ms)
+        uses = (CalendarUse("c", self.mode),) if self.mode else ()
+        return Timing(exclusions=(night,) if self.night else (), calendars=uses, jitter_ms=self.jitter_ms)
 
     def leaves(self, local, listed):
         if self.night and (local.hour >= 22 or local.hour < 6):
@@ -330,7 +330,9 @@ def test_a_year_with_a_maximum_is_its_first_slots():
     for kind in kinds():
         for bounds in (Bounds(), Bounds(night=True), Bounds(True, CalendarMode.EXCLUDE)):
             timing = replace(bounds.timing(), window=Window(START + 40 * DAY, START + 300 * DAY, 150))
-            schedule = confined(parse_schedule(kind.spec), kind.spec, timing, Days(HOLIDAYS))
+            schedule = confined(
+                parse_schedule(kind.spec), kind.spec, timing, [Days(HOLIDAYS)] * len(timing.calendars)
+            )
             wanted = [
                 at
                 for at, local in kind.slots
