@@ -16,7 +16,8 @@ from gateway.api.models.failures import (
     RerunBody,
 )
 from gateway.api.models.runs import RunList, states_of
-from gateway.api.render import json_answer, run_answer
+from gateway.api.render import json_answer
+from gateway.api.run_answers import answer_of, answers_of
 from gateway.api.services import SERVICES, Services
 from gateway.core.errors import InvalidValue, NotFound
 from gateway.core.model import RunFilter
@@ -37,8 +38,7 @@ async def mark_succeeded(request: web.Request) -> web.Response:
     run_id = path_id(request, "run_id")
     body = await read_as(request, MarkBody)
     run = await services.reruns.mark_succeeded(run_id, body.reason)
-    names = await services.apps.names([run.app_id])
-    return json_answer(run_answer(run, names.get(run.app_id), services.clock.now_ms()))
+    return json_answer(await answer_of(services, run))
 
 
 async def page(request: web.Request) -> web.Response:
@@ -47,10 +47,7 @@ async def page(request: web.Request) -> web.Response:
     app_id = None if query.app is None else (await services.apps.get(query.app)).id
     wanted = _filter(query, app_id, not_rerun=query.again == "without")
     found = await services.runs.page(wanted, cursor=query.cursor, limit=query.limit)
-    names = await services.apps.names({run.app_id for run in found.items})
-    now_ms = services.clock.now_ms()
-    items = [run_answer(run, names.get(run.app_id), now_ms) for run in found.items]
-    return json_answer(RunList(items=items, next_cursor=found.next_cursor))
+    return json_answer(RunList(items=await answers_of(services, found.items), next_cursor=found.next_cursor))
 
 
 async def redrive(request: web.Request) -> web.Response:

@@ -12,6 +12,7 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, from_json, to_json
 
+from gateway.api.patterns import WORDS
 from gateway.api.problems import FieldError, InvalidInput, Malformed, TooLarge
 
 M = TypeVar("M", bound=BaseModel)
@@ -131,7 +132,8 @@ def _field_error(detail: ErrorDetails, model: type[BaseModel], within: str) -> F
         case "string_too_long":
             expected = f"at most {_counted(context['max_length'], 'character')}"
         case "string_pattern_mismatch":
-            expected = f"text that matches the pattern {context['pattern']}"
+            pattern = context["pattern"]
+            expected = WORDS.get(pattern, f"text that matches the pattern {pattern}")
         case "too_short":
             expected = f"at least {_counted(context['min_length'], 'item')}"
         case _:

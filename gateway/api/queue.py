@@ -8,7 +8,8 @@ from aiohttp import web
 
 from gateway.api.intake import path_id, query_as
 from gateway.api.models.queue import QueueAnswer, QueueQuery, WaitingAnswer
-from gateway.api.render import json_answer, run_answer, times
+from gateway.api.render import json_answer, times
+from gateway.api.run_answers import answer_of
 from gateway.api.services import SERVICES
 from gateway.core.model import Run
 
@@ -55,6 +56,4 @@ async def bypass(request: web.Request) -> web.Response:
 
 async def _changed(request: web.Request, change: Callable[[int], Awaitable[Run]]) -> web.Response:
     services = request.app[SERVICES]
-    run = await change(path_id(request, "run_id"))
-    names = await services.apps.names([run.app_id])
-    return json_answer(run_answer(run, names.get(run.app_id), services.clock.now_ms()))
+    return json_answer(await answer_of(services, await change(path_id(request, "run_id"))))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from aiohttp import web
 
 from gateway.api.intake import path_id, query_as
 from gateway.api.models.runs import LogAnswer, LogQuery, RunList, RunQuery, StopAnswer, states_of
-from gateway.api.render import json_answer, run_answer
-from gateway.api.services import SERVICES, Services
-from gateway.core.model import BROADCAST_PARENT, DEFAULT_NAMESPACE, Run, RunFilter, TriggerKind
+from gateway.api.render import json_answer
+from gateway.api.run_answers import answer_of, answers_of
+from gateway.api.services import SERVICES
+from gateway.core.model import DEFAULT_NAMESPACE, RunFilter, TriggerKind
 from gateway.core.states import PUBLIC_WORDS
 
 
@@ -35,21 +34,13 @@ async def page(request: web.Request) -> web.Response:
         author=query.author,
     )
     found = await services.runs.page(wanted, cursor=query.cursor, limit=query.limit)
-    names = await services.apps.names({run.app_id for run in found.items})
-    now_ms = services.clock.now_ms()
-    tasks = await _task_ids(services, found.items)
-    items = [run_answer(run, names.get(run.app_id), now_ms, tasks.get(run.root_id)) for run in found.items]
+    items = await answers_of(services, found.items)
     return json_answer(RunList(items=items, next_cursor=found.next_cursor))
 
 
 async def get(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
-    run = await services.runs.get(path_id(request, "run_id"))
-    names = await services.apps.names([run.app_id])
-    tasks = await _task_ids(services, [run])
-    now_ms = services.clock.now_ms()
-    shards = await services.runs.tally(run) if run.shard == BROADCAST_PARENT else None
-    return json_answer(run_answer(run, names.get(run.app_id), now_ms, tasks.get(run.root_id), shards))
+    return json_answer(await answer_of(services, await services.runs.get(path_id(request, "run_id"))))
 
 
 async def log(request: web.Request) -> web.Response:
@@ -77,8 +68,3 @@ async def stop(request: web.Request) -> web.Response:
             also_stopped=list(report.also_stopped),
         )
     )
-
-
-async def _task_ids(services: Services, runs: Sequence[Run]) -> dict[int, str]:
-    """The names of the chains that these runs belong to, by their first runs; those of slots have none."""
-    return await services.tasks.names({run.root_id for run in runs if run.slot_ms is None})

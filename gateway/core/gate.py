@@ -26,13 +26,17 @@ _PATIENT = frozenset({TriggerKind.RETRY, TriggerKind.BACKFILL})
 
 @dataclass(slots=True, eq=False)
 class _Waiter:
-    """`line` is None once nothing holds the run up. `has_leave`: it counts as one of its job's already."""
+    """`line` is None once nothing holds the run up. `has_leave`: it counts as one of its job's already.
+
+    `is_due`: it is to be judged by its job's overlap. `is_taken`: it was, and waits.
+    """
 
     run: NewRun
     job: Job
     line: Line | None = None
     has_leave: bool = False
     is_due: bool = False
+    is_taken: bool = False
     is_marked: bool = False
 
 
@@ -311,27 +315,32 @@ class Gate:
         if not line:
             self._jobs.pop(job_id, None)
             return
+        queued = sum(self._waiters[run.id].is_taken for run in line)
         for run in list(line):
             waiting = self._waiters.get(run.id)  # one that is judged may end others
             if waiting is not None and waiting.is_due:
                 waiting.is_due = False
-                self._judge(waiting, line, made)
+                waiting.is_taken = self._judge(waiting, line, queued, made)
+                queued += waiting.is_taken
 
     def _room_of(self, job: Job) -> int:
         return job.concurrency.places - len(self.places.of_job(job.id)) - len(self._leaves.get(job.id, ()))
 
-    def _judge(self, waiter: _Waiter, line: Line, made: Decisions) -> None:
-        """It is due and finds no room. The next attempt of a run is never turned away: it waits."""
+    def _judge(self, waiter: _Waiter, line: Line, queued: int, made: Decisions) -> bool:
+        """Whether it waits, being due and finding no room. The next attempt of a run is never turned away."""
         run, limit = waiter.run, waiter.job.concurrency
         if run.trigger_kind in _PATIENT:
-            return
+            return True
         if limit.overlap is Overlap.SKIP:
             self._end(waiter, RunState.SKIPPED, f"overlap skip: {self._why(waiter)}", made)
-        elif limit.overlap is Overlap.QUEUE and line.ahead_of(run) >= limit.queue_limit:
-            reason = f"overlap queue: {line.ahead_of(run)} runs wait already, as many as queue_limit lets"
+            return False
+        if limit.overlap is Overlap.QUEUE and queued >= limit.queue_limit:
+            reason = f"overlap queue: {queued} runs wait already, as many as queue_limit lets"
             self._end(waiter, RunState.SKIPPED, reason, made)
-        elif limit.overlap is Overlap.REPLACE:
+            return False
+        if limit.overlap is Overlap.REPLACE:
             self._replace(waiter, line, made)
+        return True
 
     def _replace(self, waiter: _Waiter, line: Line, made: Decisions) -> None:
         """Whoever waits gives way at once; whoever runs is stopped, those that have run for longest first."""

@@ -150,6 +150,8 @@ def _http_address(value: str) -> str:
         usable = False
     if not usable or any(character.isspace() for character in value):
         raise refusal(expected)
+    if "?" in value or "#" in value:
+        raise refusal(f"{expected}, without a query")
     return value
 
 

@@ -21,9 +21,7 @@ Label = Annotated[
 ]
 
 
-def _plain(value: str) -> str:
-    if "?" in value or "#" in value:
-        raise refusal("an address such as http://10.0.0.7:9999/, without a query")
+def _fits(value: str) -> str:
     if len(address_key(value)) > MAX_ADDRESS:
         raise refusal(f"at most {MAX_ADDRESS} characters with a slash at its end")
     return value
@@ -32,7 +30,7 @@ def _plain(value: str) -> str:
 class ExecutorBody(Body):
     """What people set for an executor. What is left out stays; null takes it back to its default."""
 
-    address: Annotated[Address, AfterValidator(_plain)] = Field(
+    address: Annotated[Address, AfterValidator(_fits)] = Field(
         description="Whether or not somebody is there now; with or without a slash at its end."
     )
     labels: list[Label] | None = Field(

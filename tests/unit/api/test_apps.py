@@ -57,7 +57,7 @@ async def test_an_unknown_app(api):
     ("change", "field", "expected"),
     [
         ({"appname": ""}, "appname", "at least 1"),
-        ({"appname": "has blank"}, "appname", "pattern"),
+        ({"appname": "has blank"}, "appname", "letters, digits"),
         ({"appname": 5}, "appname", "string"),
         ({"address_mode": "manual"}, "addresses", "at least one"),
         ({"addresses": ["http://h/"]}, "addresses", "none in the address mode 'auto'"),

@@ -98,7 +98,7 @@ async def test_how_much_still_runs_on_a_drained_one(billing):
         ({"labels": "canary"}, "labels", "valid array"),
         ({"labels": [""]}, "labels[0]", "at least 1"),
         ({"labels": ["x" * 65]}, "labels[0]", "at most 64"),
-        ({"labels": ["a,b"]}, "labels[0]", "pattern"),
+        ({"labels": ["a,b"]}, "labels[0]", "a letter or digit"),
         ({"labels": [f"l{n}" for n in range(21)]}, "labels", "at most 20"),
         ({"draining": "yes"}, "draining", "valid boolean"),
         ({"note": "x" * 256}, "note", "at most 255"),
@@ -149,7 +149,7 @@ async def test_a_jobs_label(billing):
         ({"route": "NEAREST"}, "'WEIGHTED'"),
         ({"label": ""}, "at least 1"),
         ({"label": "x" * 65}, "at most 64"),
-        ({"label": "has blank"}, "pattern"),
+        ({"label": "has blank"}, "a letter or digit"),
         ({"label_fallback": "wait"}, "'fail' or 'any'"),
     ],
 )

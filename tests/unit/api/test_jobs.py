@@ -611,6 +611,7 @@ async def test_an_unknown_job_is_not_triggered(billing):
         ({"task_id": "run-7"}, "task_id", "another name"),
         ({"task_id": "x" * 129}, "task_id", "at most 128"),
         ({"addresses": ["10.0.0.1:9999"]}, "addresses[0]", "http://"),
+        ({"addresses": ["http://h:1/?x=1"]}, "addresses[0]", "without a query"),
         ({"addresses": []}, "addresses", "at least 1"),
         ({"task_id": ""}, "task_id", "at least 1"),
         ({"params": {"a": 1}}, "params", "string"),

@@ -58,6 +58,17 @@ class Tried:
         return [run.id for run in made.start], {run.id: state for run, state, _ in made.end}, made.stop
 
 
+def test_a_queue_is_full_whatever_the_priority_of_the_next():
+    tried, job = Tried(), job_with(overlap=Overlap.QUEUE, queue_limit=2)
+    ended: dict[int, RunState] = {}
+    for run_id in range(1, 9):
+        tried.offer(run_of(run_id, job, priority=run_id), job, 0)
+        ended |= tried.decide(0)[1]
+    assert ended == dict.fromkeys(range(4, 9), RunState.SKIPPED)
+    tried.gate.free(1)
+    assert tried.decide(0)[0] == [3]
+
+
 # ------------------------------------------------------------ against the model
 
 
@@ -97,12 +108,12 @@ class Model:
             job = self.jobs[run.job_id]
             if run.id in skipped or run.id in self.judged:
                 continue
+            queued = [one for one in of(job, self.waiting) if one.id in self.judged - skipped]
             self.judged.add(run.id)
-            ahead = [one for one in order(of(job, self.waiting)) if one.id not in skipped].index(run)
             if run.trigger_kind is TriggerKind.RETRY:
                 continue
             if job.concurrency.overlap is Overlap.SKIP or (
-                job.concurrency.overlap is Overlap.QUEUE and ahead >= job.concurrency.queue_limit
+                job.concurrency.overlap is Overlap.QUEUE and len(queued) >= job.concurrency.queue_limit
             ):
                 skipped.add(run.id)
             elif job.concurrency.overlap is Overlap.REPLACE:
