@@ -120,6 +120,7 @@ def job_of(
         deadline_s=body.deadline_s or 0,
         on_deadline=body.on_deadline,
         lost_after_s=body.lost_after_s,
+        hold_limit_on_lost=body.hold_limit_on_lost,
         guarantee=body.guarantee,
         priority=body.priority,
         concurrency=_concurrency_of(body),

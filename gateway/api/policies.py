@@ -87,6 +87,7 @@ def patience_fields(job: Job) -> dict[str, Any]:
         "deadline_s": job.deadline_s or None,
         "on_deadline": job.on_deadline.value,
         "lost_after_s": job.lost_after_s,
+        "hold_limit_on_lost": job.hold_limit_on_lost,
     }
 
 

@@ -28,7 +28,12 @@ _LIMITS = {
     "ttl": "ttl_s",
     "label_fallback": "label_fallback",
 }
-_PATIENCE = {"deadline": "deadline_s", "on_deadline": "on_deadline", "lost_after": "lost_after_s"}
+_PATIENCE = {
+    "deadline": "deadline_s",
+    "on_deadline": "on_deadline",
+    "lost_after": "lost_after_s",
+    "hold_limit_on_lost": "hold_limit_on_lost",
+}
 POLICY_OPTIONS = frozenset({*_RETRY, *_LIMITS, *_PATIENCE, "label", "children", "join", "shards"})
 
 _OPTIONS = (
@@ -66,6 +71,11 @@ _OPTIONS = (
     click.option("--deadline", help="How long an attempt may run: seconds, or text such as 10m."),
     click.option("--on-deadline", help="alert or kill."),
     click.option("--lost-after", help="How long an executor must have nothing of a run until it is lost."),
+    click.option(
+        "--hold-limit-on-lost/--no-hold-limit-on-lost",
+        default=None,
+        help="A run that is given up keeps its place in limits until its executor says that it runs nothing of the job.",
+    ),
     click.option("--join", help="any or all: what a job with several parents waits for."),
 )
 

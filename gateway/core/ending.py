@@ -14,7 +14,7 @@ class End:
 
     Zero times and None texts leave the row's columns as they are. `sources` and `claim` narrow the guard. `as_owner`:
     it is this node's judgement, not an executor's word, so it counts only while the node owns the run. `is_last`: no
-    attempt follows, whatever the job says. `again`: one does, whatever it says (`core.sequel`).
+    attempt follows, whatever the job says. `again`: one does, whatever it says (`core.sequel`). `holds`: its place stays taken (`core.holding`).
     """
 
     seed: NewRun
@@ -30,3 +30,4 @@ class End:
     as_owner: bool = False
     is_last: bool = False
     again: bool = False
+    holds: bool = False

@@ -5,7 +5,7 @@ Pure: `Known` holds all that was read, the answer is made of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from gateway.core.errors import InvalidValue
 from gateway.core.events import Event
 from gateway.core.facts import Fact, when
 from gateway.core.gate import expiry_ms, is_limited
+from gateway.core.holding import held_words
 from gateway.core.model import App, Job, Run
 from gateway.core.overlap import Overlap
 from gateway.core.pauses import Pause
@@ -63,6 +64,8 @@ class Known:
     executors: Reachable = NOBODY
     running_app: int | None = None
     running_job: int | None = None
+    held_app: Collection[int] = ()
+    held_job: Collection[int] = ()
     waits: str = ""
     pause: Pause | None = None
     disabled: Event | None = None
@@ -351,7 +354,7 @@ def _now(known: Known, job: Job) -> Iterator[Fact]:
         )
     limit = job.concurrency
     if limit.limited and known.running_job is not None:
-        text = f"{known.running_job} of {limit.places} runs of this job are under way now; overlap {limit.overlap.value}."
+        text = f"{known.running_job} of {limit.places} runs of this job are under way now{held_words(known.held_job)}; overlap {limit.overlap.value}."
         yield Fact(
             "overlap",
             text,
@@ -364,7 +367,10 @@ def _now(known: Known, job: Job) -> Iterator[Fact]:
         )
     app = known.app
     if app is not None and app.max_running is not None and known.running_app is not None:
-        text = f"{known.running_app} of {app.max_running} runs of app {app.appname!r} are under way now."
+        held = held_words(known.held_app)
+        text = (
+            f"{known.running_app} of {app.max_running} runs of app {app.appname!r} are under way now{held}."
+        )
         yield Fact(
             "app_limit",
             text,

@@ -12,6 +12,7 @@ import heapq
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
+from gateway.core.holding import held_words
 from gateway.core.line import Line
 from gateway.core.model import BROADCAST_PARENT, App, Job, NewRun, TriggerKind
 from gateway.core.overlap import Overlap
@@ -254,13 +255,15 @@ class Gate:
             named = ", ".join(map(str, running[:3])) + (" …" if len(running) > 3 else "")
             ahead = len(self._leaves.get(run.job_id, ()))
             waiting = f", {ahead} wait for the app" if ahead else ""
-            return f"{len(running)} of {waiter.job.concurrency.places} runs of this job are under way ({named}){waiting}"
+            held = held_words(self.places.held(job_id=run.job_id))
+            most = waiter.job.concurrency.places
+            return f"{len(running)} of {most} runs of this job are under way ({named}){waiting}{held}"
         if app is None or waiter.line is None:
             return "it may start"
         if app.max_running is not None and self.places.of_app(app.id) >= app.max_running:
-            return (
-                f"{self.places.of_app(app.id)} of {app.max_running} runs of app {app.appname!r} are under way"
-            )
+            held = held_words(self.places.held(app_id=app.id))
+            running_there = f"{self.places.of_app(app.id)} of {app.max_running} runs of app {app.appname!r}"
+            return f"{running_there} are under way{held}"
         if app.starts_per_second is not None:
             return f"app {app.appname!r} starts at most {app.starts_per_second:g} runs a second"
         return "it may start"
@@ -355,7 +358,8 @@ class Gate:
                     made,
                 )
         running = self.places.of_job(run.job_id)
-        for place in running[: max(len(running) - waiter.job.concurrency.places + 1, 0)]:
+        excess = max(len(running) - waiter.job.concurrency.places + 1, 0)
+        for place in [place for place in running if not place.held][:excess]:
             if not place.asked_to_stop:
                 place.asked_to_stop = True
                 made.stop.append((place.run_id, run.id))

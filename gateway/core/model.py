@@ -181,6 +181,7 @@ class Job:
     deadline_s: int = 0
     on_deadline: OnDeadline = OnDeadline.ALERT
     lost_after_s: int = LOST_AFTER_S
+    hold_limit_on_lost: bool = False
     shards: tuple[NamedShard, ...] = ()
 
 

@@ -21,7 +21,7 @@ class Scope(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Place:
-    """`settled`: the row says that the run has been claimed; until then only this node knows it."""
+    """`settled`: the row says that the run has been claimed; until then only this node knows it. `held`: it is over."""
 
     run_id: int
     job_id: int
@@ -33,6 +33,7 @@ class Place:
     address: str = ""
     settled: bool = False
     asked_to_stop: bool = False
+    held: bool = False
 
 
 class Places:
@@ -59,7 +60,7 @@ class Places:
     def learn(self, scope: Scope, found: Iterable[Place]) -> None:
         for place in found:
             if (mine := self._places.get(place.run_id)) is not None:
-                mine.part = place.part  # its job may have moved
+                mine.part, mine.held = place.part, place.held  # its job may have moved
             else:
                 self.take(place)
         self._known[scope.kind, scope.id] = scope
@@ -112,6 +113,16 @@ class Places:
         place = self._places.get(run_id)
         if place is not None:
             place.settled = True
+
+    def hold(self, run_id: int) -> None:
+        place = self._places.get(run_id)
+        if place is not None:
+            place.held = True
+
+    def held(self, *, job_id: int = 0, app_id: int = 0) -> list[int]:
+        """The runs of this job or app that are over and keep their place."""
+        group = self._jobs.get(job_id) if job_id else self._apps.get(app_id)
+        return [place.run_id for place in (group or {}).values() if place.held]
 
     def settled(self) -> list[int]:
         """Runs whose rows must be open, or their place is free."""

@@ -197,10 +197,14 @@ class RunReader(Protocol):
         ...
 
     async def under_way(self, scope: Scope) -> list[Place]:
-        """The places that claimed and running rows of a job or an app hold, the longest-held first."""
+        """The places that rows of a job or an app hold, claimed and running ones and held ones, the oldest first."""
         ...
 
     async def states(self, run_ids: Collection[int]) -> dict[int, RunState]: ...
+
+    async def keep_places(self, run_ids: Collection[int]) -> set[int]:
+        """Those that are open, or over and keep their place."""
+        ...
 
     async def family(self, job_id: int, slot_key: int) -> list[Run]:
         """All rows of one slot: the parent, its shards and their attempts."""

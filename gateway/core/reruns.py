@@ -12,7 +12,7 @@ from gateway.core.model import BROADCAST_PARENT, Job, NewRun, Run, RunFilter, Tr
 from gateway.core.policy import seed_of
 from gateway.core.shards import Shard, first_row, is_shard
 from gateway.core.states import MARKABLE, OPEN, WAITING, RunState
-from gateway.core.work import Move
+from gateway.core.work import After, Move, Value
 
 MOST = 10_000
 # What stands for its shards in a parent that waits: those of the run before which did not succeed.
@@ -108,7 +108,11 @@ def rerun_move(run: Run, row: NewRun, token: int) -> Move:
     """The new row exists if nobody else has run this one again meanwhile: its claim token, which has no other use any
     more, is given out anew each time.
     """
-    values = {"rerun_id": row.id, "claim_token": token}
+    values: dict[str, Value] = {
+        "rerun_id": row.id,
+        "claim_token": token,
+        "open_part": After("open_part", 0),  # it may keep its place
+    }
     return Move(run.id, run.state, frozenset({run.state}), values, claim=run.claim_token, then=(row,))
 
 

@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from gateway.core.holding import GIVEN_UP, held_words
 from gateway.core.model import App, Run
 from gateway.core.places import Place
 
 DEFAULT_RUN_MS = 1000
+_WAITS_FOR_JOB = " runs of this job are under way"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +62,20 @@ class QueueDesk(Protocol):
         ...
 
 
-def reason_of(run: Run, app: App, running: int) -> str:
-    """Why it waits: what its row says, or what can be seen now."""
+def reason_of(run: Run, app: App, running: Sequence[Place]) -> str:
+    """Why it waits: what its row says, or what can be seen now; and which of those that have a place are over."""
+    is_full = app.max_running is not None and len(running) >= app.max_running
     if run.reason is not None and run.reason.startswith("waits: "):
-        return run.reason.removeprefix("waits: ")
-    if app.max_running is not None and running >= app.max_running:
-        return f"{running} of {app.max_running} runs of app {app.appname!r} are under way"
+        text = run.reason.removeprefix("waits: ").split(GIVEN_UP)[0]
+        by_job = _WAITS_FOR_JOB in text
+        held = [
+            place.run_id for place in running if place.held and (not by_job or place.job_id == run.job_id)
+        ]
+        return text + held_words(held if by_job or is_full else ())
+    if is_full:
+        held = [place.run_id for place in running if place.held]
+        text = f"{len(running)} of {app.max_running} runs of app {app.appname!r} are under way"
+        return text + held_words(held)
     if app.starts_per_second is not None:
         return f"app {app.appname!r} starts at most {app.starts_per_second:g} runs a second"
     return "it is about to start, or waits for its job"
@@ -83,7 +93,7 @@ def predict(
     starts: list[int | None] = []
     next_ms = float(now_ms)
     for run in waiting:
-        if run.reason is not None and " runs of this job are under way" in run.reason:
+        if run.reason is not None and _WAITS_FOR_JOB in run.reason:
             starts.append(None)
             continue
         while app.max_running is not None and len(ends) >= app.max_running:

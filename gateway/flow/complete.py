@@ -71,7 +71,9 @@ class Completer:
                 flight = self._context.flights.pop(end.seed.id)
                 if flight is not None:
                     flight.ended = True  # it may have been claimed again, and still wait to be sent
-                if end.seed.id not in lost:
+                if end.holds and end.seed.id not in lost:
+                    self._context.gate.places.hold(end.seed.id)
+                elif end.seed.id not in lost:
                     self._context.gate.free(end.seed.id)
                 if end.seed.root_id != end.seed.id and end.seed.id not in lost:
                     self._close_parent(end.seed)
@@ -188,6 +190,8 @@ class Completer:
             values["reason"] = "; ".join(filter(None, (end.reason, causes.note)))
         if end.sent_ms:
             values["sent_ms"] = After("due_ms", end.sent_ms - seed.due_ms)
+        if end.holds:
+            values["open_part"] = seed.part
         if end.answered_ms:
             values["answered_ms"] = After("due_ms", end.answered_ms - seed.due_ms)
         sources = end.sources if end.sources is not None else SOURCES[verdict.state]

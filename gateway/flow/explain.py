@@ -16,7 +16,7 @@ from gateway.core.model import App, Job, Run, RunFilter
 from gateway.core.moments import parse_moment
 from gateway.core.operations import Operations
 from gateway.core.pauses import Pause, PauseReader, Pauses
-from gateway.core.places import Scope
+from gateway.core.places import Place, Scope
 from gateway.core.ports import RunReader
 from gateway.core.reachable import NOBODY, Reachable, reachable
 from gateway.core.retention import cut_ms
@@ -184,11 +184,14 @@ class FlowExplainer:
         app = await self._app(job)
         at_ms = max(known.at_ms, known.now_ms)
         running_app = running_job = None
+        in_app: list[Place] = []
+        in_job: list[Place] = []
         if app is not None and app.max_running is not None:
-            places = await self._reader.under_way(Scope("app", app.id, job.part))
-            running_app = sum(place.shard >= 0 for place in places)
+            in_app = await self._reader.under_way(Scope("app", app.id, job.part))
+            running_app = sum(place.shard >= 0 for place in in_app)
         if job.concurrency.limited:
-            running_job = len(await self._reader.under_way(Scope("job", job.id, job.part)))
+            in_job = await self._reader.under_way(Scope("job", job.id, job.part))
+            running_job = len(in_job)
         return replace(
             known,
             app=app,
@@ -196,6 +199,8 @@ class FlowExplainer:
             executors=await self._executors(job, app),
             running_app=running_app,
             running_job=running_job,
+            held_app=[place.run_id for place in in_app if place.held],
+            held_job=[place.run_id for place in in_job if place.held],
             waits=await self._waits(known, app),
         )
 

@@ -50,9 +50,12 @@ class Limiter:
         if not held:
             return
         states = await self._context.runs.states(held)
-        for run_id in held:
-            if states.get(run_id) not in IN_FLIGHT:
-                self._context.gate.free(run_id)
+        ended = [run_id for run_id in held if states.get(run_id) not in IN_FLIGHT]
+        if ended:
+            kept = await self._context.runs.keep_places(ended)
+            for run_id in ended:
+                if run_id not in kept:
+                    self._context.gate.free(run_id)
 
     async def _mark_waiting(self) -> None:
         context = self._context

@@ -40,7 +40,7 @@ class FlowQueues:
         predicted = predict(waiting, running, app, durations, now_ms)
         items = zip(waiting, predicted, strict=True)
         first = tuple(
-            Waiting(run, position, reason_of(run, app, len(running)), at_ms)
+            Waiting(run, position, reason_of(run, app, running), at_ms)
             for position, (run, at_ms) in enumerate(items, 1)
         )
         return Queue(len(running), count, first)

@@ -2,6 +2,7 @@
 
 In: rows in `running` or `stopping`. Out: `lost` (or `stopped` for a stop that was asked) for those whose
 executor twice says that it has nothing of the job, or has been gone for as long. A late result corrects it.
+Rows that are over and keep their place are asked about as well, until it is free.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from gateway.core.deadlines import LOST_AFTER_S
 from gateway.core.ending import End
 from gateway.core.errors import Unreachable
 from gateway.core.events import Level, Source
+from gateway.core.holding import HELD, holds_place
 from gateway.core.model import BROADCAST_PARENT, Run
 from gateway.core.policy import seed_of
 from gateway.core.sequel import Sequel
 from gateway.core.states import IN_FLIGHT, RunState
+from gateway.core.work import Move, Work
 from gateway.flow.ports import Finisher
 
 log = structlog.get_logger(__name__)
@@ -28,6 +31,8 @@ PAGE = 500
 AT_ONCE = 32
 FORGET_MS = 5000
 _ASKED = frozenset({RunState.RUNNING, RunState.STOPPING})
+_LOOKED_AT = IN_FLIGHT | HELD
+IDLE = "the executor says that it runs nothing of this job"
 Place = tuple[int, str, str, int]
 
 
@@ -52,9 +57,10 @@ class Sweeper:
         begun_ms = context.clock.now_ms()
         known = {flight.seed.id for flight in context.flights}
         parts = context.held.parts
-        while parts and (runs := await context.runs.open_runs(last, PAGE, IN_FLIGHT, parts)):
+        while parts and (runs := await context.runs.open_runs(last, PAGE, _LOOKED_AT, parts)):
             last = runs[-1]
-            known.difference_update([run.id for run in runs])
+            await self._free([run for run in runs if run.state in HELD and run.part in context.held])
+            known.difference_update([run.id for run in runs if run.state in IN_FLIGHT])
             runs = [run for run in runs if run.state in _ASKED and run.part in context.held]
             self._on_running(runs)
             for run in runs:
@@ -75,6 +81,15 @@ class Sweeper:
                 flights.pop(run_id)
 
     async def _ask(self, runs: Sequence[Run]) -> None:
+        answers = await self._answers(runs)
+        silent = {run.job_id for run, why in answers if why is not None}
+        await self._context.specs.ensure([(job_id, 0) for job_id in silent])
+        lost = [(run, why) for run, why in answers if self._is_confirmed(run, why)]
+        if lost:
+            await self._give_up(lost)
+
+    async def _answers(self, runs: Sequence[Run]) -> list[tuple[Run, str | None]]:
+        """Why each of these cannot be running, as far as its place tells."""
         places: dict[Place, list[Run]] = {}
         for run in runs:
             places.setdefault((run.app_id, run.address, run.dialect, run.job_id), []).append(run)
@@ -85,16 +100,24 @@ class Sweeper:
                 return await self._why_gone(place)
 
         answers = await asyncio.gather(*(ask(place) for place in places))
-        silent = {place[3] for why, place in zip(answers, places, strict=True) if why is not None}
-        await self._context.specs.ensure([(job_id, 0) for job_id in silent])
-        lost = [
-            (run, why)
-            for why, here in zip(answers, places.values(), strict=True)
-            for run in here
-            if self._is_confirmed(run, why)
+        return [(run, why) for why, here in zip(answers, places.values(), strict=True) for run in here]
+
+    async def _free(self, held: Sequence[Run]) -> None:
+        """Runs that are over and have kept their place: free it if nothing of their job can be running there."""
+        if not held:
+            return
+        context = self._context
+        free = [
+            run
+            for run, why in await self._answers(held)
+            if why is IDLE or run.address not in context.registry.present(run.app_id)
         ]
-        if lost:
-            await self._give_up(lost)
+        # With the state, the row leaves the open ones.
+        moves = [Move(run.id, run.state, frozenset({run.state}), optional=True) for run in free]
+        if moves:
+            await context.writer.write(Work(moves=moves, lease=context.lease))
+        for run in free:
+            context.gate.free(run.id)
 
     async def _why_gone(self, place: Place) -> str | None:
         """Why nothing of the job can be running there, or None if something may be."""
@@ -107,7 +130,7 @@ class Sweeper:
             if context.registry.executor(app_id, address) is not None:
                 return None
             return f"the executor is gone ({error.why})"
-        return "the executor says that it runs nothing of this job" if answer.ok else None
+        return IDLE if answer.ok else None
 
     def _is_confirmed(self, run: Run, why: str | None) -> bool:
         """Whether this is the second such answer, long enough after the first."""
@@ -126,11 +149,13 @@ class Sweeper:
         return 1000 * job.lost_after_s
 
     async def _give_up(self, lost: Sequence[tuple[Run, str | None]]) -> None:
+        context = self._context
         await self._finisher.prepare(run.job_id for run, _ in lost)
         ends: list[End] = []
         for run, why in lost:
             stopped = run.state is RunState.STOPPING
             outcome = run.outcome or RunState.STOPPED if stopped else RunState.LOST
+            job, present = context.specs.job(run.job_id), context.registry.present(run.app_id)
             ends.append(
                 End(
                     seed_of(run),
@@ -139,6 +164,7 @@ class Sweeper:
                     finished_ms=self._context.clock.now_ms(),
                     sources=frozenset({run.state}),
                     again=stopped and run.sequel == Sequel.AGAIN,
+                    holds=why is not IDLE and holds_place(job, run.address, present),
                 )
             )
             self._silent_since.pop(run.id, None)

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from gateway.core.context import Context
 from gateway.core.ending import End
+from gateway.core.holding import holds_place
 from gateway.core.inflight import Flight
 from gateway.core.model import NewRun
 from gateway.core.states import WAITING, RunState
@@ -67,8 +68,17 @@ class Verdicts:
         self._hub.queued((seed,))
 
     def lost(self, doubt: Doubt, reason: str) -> None:
-        sources = frozenset({RunState.DISPATCHING})
-        end = End(doubt.seed, RunState.LOST, reason=reason, sources=sources, claim=doubt.claim, as_owner=True)
+        context = self._hub.context
+        present = context.registry.present(doubt.seed.app_id)
+        end = End(
+            doubt.seed,
+            RunState.LOST,
+            reason=reason,
+            sources=frozenset({RunState.DISPATCHING}),
+            claim=doubt.claim,
+            as_owner=True,
+            holds=holds_place(context.specs.job(doubt.seed.job_id), doubt.address, present),
+        )
         self._hub.spawn(self._hub.end(end))
 
     def unroutable(self, run: NewRun, reason: str) -> None:

@@ -14,7 +14,7 @@ from gateway.core.clock import Clock
 from gateway.core.errors import Conflict, NotFound
 from gateway.core.events import Source
 from gateway.core.model import NewRun
-from gateway.core.states import RunState
+from gateway.core.states import OPEN, RunState
 from gateway.store.engine import Database
 from gateway.store.events import note
 from gateway.store.sqltext import join_addresses
@@ -120,7 +120,7 @@ class BackfillStore:
             for start in range(0, len(ordered), _CHUNK):
                 keys = [-run_id for run_id in ordered[start : start + _CHUNK]]
                 query = select(run.c.slot_key).where(
-                    run.c.job_id == job_id, run.c.slot_key.in_(keys), run.c.open_part.is_not(None)
+                    run.c.job_id == job_id, run.c.slot_key.in_(keys), run.c.state.in_(sorted(OPEN))
                 )
                 found.update(-row.slot_key for row in await conn.execute(query))
         return found

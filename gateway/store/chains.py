@@ -14,6 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.core.chain import delay_of
 from gateway.core.confine import schedule_of
 from gateway.core.model import Job
+from gateway.core.states import OPEN
+from gateway.store.run_rows import count_open
 from gateway.store.tables import job_next_fire, run
 
 MOST = 1000
@@ -48,14 +50,16 @@ async def unended(conn: AsyncConnection, parts: Collection[int]) -> Sequence[tup
         query = (
             select(_fire.job_id, _fire.chain_run_id, run.c.slot_key)
             .select_from(job_next_fire.outerjoin(run, run.c.id == sign * _fire.chain_run_id))
-            .where(_fire.part.in_(sorted(parts)), side, or_(run.c.id.is_(None), run.c.open_part.is_(None)))
+            .where(
+                _fire.part.in_(sorted(parts)), side, or_(run.c.id.is_(None), run.c.state.not_in(sorted(OPEN)))
+            )
             .limit(MOST)
         )
         for job_id, link, slot_key in (await conn.execute(query)).all():
             if slot_key is None:
                 found.append((job_id, link, 0))
                 continue
-            family = select(func.count(run.c.open_part), func.max(run.c.finished_ms))
+            family = select(count_open(), func.max(run.c.finished_ms))
             open_ones, ended_ms = (await conn.execute(family.where(*_family(job_id, slot_key)))).one()
             if not open_ones:
                 found.append((job_id, link, ended_ms or 0))
@@ -79,7 +83,7 @@ async def _is_open(conn: AsyncConnection, job_id: int, root_id: int) -> bool:
     slot_key = (await conn.execute(select(run.c.slot_key).where(run.c.id == root_id))).scalar()
     if slot_key is None:
         return False
-    query = select(func.count(run.c.open_part)).where(*_family(job_id, slot_key))
+    query = select(count_open()).where(*_family(job_id, slot_key))
     return bool((await conn.execute(query)).scalar_one())
 
 

@@ -24,7 +24,7 @@ from gateway.core.daily import (
     Tally,
     day_of,
 )
-from gateway.core.states import RunState
+from gateway.core.states import OPEN, RunState
 from gateway.store.engine import Database
 from gateway.store.tables import run, run_daily
 from gateway.store.transact import reading
@@ -115,7 +115,7 @@ async def count(conn: AsyncConnection, job_id: int, *, most: int = 0) -> Count |
     if last is not None:
         from_ms = (last.day + 1) * DAY_MS
         floor = await _floor(conn, job_id, from_ms, last.open_id)
-    is_open = run.c.open_part.is_not(None)
+    is_open = run.c.state.in_(sorted(OPEN))
     day = case((is_open, 0), else_=run.c.finished_ms // DAY_MS).label("day")
     if most:
         there = select(run.c.id).where(run.c.job_id == job_id, run.c.id >= floor).order_by(run.c.id)

@@ -45,6 +45,7 @@ def _not_default(job: Job) -> dict[str, Any]:
         "deadline_s": job.deadline_s,
         "on_deadline": "" if job.on_deadline is OnDeadline.ALERT else job.on_deadline.value,
         "retention_days": job.retention_days,
+        "hold_limit_on_lost": job.hold_limit_on_lost,
         "join": "" if job.join is Join.ANY else job.join.value,
     }
     if job.shards:
@@ -138,6 +139,7 @@ def job_of(row: Any) -> Job:
         deadline_s=stored.get("deadline_s", 0),
         on_deadline=OnDeadline(stored.get("on_deadline", OnDeadline.ALERT)),
         lost_after_s=stored.get("lost_after_s", LOST_AFTER_S),
+        hold_limit_on_lost=stored.get("hold_limit_on_lost", False),
         retention_days=stored.get("retention_days", 0),
         anchor_ms=row.anchor_ms,
         next_fire_at=row.next_fire_at,

@@ -19,6 +19,7 @@ from gateway.store.daily import REMOVED
 from gateway.store.days import days_of
 from gateway.store.definitions import job_at
 from gateway.store.engine import Database
+from gateway.store.run_rows import count_open
 from gateway.store.tables import calendar, deleted_job, job, job_next_fire, job_version, run, run_daily
 from gateway.store.transact import reading
 
@@ -179,7 +180,7 @@ async def _with_ends(conn: AsyncConnection, job_id: int, rows: list[FirstRow]) -
     for start in range(0, len(retried), _PAGE):
         some = run.c.slot_key.in_(retried[start : start + _PAGE])
         query = (
-            select(run.c.slot_key, func.max(run.c.finished_ms).label("end"), func.count(run.c.open_part))
+            select(run.c.slot_key, func.max(run.c.finished_ms).label("end"), count_open())
             .where(run.c.job_id == job_id, some, run.c.shard <= 0)
             .group_by(run.c.slot_key)
         )

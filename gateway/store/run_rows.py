@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import RowMapping
+from sqlalchemy import ColumnElement, RowMapping, case, func
 
 from gateway.core.model import Run, TriggerKind
-from gateway.core.states import RunState
+from gateway.core.states import OPEN, RunState
 from gateway.store.sqltext import split_addresses
 from gateway.store.tables import run
 
@@ -20,6 +20,11 @@ TEXT = ",".join(NAMES)
 _KIND, _STATE, _OUTCOME, _ADDRESSES = map(NAMES.index, ("trigger_kind", "state", "outcome", "addresses"))
 _KINDS = {int(kind): kind for kind in TriggerKind}
 _STATES = {int(state): state for state in RunState}
+
+
+def count_open() -> ColumnElement[int]:
+    """How many of the rows are open. One that is over and keeps its place has an `open_part`, too."""
+    return func.count(case((run.c.state.in_(sorted(OPEN)), 1)))
 
 
 def run_of(row: RowMapping) -> Run:

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.core.clock import Clock
 from gateway.core.errors import NotFound
+from gateway.core.holding import HELD
 from gateway.core.model import BROADCAST_PARENT, PARTS, Page, Run, RunFilter
 from gateway.core.places import Place, Scope
 from gateway.core.shards import Tally, tally
@@ -162,14 +163,23 @@ class RunStore:
         mine = row.job_id if scope.kind == "job" else row.app_id
         query = (
             select(
-                row.id, row.job_id, row.app_id, row.part, row.root_id, row.shard, row.claimed_ms, row.address
+                row.id,
+                row.job_id,
+                row.app_id,
+                row.part,
+                row.root_id,
+                row.shard,
+                row.claimed_ms,
+                row.address,
+                row.state,
             )
-            .where(row.open_part == scope.part, mine == scope.id, row.state.in_(sorted(IN_FLIGHT)))
+            .where(row.open_part == scope.part, mine == scope.id, row.state.in_(sorted(IN_FLIGHT | HELD)))
             .order_by(row.claimed_ms, row.id)
             .with_hint(run, OPEN_INDEX, "mysql")
         )
         async with reading(self._db) as conn:
-            return [Place(*values, settled=True) for values in await conn.execute(query)]
+            rows = await conn.execute(query)
+            return [Place(*row[:-1], settled=True, held=row.state in HELD) for row in rows]
 
     async def running_by_address(self, app_id: int) -> dict[str, int]:
         row = run.c
@@ -189,6 +199,15 @@ class RunStore:
             for ids in in_lists(run_ids):
                 for run_id, state in await cursor.rows(f"SELECT id,state FROM run WHERE id IN ({ids})"):
                     found[run_id] = RunState(state)
+        return found
+
+    async def keep_places(self, run_ids: Collection[int]) -> set[int]:
+        found: set[int] = set()
+        async with reading(self._db) as conn:
+            cursor = await open_cursor(conn)
+            for ids in in_lists(run_ids):
+                rows = await cursor.rows(f"SELECT id FROM run WHERE id IN ({ids}) AND open_part IS NOT NULL")
+                found.update(row[0] for row in rows)
         return found
 
     async def family(self, job_id: int, slot_key: int) -> list[Run]:

@@ -25,7 +25,8 @@ def by_shape(moves: Iterable[Move]) -> Iterable[tuple[frozenset[Any], tuple[str,
         )  # fmt: skip
         groups.setdefault(key if move.belated else (*key[:3], move.to in OPEN, *key[4:]), []).append(move)
     for (_, sources, names, *_), group in sorted(groups.items(), key=lambda item: item[0][0]):
-        head = ("state",) if group[0].to in OPEN else ("state", "open_part")
+        is_open = group[0].to in OPEN or "open_part" in names
+        head = ("state",) if is_open else ("state", "open_part")
         yield sources, (*head, *names), group
 
 

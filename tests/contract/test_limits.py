@@ -10,14 +10,17 @@ from sqlalchemy import insert, select, update
 
 from gateway.core.clock import SystemClock
 from gateway.core.errors import Conflict, NotFound
+from gateway.core.holding import HELD
 from gateway.core.model import FIRST_LONG_ID, AddressMode, App, Counters, Job, NewRun, Task, TriggerKind
 from gateway.core.parts import part_of, part_of_app
 from gateway.core.places import Scope
-from gateway.core.states import RunState
+from gateway.core.reruns import rerun_move
+from gateway.core.states import IN_FLIGHT, RunState
 from gateway.core.work import JudgedBy, Move, Work
 from gateway.store.apps import AppStore
 from gateway.store.ids import app_ids, job_ids, run_ids
 from gateway.store.jobs import JobStore
+from gateway.store.run_rows import count_open
 from gateway.store.runs import RunStore
 from gateway.store.tables import app as app_table
 from gateway.store.tables import job, job_next_fire, job_version, node, request, run
@@ -124,6 +127,39 @@ async def test_who_is_under_way(db, clock):
     assert await runs.under_way(Scope("job", 4, 8)) == []
     ids = [FIRST_LONG_ID + 4, FIRST_LONG_ID + 2, 77]
     assert await runs.states(ids) == {ids[0]: RunState.FAILED, ids[1]: RunState.RUNNING}
+
+
+async def test_a_place_that_is_kept_after_the_end(db, clock, rows):
+    runs, writer = RunStore(db, clock), GroupWriter(db, SystemClock(), Counters())
+    writing = asyncio.create_task(writer.run())
+    made = [
+        NewRun(n, 1, 4, 2, 9, 1, 1, 1, TriggerKind.API, RunState.RUNNING, 1, attempt=n) for n in (1, 2, 3)
+    ]
+    await writer.write(Work(inserts=made))
+    over = {"finished_ms": 7, "open_part": 9}
+    ends = [
+        Move(1, RunState.RETRYING, IN_FLIGHT, over),
+        Move(2, RunState.LOST, IN_FLIGHT, over),
+        Move(3, RunState.LOST, IN_FLIGHT, {"finished_ms": 7}),
+    ]
+    await writer.write(Work(moves=ends))
+    held = await runs.under_way(Scope("job", 4, 9))
+    assert [(place.run_id, place.held) for place in held] == [(1, True), (2, True)]
+    assert await runs.keep_places([1, 2, 3]) == {1, 2}
+    assert [run.id for run in await runs.open_runs(None, 10, IN_FLIGHT | HELD, {9})] == [1, 2]
+    async with db.read() as conn:
+        assert (await conn.execute(select(count_open()))).scalar_one() == 0
+    again = rerun_move(await runs.get(2), made[2], token=5)
+    again.then = ()
+    await writer.write(Work(moves=[again]))
+    assert await runs.keep_places([1, 2]) == {1, 2}
+    states = (RunState.RETRYING, RunState.LOST)
+    free = [Move(n, state, frozenset({state}), optional=True) for n, state in enumerate(states, 1)]
+    await writer.write(Work(moves=free))
+    assert await runs.under_way(Scope("app", 2, 9)) == []
+    assert [row["state"] for row in await rows(run)] == [RunState.RETRYING, RunState.LOST, RunState.LOST]
+    writing.cancel()
+    await asyncio.gather(writing, return_exceptions=True)
 
 
 async def test_claims_judged_by_limits_that_have_changed_are_lost(db, clock, stores):

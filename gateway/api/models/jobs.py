@@ -73,6 +73,11 @@ class JobBody(TimingFields, PlacementFields):
         le=MAX_DEADLINE_S,
         description="How long the executor must say that it runs nothing of the job, or be gone, until a run is lost.",
     )
+    hold_limit_on_lost: bool = Field(
+        False,
+        description="A run that is given up without a word of its executor keeps its place in `max_concurrency` and "
+        "`max_running` until that executor says that it runs nothing of the job, or is gone.",
+    )
     retry: RetryBody = RetryBody()
     shards: Annotated[list[ShardBody], AfterValidator(named_once)] = Field(
         [],
@@ -175,6 +180,7 @@ class JobAnswer(TimingAnswer, JobHead):
     deadline_s: int | None
     on_deadline: OnDeadline
     lost_after_s: int
+    hold_limit_on_lost: bool
     guarantee: Guarantee
     misfire_after_s: int
     misfire_window_s: int

@@ -92,6 +92,8 @@ async def test_jobs(api, run, tmp_path):
     assert other["shards"] == [{"name": "eu", "params": "x=1"}, {"name": "us", "params": None}]
     assert "--child" in await run("jobs", "update", other["id"], "--child", "after", code=2)
     assert (await run("jobs", "update", other["id"], "--child", "", "--json"))["children"] == []
+    held = await run("jobs", "update", other["id"], "--hold-limit-on-lost", "--json")
+    assert held["hold_limit_on_lost"] is True
     await run("jobs", "delete", other["id"])
     changed = await run("jobs", "update", made["id"], "--params", "x", "--cron", "0 4 * * *", "--json")
     assert (changed["schedule"]["timezone"], changed["task"]["handler"]) == ("Asia/Shanghai", "closeDay")

@@ -138,12 +138,14 @@ async def test_a_fixed_rate_keeps_its_phase_while_others_come_and_go(billing):
 
 
 async def test_deadlines_and_grace(billing):
-    made = await billing.job(deadline_s="10m", on_deadline="kill", lost_after_s="1h")
+    made = await billing.job(deadline_s="10m", on_deadline="kill", lost_after_s="1h", hold_limit_on_lost=True)
+    assert made["hold_limit_on_lost"] is True
     assert (made["deadline_s"], made["on_deadline"], made["lost_after_s"]) == (600, "kill", 3600)
     path = f"/api/v1/jobs/{made['id']}"
     assert await billing.ok("PATCH", path, {"deadline_s": 600, "lost_after_s": 3600}) == made
     changed = await billing.ok("PATCH", path, {"deadline_s": None, "lost_after_s": None})
     assert (changed["deadline_s"], changed["on_deadline"], changed["lost_after_s"]) == (None, "kill", 60)
+    assert (await billing.ok("PATCH", path, {"hold_limit_on_lost": False}))["hold_limit_on_lost"] is False
 
 
 async def test_named_shards(billing):
@@ -421,6 +423,7 @@ WRONG = [
     ({"deadline_s": "1500ms"}, "deadline_s", "whole seconds"),
     ({"on_deadline": "stop"}, "on_deadline", "'alert' or 'kill'"),
     ({"lost_after_s": 29}, "lost_after_s", "greater than or equal to 30"),
+    ({"hold_limit_on_lost": "perhaps"}, "hold_limit_on_lost", "boolean"),
     ({"timeout_s": -1}, "timeout_s", "not negative"),
     ({"timeout_s": "soon"}, "timeout_s", "a duration"),
     ({"timeout_s": "1500ms"}, "timeout_s", "whole seconds"),
