@@ -9,6 +9,8 @@ from aiohttp import web
 from gateway.core.catalog import AppCatalog, JobCatalog, RunCatalog
 from gateway.core.clock import Clock
 from gateway.core.operations import Operations
+from gateway.core.positions import Positions
+from gateway.core.quota import Quotas
 from gateway.core.trigger_url import Network
 from gateway.core.users import Sessions, UserCatalog
 from gateway.core.zones import Zone
@@ -24,6 +26,8 @@ class AdminPorts:
     apps: AppCatalog
     runs: RunCatalog
     operations: Operations
+    positions: Positions
+    quotas: Quotas
     clock: Clock
     zone: Zone
     trusted: tuple[Network, ...] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from compat.admin import login
+from compat.admin import groups, jobs, login
 from compat.admin.calls import ATTEMPTS, CALLERS, FREE_OF_A_CALLER, Handler, endpoint
 from compat.admin.generations import LOGIN_PAGES, OLD_PREFIX, Generation
 from compat.admin.ports import PORTS, AdminPorts
@@ -13,6 +13,23 @@ from gateway.core.attempts import Attempts
 PREFIXES = (OLD_PREFIX, "")
 
 _ENDPOINTS: dict[str, Handler] = {
+    "/jobinfo/pageList": jobs.page,
+    "/jobinfo/add": jobs.add,
+    "/jobinfo/insert": jobs.add,
+    "/jobinfo/update": jobs.update,
+    "/jobinfo/remove": jobs.remove,
+    "/jobinfo/delete": jobs.remove,
+    "/jobinfo/start": jobs.start,
+    "/jobinfo/stop": jobs.stop,
+    "/jobinfo/trigger": jobs.trigger,
+    "/jobinfo/nextTriggerTime": jobs.next_trigger_time,
+    "/jobgroup/pageList": groups.page,
+    "/jobgroup/save": groups.save,
+    "/jobgroup/insert": groups.save,
+    "/jobgroup/update": groups.update,
+    "/jobgroup/remove": groups.remove,
+    "/jobgroup/delete": groups.remove,
+    "/jobgroup/loadById": groups.load,
     "/auth/updatePwd": login.change_password,
     "/user/updatePwd": login.change_password,
 }

@@ -19,6 +19,7 @@ from gateway.api.policies import (
 )
 from gateway.api.templates import filled
 from gateway.api.timings import is_zoned, require_open, timing_fields, timing_of
+from gateway.core.contact import UNSIGNED
 from gateway.core.misfire import MisfireLimits
 from gateway.core.model import DEFAULT_NAMESPACE, Job, Misfire, Task
 from gateway.core.moments import parse_moment
@@ -127,6 +128,7 @@ def job_of(
         ttl_s=body.ttl_s,
         description=body.description,
         retention_days=body.retention_days or 0,
+        contact=base.contact if base else UNSIGNED,
     )
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from compat.admin.ports import AdminPorts
 from gateway.api.services import Services
+from gateway.core.positions import Positions
 from gateway.core.users import Sessions
 from gateway.core.zones import resolve_zone
 
 
-def admin_ports(services: Services, sessions: Sessions) -> AdminPorts:
+def admin_ports(services: Services, sessions: Sessions, positions: Positions) -> AdminPorts:
     return AdminPorts(
         users=services.users,
         sessions=sessions,
@@ -16,6 +17,8 @@ def admin_ports(services: Services, sessions: Sessions) -> AdminPorts:
         apps=services.apps,
         runs=services.runs,
         operations=services.operations,
+        positions=positions,
+        quotas=services.quotas,
         clock=services.clock,
         zone=resolve_zone(services.timezone),
         trusted=services.hooks.trusted,

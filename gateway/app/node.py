@@ -66,6 +66,7 @@ from gateway.store.keys import KeyStore
 from gateway.store.lanes import Lanes
 from gateway.store.nodes import Nodes
 from gateway.store.pauses import PauseStore
+from gateway.store.positions import PositionStore
 from gateway.store.queue import QueueStore
 from gateway.store.quotas import QuotaRows
 from gateway.store.runs import RunStore
@@ -258,7 +259,7 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
             hooks=Hooks(private_url(settings), settings.proxies),
             timezone=settings.timezone,
         )
-        admin = admin_ports(services, SessionStore(db, clock))
+        admin = admin_ports(services, SessionStore(db, clock), PositionStore(db, clock))
         node.urls = await listen(settings, services, flow, access, clock, stack, admin)
         # At the end: first nothing more is sent, then results come in, and only then nobody listens any more.
         stack.push_async_callback(_unless_stuck, flow.await_results, settings.stop_grace_s + 5)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from gateway.core.calendar_days import Days
 from gateway.core.children import Child, Join
+from gateway.core.contact import UNSIGNED, Contact
 from gateway.core.deadlines import LOST_AFTER_S, OnDeadline
 from gateway.core.envs import Envs, with_envs
 from gateway.core.misfire import DAY_OF_100, MisfireLimits
@@ -183,6 +184,7 @@ class Job:
     lost_after_s: int = LOST_AFTER_S
     hold_limit_on_lost: bool = False
     shards: tuple[NamedShard, ...] = ()
+    contact: Contact = UNSIGNED
 
 
 @dataclass(slots=True, eq=False)

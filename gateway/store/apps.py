@@ -74,7 +74,7 @@ class AppStore:
             row = (await conn.execute(query)).first()
         if row is None:
             raise NotFound("app", appname)
-        return _app_of(row)
+        return app_of(row)
 
     async def names(self, app_ids: Collection[int]) -> dict[int, str]:
         """From memory where it can: an appname never changes."""
@@ -94,7 +94,7 @@ class AppStore:
             .limit(limit + 1)
         )
         async with reading(self._db) as conn:
-            apps = [_app_of(row) for row in await conn.execute(query)]
+            apps = [app_of(row) for row in await conn.execute(query)]
         return cursors.page_of(apps, limit, lambda last: cursors.encode("a", last.id))
 
     async def update(self, app: App) -> tuple[App, list[int]]:
@@ -105,11 +105,11 @@ class AppStore:
             seen = (await conn.execute(select(app_table).where(mine))).first()
             if seen is None:
                 raise NotFound("app", app.appname)
-            moves = _app_of(seen).limited != app.limited
+            moves = app_of(seen).limited != app.limited
             if moves:
                 await hold_all_nodes(conn)
             old = (await conn.execute(select(app_table).where(mine).with_for_update())).first()
-            if old is None or (_app_of(old).limited != app.limited) != moves:
+            if old is None or (app_of(old).limited != app.limited) != moves:
                 raise Conflict(f"app {app.appname!r} was changed at this moment: try again")
             # A claim that was judged by what the app said before must see that it has been changed.
             changed = replace(app, updated_ms=max(now_ms, old.updated_ms + 1))
@@ -159,7 +159,7 @@ class AppStore:
 
     async def all_apps(self) -> list[App]:
         async with reading(self._db) as conn:
-            return [_app_of(row) for row in await conn.execute(select(app_table).order_by(app_table.c.id))]
+            return [app_of(row) for row in await conn.execute(select(app_table).order_by(app_table.c.id))]
 
     async def executors_since(self, revision: int) -> tuple[list[Executor], list[Executor]]:
         """In the order of (app, address)."""
@@ -235,7 +235,7 @@ def _changeable(app: App) -> dict[str, Any]:
     }
 
 
-def _app_of(row: Any) -> App:
+def app_of(row: Any) -> App:
     return App(
         id=row.id,
         namespace_id=row.namespace_id,

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from gateway.core.children import Child, Join, On
+from gateway.core.contact import UNSIGNED, Contact
 from gateway.core.deadlines import LOST_AFTER_S, OnDeadline
 from gateway.core.misfire import DAY_OF_100, MisfireLimits
 from gateway.core.model import BlockStrategy, Guarantee, Job, Misfire, Route, Task
@@ -54,6 +55,8 @@ def _not_default(job: Job) -> dict[str, Any]:
         found["concurrency"] = asdict(job.concurrency)
     if job.lost_after_s != LOST_AFTER_S:
         found["lost_after_s"] = job.lost_after_s
+    if job.contact != UNSIGNED:
+        found["contact"] = {name: value for name, value in asdict(job.contact).items() if value}
     if job.placement.label:
         found["placement"] = asdict(job.placement)
     if job.misfire_limits != DAY_OF_100:
@@ -140,6 +143,7 @@ def job_of(row: Any) -> Job:
         on_deadline=OnDeadline(stored.get("on_deadline", OnDeadline.ALERT)),
         lost_after_s=stored.get("lost_after_s", LOST_AFTER_S),
         hold_limit_on_lost=stored.get("hold_limit_on_lost", False),
+        contact=Contact(**stored.get("contact", {})),
         retention_days=stored.get("retention_days", 0),
         anchor_ms=row.anchor_ms,
         next_fire_at=row.next_fire_at,

@@ -65,7 +65,9 @@ class JobStore:
         found: dict[int, Job] = {}
         async with reading(self._db) as conn:
             for start in range(0, len(wanted), _CHUNK):
-                rows = await conn.execute(_jobs().where(job.c.id.in_(wanted[start : start + _CHUNK])))
+                rows = await conn.execute(
+                    jobs_with_fires().where(job.c.id.in_(wanted[start : start + _CHUNK]))
+                )
                 some = await self._days.attach(conn, [job_of(row) for row in rows])
                 found.update((one.id, one) for one in some)
         return found
@@ -86,7 +88,7 @@ class JobStore:
 
     async def page(self, wanted: JobFilter, *, cursor: str | None, limit: int) -> Page[Job]:
         after = 0 if cursor is None else cursors.decode("j", cursor)
-        query = _jobs().where(job.c.namespace_id == wanted.namespace_id, job.c.id > after)
+        query = jobs_with_fires().where(job.c.namespace_id == wanted.namespace_id, job.c.id > after)
         if wanted.app_id is not None:
             query = query.where(job.c.app_id == wanted.app_id)
         if wanted.name is not None:
@@ -277,7 +279,8 @@ class JobStore:
             # Slots that are due but not planned yet are the planner's, who judges them by the new version.
             new = replace(new, next_fire_at=old.next_fire_at)
         else:
-            new = scheduled(new, now_ms, may_end=same_slots)
+            # One that is switched off needs no slot any more, so a schedule that is over keeps nobody from it.
+            new = scheduled(new, now_ms, may_end=same_slots or (same_schedule and not new.enabled))
         # A chain's slot that is due and not planned is the next one of the chain that goes on.
         is_kept = same_slots or (is_chained(old) and is_chained(new) and new.enabled)
         reason = "" if is_kept else f"the job was {'changed' if new.enabled else 'disabled'}"
@@ -296,7 +299,7 @@ class JobStore:
         return new
 
 
-def _jobs() -> Select[Any]:
+def jobs_with_fires() -> Select[Any]:
     return select(job, *_OF_FIRE).join(job_next_fire, job_next_fire.c.job_id == job.c.id)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from aiohttp import ClientSession, DummyCookieJar, web
 from aiohttp.test_utils import TestServer
+from sqlalchemy import URL as SqlUrl
 from yarl import URL
 
 from compat.admin.ports import AdminPorts
@@ -19,11 +20,14 @@ from compat.admin.routes import setup_admin_routes
 from gateway.core.model import AddressMode, App
 from gateway.core.users import Role, User
 from gateway.core.zones import resolve_zone
+from gateway.flow.quotas import SharedQuotas
 from gateway.store import ids
 from gateway.store.apps import AppStore
 from gateway.store.engine import Database, database_url, open_database
 from gateway.store.jobs import JobStore
 from gateway.store.passwords import Passwords
+from gateway.store.positions import PositionStore
+from gateway.store.quotas import QuotaRows
 from gateway.store.runs import RunStore
 from gateway.store.sessions import SessionStore
 from gateway.store.tables import metadata
@@ -114,12 +118,30 @@ def _strings(pairs: Pairs) -> list[tuple[str, str]]:
     return [(name, str(value)) for name, value in items]
 
 
+_templates: list[bytes] = []
+
+
+async def _with_tables(directory: Path) -> bytes:
+    """A database without rows, made once: that takes longer than most tests."""
+    if not _templates:
+        path = directory / "template.db"
+        db = open_database(_url(path))
+        async with db.write() as conn:
+            await conn.run_sync(metadata.create_all)
+        await db.close()
+        _templates.append(path.read_bytes())
+    return _templates[0]
+
+
+def _url(path: Path) -> SqlUrl:
+    return database_url(f"sqlite+aiosqlite:///{path}")
+
+
 @contextlib.asynccontextmanager
 async def admin_site(directory: Path) -> AsyncIterator[AdminSite]:
     clock, operations = StillClock(), FakeOperations()
-    db = open_database(database_url(f"sqlite+aiosqlite:///{directory / 'gateway.db'}"))
-    async with db.write() as conn:
-        await conn.run_sync(metadata.create_all)
+    (directory / "gateway.db").write_bytes(await _with_tables(directory))
+    db = open_database(_url(directory / "gateway.db"))
     ports = AdminPorts(
         users=UserStore(db, clock, Passwords(memory_kib=64)),
         sessions=SessionStore(db, clock),
@@ -127,6 +149,8 @@ async def admin_site(directory: Path) -> AsyncIterator[AdminSite]:
         apps=AppStore(db, clock, ids.app_ids(db, clock)),
         runs=RunStore(db, clock),
         operations=operations,
+        positions=PositionStore(db, clock),
+        quotas=SharedQuotas(clock, QuotaRows(db, clock)),
         clock=clock,
         zone=resolve_zone("Asia/Shanghai"),
     )

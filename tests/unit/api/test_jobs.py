@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import select
 
+from gateway.core.contact import Contact
 from gateway.core.submission import Submission
 from gateway.store.tables import job
 from tests.unit.api.conftest import a_job
@@ -706,3 +709,11 @@ async def test_what_an_sae_job_may_not_be(billing, change, field):
     assert (await billing.wrong("POST", "/api/v1/jobs", a_job(**({"template": "sae_job"} | change))))[
         0
     ] == field
+
+
+async def test_a_change_keeps_what_only_other_surfaces_say(billing):
+    made = await billing.job()
+    job = await billing.services.jobs.get(made["id"])
+    await billing.services.jobs.update(replace(job, contact=Contact("alice", "a@example.com")))
+    await billing.ok("PATCH", f"/api/v1/jobs/{made['id']}", {"name": "other"})
+    assert (await billing.services.jobs.get(made["id"])).contact == Contact("alice", "a@example.com")

@@ -1,0 +1,60 @@
+"""Lists by position, as XXL-JOB's pages are asked for: so many rows from the n-th on, and how many there are in all.
+
+A cursor costs the same on every page and this does not, so only surfaces that have to be like that use it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from gateway.core.model import App, Job
+
+T = TypeVar("T")
+
+MAX_START = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Rows `start` (from 0) to `start + length`, the last one not included."""
+
+    start: int = 0
+    length: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Slice(Generic[T]):
+    total: int
+    items: Sequence[T]
+
+
+@dataclass(frozen=True, slots=True)
+class JobSearch:
+    """Texts are parts, in any case; None means any."""
+
+    app_ids: frozenset[int] | None = None
+    enabled: bool | None = None
+    name: str = ""
+    handler: str = ""
+    author: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AppSearch:
+    """Texts are parts, in any case; None means any."""
+
+    app_ids: frozenset[int] | None = None
+    appname: str = ""
+    title: str = ""
+
+
+class Positions(Protocol):
+    async def jobs(self, search: JobSearch, window: Window) -> Slice[Job]:
+        """The largest id first."""
+        ...
+
+    async def apps(self, search: AppSearch, window: Window) -> Slice[App]:
+        """By appname."""
+        ...

@@ -1,0 +1,91 @@
+"""Lists by position, on every database."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.core.contact import Contact
+from gateway.core.model import AddressMode, App, Job, Task
+from gateway.core.positions import AppSearch, JobSearch, Window
+from gateway.store import ids, positions
+from gateway.store.apps import AppStore
+from gateway.store.jobs import JobStore
+from gateway.store.positions import PositionStore
+
+
+@pytest.fixture
+async def shop(db, clock):
+    """Two apps, and five jobs that differ in what is searched for."""
+    apps = AppStore(db, clock, ids.app_ids(db, clock))
+    made = [
+        await apps.create(App(0, 1, name, name.upper(), AddressMode.AUTO, (), 0, 0)) for name in ("b", "a")
+    ]
+    jobs = JobStore(db, clock, ids.job_ids(db, clock), ids.run_ids(db, clock))
+    wanted = [
+        ("one", "Handler", "ann", 0),
+        ("two", "handle_me", "Bob", 0),
+        ("three", 'say "hi"', "bob", 0),
+        ("ONE more", "x%y", "Ärger", 1),
+        ("five", "other", "a\\b", 1),
+    ]
+    drafts = [
+        Job(
+            id=0,
+            namespace_id=1,
+            app_id=made[place].id,
+            part=0,
+            version=1,
+            name=name,
+            enabled=place == 1,
+            schedule={"kind": "none"},
+            task=Task(handler),
+            contact=Contact(author),
+        )
+        for name, handler, author, place in wanted
+    ]
+    await jobs.create(drafts)
+    return made
+
+
+async def test_jobs(db, clock, shop, monkeypatch):
+    monkeypatch.setattr(positions, "_CHUNK", 2)
+    store = PositionStore(db, clock)
+
+    async def found(window=Window(0, 10), **search):  # noqa: B008
+        found = await store.jobs(JobSearch(**search), window)
+        return found.total, [one.name for one in found.items]
+
+    names = ["five", "ONE more", "three", "two", "one"]
+    assert await found() == (5, names)
+    assert await found(Window(1, 2)) == (5, names[1:3])
+    assert await found(Window(5, 2)) == (5, [])
+    assert await found(name="one") == (2, ["ONE more", "one"])
+    assert await found(enabled=True) == (2, ["five", "ONE more"])
+    assert await found(app_ids=frozenset({shop[0].id})) == (3, names[2:])
+    assert await found(app_ids=frozenset()) == (0, [])
+    assert await found(handler="HANDLE") == (2, ["two", "one"])
+    assert await found(Window(1, 5), handler="handle") == (2, ["one"])
+    assert await found(Window(0, 1), handler="handle") == (2, ["two"])
+    assert await found(handler='"hi"') == (1, ["three"])
+    assert await found(handler="x%") == (1, ["ONE more"])
+    assert await found(handler="e_m") == (1, ["two"])
+    assert await found(handler="kind") == (0, [])
+    assert await found(author="BOB", handler="say") == (1, ["three"])
+    assert await found(author="äR") == (1, ["ONE more"])
+    assert await found(author="a\\b") == (1, ["five"])
+
+
+async def test_apps(db, clock, shop):
+    store = PositionStore(db, clock)
+
+    async def found(window=Window(0, 10), **search):  # noqa: B008
+        found = await store.apps(AppSearch(**search), window)
+        return found.total, [one.appname for one in found.items]
+
+    assert await found() == (2, ["a", "b"])
+    assert await found(Window(1, 1)) == (2, ["b"])
+    assert await found(appname="A") == (1, ["a"])
+    assert await found(title="b") == (1, ["b"])
+    assert await found(title="_") == (0, [])
+    assert await found(app_ids=frozenset({shop[0].id})) == (1, ["b"])
+    assert await found(app_ids=frozenset()) == (0, [])
