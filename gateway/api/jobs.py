@@ -14,7 +14,9 @@ from gateway.api.problems import FieldError, InvalidInput
 from gateway.api.render import job_answer, json_answer
 from gateway.api.services import SERVICES, Services
 from gateway.core.errors import Conflict, InvalidValue, NotFound
+from gateway.core.job_state import with_state
 from gateway.core.model import Job, JobFilter
+from gateway.core.pauses import Pauses
 
 _JOBS_A_SLICE = 50
 _PATCH_ATTEMPTS = 3
@@ -62,14 +64,17 @@ async def page(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     query = query_as(request, JobQuery)
     app_id = None if query.app is None else (await services.apps.get(query.app)).id
-    found = await services.jobs.page(
-        JobFilter(app_id=app_id, name=query.name, enabled=query.enabled),
-        cursor=query.cursor,
-        limit=query.limit,
-    )
+    pauses, now_ms = await _pauses(services), services.clock.now_ms()
+    wanted = JobFilter(app_id=app_id, name=query.name, enabled=query.enabled)
+    if query.state is not None:
+        if query.enabled is not None and query.enabled != (query.state != "disabled"):
+            expected = f"left out, since `state` is {query.state!r}"
+            raise InvalidValue("enabled", query.enabled, expected)
+        wanted = with_state(wanted, query.state, pauses, now_ms)
+    found = await services.jobs.page(wanted, cursor=query.cursor, limit=query.limit)
     names = await services.apps.names({job.app_id for job in found.items})
-    now_ms = services.clock.now_ms()
-    items = [job_answer(job, names.get(job.app_id), now_ms) for job in found.items]
+    items = [job_answer(job, names.get(job.app_id), now_ms, pauses) for job in found.items]
+    items = [one for one in items if query.state in (None, one.state)]
     return json_answer(JobList(items=items, next_cursor=found.next_cursor))
 
 
@@ -160,4 +165,11 @@ async def _app_id(services: Services, appname: str, field: str) -> int:
 
 async def answer_of(services: Services, job: Job, status: int = 200) -> web.Response:
     names = await services.apps.names([job.app_id])
-    return json_answer(job_answer(job, names.get(job.app_id), services.clock.now_ms()), status)
+    answer = job_answer(job, names.get(job.app_id), services.clock.now_ms(), await _pauses(services))
+    return json_answer(answer, status)
+
+
+async def _pauses(services: Services) -> Pauses:
+    pauses = Pauses()
+    pauses.replace(await services.pauses.all_pauses())
+    return pauses

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, timedelta, timezone
-from typing import Any
+from typing import Any, Literal
 
 from aiohttp import web
 
 from gateway.api.models.apps import AppAnswer
 from gateway.api.models.base import Answer
-from gateway.api.models.jobs import JobAnswer
+from gateway.api.models.jobs import JobAnswer, JobPause
 from gateway.api.models.outcomes import ChildAnswer
 from gateway.api.models.runs import KillAnswer, RunAnswer, ShardCounts, Slots
 from gateway.api.models.schedules import ScheduleAnswer, dialect_of
@@ -24,10 +24,16 @@ from gateway.core.job_state import state_of
 from gateway.core.kills import kill_state
 from gateway.core.model import App, Job, Run, Token
 from gateway.core.overlap import Overlap
+from gateway.core.pauses import Pause, Pauses, Scope
 from gateway.core.shards import Tally
 from gateway.core.states import PUBLIC_WORDS
 
 JSON = "application/json"
+_LEVELS: dict[Scope, Literal["everything", "app", "job"]] = {
+    Scope.ALL: "everything",
+    Scope.APP: "app",
+    Scope.JOB: "job",
+}
 
 
 def json_answer(answer: Answer, status: int = 200) -> web.Response:
@@ -87,14 +93,16 @@ def _one_schedule(schedule: Mapping[str, Any]) -> ScheduleAnswer:
     )
 
 
-def job_answer(job: Job, appname: str | None, now_ms: int) -> JobAnswer:
+def job_answer(job: Job, appname: str | None, now_ms: int, pauses: Pauses) -> JobAnswer:
+    pause = pauses.find(job.app_id, job.id, now_ms)
     return JobAnswer(
         id=job.id,
         app=appname,
         name=job.name,
         description=job.description,
         enabled=job.enabled,
-        state=state_of(job),
+        state=state_of(job, pause),
+        pause=None if pause is None else pause_answer(pause),
         version=job.version,
         schedule=schedule_answer(job.schedule),
         **timing_answer(job, now_ms),
@@ -126,6 +134,15 @@ def job_answer(job: Job, appname: str | None, now_ms: int) -> JobAnswer:
         retention_days=job.retention_days or None,
         misfire_max=job.misfire_limits.most,
         **times(next_fire=next_slot(job), created=job.created_ms, updated=job.updated_ms),
+    )
+
+
+def pause_answer(pause: Pause) -> JobPause:
+    return JobPause(
+        level=_LEVELS[pause.scope],
+        reason=pause.reason,
+        author=pause.author,
+        **times(created=pause.created_ms, until=pause.until_ms),
     )
 
 

@@ -32,12 +32,16 @@ def jobs() -> None:
 @click.option("--app", help="The appname.")
 @click.option("--name", help="A part of the name, in any case.")
 @click.option("--enabled/--disabled", default=None, help="Only those.")
+@click.option("--state", help="Only those that are enabled, disabled, paused or done.")
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="Most to list.")
 @calls_api
-def list_jobs(client: Client, app: str | None, name: str | None, limit: int, *, enabled: bool | None) -> None:
+def list_jobs(
+    client: Client, app: str | None, name: str | None, state: str | None, limit: int, *, enabled: bool | None
+) -> None:
     """List jobs."""
     flag = None if enabled is None else str(enabled).lower()
-    found = list(client.items("/api/v1/jobs", query={"app": app, "name": name, "enabled": flag}, limit=limit))
+    query = {"app": app, "name": name, "enabled": flag, "state": state}
+    found = list(client.items("/api/v1/jobs", query=query, limit=limit))
     if client.as_json:
         show.as_json(found)
     else:

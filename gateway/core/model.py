@@ -344,13 +344,31 @@ class RunFilter:
 
 
 @dataclass(frozen=True, slots=True)
+class Covered:
+    """What pauses cover: all, or these apps and jobs."""
+
+    everything: bool = False
+    apps: frozenset[int] = frozenset()
+    jobs: frozenset[int] = frozenset()
+
+
+NOTHING = Covered()
+
+
+@dataclass(frozen=True, slots=True)
 class JobFilter:
-    """What to list; None means any. `name` is a part of the name, in any case."""
+    """What to list; None means any. `name` is a part of the name, in any case.
+
+    `has_next`: whether a slot, or the end of a run that sets one, lies ahead. `paused`: whether `pauses` cover it.
+    """
 
     namespace_id: int = DEFAULT_NAMESPACE
     app_id: int | None = None
     name: str | None = None
     enabled: bool | None = None
+    has_next: bool | None = None
+    paused: bool | None = None
+    pauses: Covered = NOTHING
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from gateway.core.clock import iso_utc
+from gateway.core.model import Covered
 
 
 class Scope(StrEnum):
@@ -61,6 +62,14 @@ class Pauses:
             if pause is not None and pause.holds(at_ms):
                 return pause
         return None
+
+    def covered(self, at_ms: int) -> Covered:
+        """What they cover at that instant."""
+        held = [key for key, pause in self._pauses.items() if pause.holds(at_ms)]
+        apps, jobs = (
+            frozenset(id_ for scope, id_ in held if scope is wanted) for wanted in (Scope.APP, Scope.JOB)
+        )
+        return Covered((Scope.ALL, 0) in held, apps, jobs)
 
     def next_end_ms(self, now_ms: int) -> int | None:
         """When the next of them ends by itself."""

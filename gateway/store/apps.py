@@ -14,8 +14,9 @@ from gateway.core.clock import Clock
 from gateway.core.errors import Conflict, NotFound
 from gateway.core.events import Source
 from gateway.core.model import DEFAULT_NAMESPACE, AddressMode, App, Executor, Page
+from gateway.core.pauses import Scope
 from gateway.core.placement import ExecutorSetting, SettingChange
-from gateway.store import cursors
+from gateway.store import cursors, pauses
 from gateway.store.access import forget_tokens
 from gateway.store.app_parts import hold_all_nodes, move_jobs
 from gateway.store.engine import Database
@@ -136,6 +137,7 @@ class AppStore:
             await conn.execute(delete(executor_table).where(executor_table.c.app_id == app_id))
             await conn.execute(delete(setting_table).where(setting_table.c.app_id == app_id))
             await forget_tokens(conn, app_id)
+            await pauses.forget(conn, Scope.APP, app_id)
             await note(conn, self._clock.now_ms(), Source.APP, "deleted", [(row.appname, "", "")])
             await bump(conn, "app")
 

@@ -7,7 +7,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.core.acting import author
 from gateway.core.model import Job
+from gateway.core.pauses import Scope
 from gateway.core.states import WAITING, RunState
+from gateway.store import pauses
 from gateway.store.tables import deleted_job, job, job_next_fire, run, trigger_url
 
 REASON = "the job was deleted"
@@ -19,6 +21,7 @@ async def bury(conn: AsyncConnection, old: Job, now_ms: int, *, keep_history: bo
     await conn.execute(delete(job).where(job.c.id == old.id))
     await conn.execute(delete(job_next_fire).where(job_next_fire.c.job_id == old.id))
     await conn.execute(delete(trigger_url).where(trigger_url.c.job_id == old.id))
+    await pauses.forget(conn, Scope.JOB, old.id)
     await conn.execute(
         insert(deleted_job).values(
             job_id=old.id,

@@ -10,7 +10,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import Select, bindparam, func, insert, or_, select, update
+from sqlalchemy import Select, and_, bindparam, func, insert, not_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.core.acting import author
@@ -33,6 +33,7 @@ from gateway.store.ids import Sequence as IdSequence
 from gateway.store.job_calendars import drop_others, first_name, other_rows, store_others
 from gateway.store.links import drop_links, lock_links, store_links
 from gateway.store.next_fires import replanned, scheduled, take_back
+from gateway.store.pauses import covered_by
 from gateway.store.tables import app, job, job_calendar, job_next_fire, job_version
 from gateway.store.transact import reading, transact
 
@@ -95,6 +96,12 @@ class JobStore:
             query = query.where(func.lower(job.c.name).contains(wanted.name.lower(), autoescape=True))
         if wanted.enabled is not None:
             query = query.where(job.c.enabled == wanted.enabled)
+        if wanted.has_next is not None:
+            is_over = and_(job_next_fire.c.next_fire_at.is_(None), job_next_fire.c.chain_run_id == 0)
+            query = query.where(not_(is_over) if wanted.has_next else is_over)
+        if wanted.paused is not None:
+            is_paused = covered_by(wanted.pauses)
+            query = query.where(is_paused if wanted.paused else not_(is_paused))
         async with reading(self._db) as conn:
             rows = await conn.execute(query.order_by(job.c.id).limit(limit + 1))
             jobs = await self._days.attach(conn, [job_of(row) for row in rows])

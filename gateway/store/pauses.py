@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, delete, insert, or_, select
+from sqlalchemy import ColumnElement, delete, false, insert, or_, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.core.clock import Clock
 from gateway.core.errors import NotFound
 from gateway.core.events import Source
+from gateway.core.model import Covered
 from gateway.core.pauses import Pause, Scope
 from gateway.store.engine import Database
 from gateway.store.events import note
 from gateway.store.revisions import bump, current
-from gateway.store.tables import pause
+from gateway.store.tables import job, pause
 from gateway.store.transact import reading, transact
 
 REVISION = "pause"
@@ -68,6 +69,21 @@ class PauseStore:
             await note(conn, now_ms, _SOURCES[scope], "resumed", [(called, name, "what waited goes on")])
 
         await transact(self._db, self._clock, body)
+
+
+async def forget(conn: AsyncConnection, scope: Scope, scope_id: int) -> None:
+    """What it covers is deleted."""
+    found = await conn.execute(select(pause.c.scope_id).where(*_same(scope, scope_id)))
+    if found.first() is not None:
+        await bump(conn, REVISION)
+        await conn.execute(delete(pause).where(*_same(scope, scope_id)))
+
+
+def covered_by(pauses: Covered) -> ColumnElement[bool]:
+    """Whether these pauses cover a row of `job`."""
+    if pauses.everything:
+        return true()
+    return or_(false(), job.c.app_id.in_(sorted(pauses.apps)), job.c.id.in_(sorted(pauses.jobs)))
 
 
 def _same(scope: Scope, scope_id: int) -> tuple[ColumnElement[bool], ...]:

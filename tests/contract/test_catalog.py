@@ -16,6 +16,7 @@ from gateway.core.model import (
     PARTS,
     AddressMode,
     App,
+    Covered,
     Executor,
     Job,
     JobFilter,
@@ -422,6 +423,14 @@ async def test_jobs_in_pages_and_filtered(apps, jobs, app):
         (JobFilter(name="0%"), ["Day 100%"]),
         (JobFilter(name="y_"), ["day_2"]),
         (JobFilter(app_id=app.id, enabled=False), ["day_2"]),
+        (JobFilter(has_next=False), ["day_2"]),
+        (JobFilter(has_next=True), ["Day 100%", "NIGHT"]),
+        (JobFilter(paused=True, pauses=Covered(jobs=frozenset({made[0].id, 999}))), ["Day 100%"]),
+        (JobFilter(paused=False, pauses=Covered(jobs=frozenset({made[0].id}))), ["day_2", "NIGHT"]),
+        (JobFilter(paused=True, pauses=Covered(apps=frozenset({app.id}))), list(names)),
+        (JobFilter(paused=False, pauses=Covered(everything=True)), []),
+        (JobFilter(paused=True), []),
+        (JobFilter(paused=False), list(names)),
     ):
         assert [
             one.name for one in (await jobs.page(wanted, cursor=None, limit=9)).items if one.app_id == app.id

@@ -16,7 +16,7 @@ from gateway.store.apps import AppStore
 from gateway.store.ids import app_ids, job_ids, run_ids
 from gateway.store.jobs import JobStore
 from gateway.store.pauses import PauseStore
-from gateway.store.tables import revision
+from gateway.store.tables import pause, revision
 from gateway.store.writer import GroupWriter
 
 
@@ -38,6 +38,24 @@ async def test_pauses_come_back_until_they_are_over(db, clock, rows):
     assert await pauses.all_pauses() == []
     assert [row["n"] for row in await rows(revision) if row["name"] == "pause"] == [4]
     assert await pauses.revision() == 4
+
+
+async def test_a_pause_goes_with_what_it_covers(db, clock, rows):
+    apps, pauses = AppStore(db, clock, app_ids(db, clock)), PauseStore(db, clock)
+    jobs = JobStore(db, clock, job_ids(db, clock), run_ids(db, clock))
+    app = await apps.create(App(0, 1, "billing", "", AddressMode.AUTO, (), 0, 0))
+    wanted = Job(0, 1, app.id, 0, 0, "job", enabled=True, schedule={"kind": "api"}, task=Task("handler"))
+    job, other = await jobs.create([wanted, wanted])
+    for scope, scope_id in ((Scope.JOB, job.id), (Scope.JOB, 99), (Scope.APP, app.id)):
+        await pauses.put(Pause(scope, scope_id, "", "ann", clock.now_ms()), called="x")
+    before = await pauses.revision()
+    await jobs.delete(job.id)
+    assert await pauses.revision() == before + 1
+    await jobs.delete(other.id)
+    assert await pauses.revision() == before + 1  # it had none
+    await apps.delete(app.id)
+    left = [(row["scope"], row["scope_id"]) for row in await rows(pause)]
+    assert left == [("job", 99)]
 
 
 async def test_claims_judged_by_pauses_that_have_changed_are_lost(db, clock):

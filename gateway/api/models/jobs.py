@@ -15,6 +15,7 @@ from gateway.api.models.timing import TimingAnswer, TimingFields
 from gateway.core.children import MOST as MOST_CHILDREN
 from gateway.core.children import Join
 from gateway.core.deadlines import LOST_AFTER_S, MAX_DEADLINE_S, OnDeadline
+from gateway.core.job_state import JobState
 from gateway.core.misfire import DAY_OF_100, MAX_MOST, MAX_WINDOW_S
 from gateway.core.model import BlockStrategy, Guarantee, Route
 from gateway.core.named_shards import MOST as MOST_SHARDS
@@ -154,13 +155,27 @@ class JobHead(Answer):
     name: str
     description: str
     enabled: bool
-    state: Literal["enabled", "disabled", "done"] = Field(
-        description="done: enabled, and its schedule has no slot left that has no run."
+    state: JobState = Field(
+        description="done: enabled, and its schedule has no slot left that has no run. paused: enabled, and `pause` "
+        "says what keeps it from starting."
     )
     version: int
 
 
+class JobPause(Answer):
+    """The widest of the pauses that cover a job."""
+
+    level: Literal["everything", "app", "job"]
+    reason: str
+    author: str
+    created: Iso
+    created_ms: int
+    until: Iso | None
+    until_ms: int | None
+
+
 class JobAnswer(TimingAnswer, JobHead):
+    pause: JobPause | None = Field(description="What pauses it, also while it is disabled.")
     schedule: ScheduleAnswer | list[ScheduleAnswer]
     task: TaskAnswer
     route: Route
@@ -228,3 +243,6 @@ class JobQuery(Paging):
     app: str | None = Field(None, description="The appname.")
     name: str | None = Field(None, description="A part of the name, in any case.")
     enabled: bool | None = None
+    state: JobState | None = Field(
+        None, description="As in the answer. A page may be short and still have a cursor."
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from urllib.parse import urlencode
 
 import pytest
 from click.testing import CliRunner
@@ -90,6 +91,10 @@ async def test_the_commands(billing):
 
     assert "stock-taking" in await run("jobs", "pause", str(job["id"]), "--reason", "stock-taking")
     await run("apps", "pause", "billing", "--for", "2h")
+    assert "close the day  paused" in await run("jobs", "list", "--state", "paused")
+    shown = " ".join((await run("jobs", "show", str(job["id"]))).split())
+    assert "state paused" in shown
+    assert "pause.level app" in shown
     await run("pause", "--until", "2030-01-01T00:00:00Z")
     found = json.loads(await run("pauses", "--json"))
     assert {one["scope"] for one in found} == {"all", "app", "job"}
@@ -97,3 +102,70 @@ async def test_the_commands(billing):
     await run("apps", "resume", "billing")
     await run("resume")
     assert await run("pauses") == "nothing found\n"
+
+
+# ------------------------------------------------------------ in the answers for jobs
+
+
+async def states(billing, **query):
+    found = await billing.ok("GET", f"/api/v1/jobs?{urlencode(query)}")
+    return {one["id"]: (one["state"], one["pause"] and one["pause"]["level"]) for one in found["items"]}
+
+
+async def test_a_job_shows_what_pauses_it(billing):
+    job = await billing.job()
+    path = f"/api/v1/jobs/{job['id']}"
+    assert (job["state"], job["pause"]) == ("enabled", None)
+    made = await billing.ok("POST", f"{path}/pause", {"reason": "stock-taking", "for_s": 60})
+    shown = await billing.ok("GET", path)
+    assert shown["state"] == "paused"
+    assert shown["pause"] == {
+        "level": "job",
+        **{name: made[name] for name in ("reason", "author", "created", "created_ms", "until", "until_ms")},
+    }
+    assert (await billing.ok("PATCH", path, {"priority": 6}))["state"] == "paused"
+    off = await billing.ok("POST", f"{path}/disable")
+    assert (off["state"], off["pause"]["level"]) == ("disabled", "job")
+    await billing.ok("POST", f"{path}/enable")
+    await billing.ok("POST", "/api/v1/apps/billing/pause")
+    assert await states(billing) == {job["id"]: ("paused", "app")}
+    await billing.ok("POST", "/api/v1/pause")
+    assert await states(billing) == {job["id"]: ("paused", "everything")}
+    for where in ("/api/v1/apps/billing", "/api/v1"):
+        await billing.call("POST", f"{where}/resume")
+    billing.clock.ms += 60_000
+    assert await states(billing) == {job["id"]: ("enabled", None)}
+
+
+async def test_the_list_is_filtered_by_the_word_of_the_answer(billing):
+    await billing.app(appname="other")
+    never = {"exclusions": [{"from": "00:00", "to": "24:00"}]}
+    first, second, off, done = [
+        (await billing.job(**how))["id"] for how in ({}, {}, {"enabled": False}, never)
+    ]
+    elsewhere = (await billing.job(app="other"))["id"]
+    for job_id in (first, off, done):
+        await billing.ok("POST", f"/api/v1/jobs/{job_id}/pause")
+    await billing.ok("POST", "/api/v1/apps/other/pause")
+    assert await states(billing, state="paused") == {first: ("paused", "job"), elsewhere: ("paused", "app")}
+    assert await states(billing, state="enabled") == {second: ("enabled", None)}
+    assert await states(billing, state="disabled") == {off: ("disabled", "job")}
+    assert await states(billing, state="done") == {done: ("done", "job")}
+    assert await states(billing, state="paused", app="billing") == {first: ("paused", "job")}
+    await billing.ok("POST", "/api/v1/pause")
+    assert await states(billing, state="enabled") == {}
+    assert set(await states(billing, state="paused")) == {first, second, elsewhere}
+    field, _, text = await billing.wrong("GET", "/api/v1/jobs?state=stopped")
+    assert (field, "'paused'" in text) == ("state", True)
+    field, _, text = await billing.wrong("GET", "/api/v1/jobs?state=paused&enabled=false")
+    assert (field, "left out" in text) == ("enabled", True)
+
+
+async def test_a_pause_ends_with_what_it_covers(billing):
+    job = await billing.job()
+    await billing.ok("POST", f"/api/v1/jobs/{job['id']}/pause")
+    await billing.ok("POST", "/api/v1/apps/billing/pause")
+    await billing.ok("POST", "/api/v1/pause")
+    await billing.call("DELETE", f"/api/v1/jobs/{job['id']}")
+    await billing.call("DELETE", "/api/v1/apps/billing")
+    assert [one["scope"] for one in (await billing.ok("GET", "/api/v1/pauses"))["items"]] == ["all"]
