@@ -87,7 +87,7 @@ def job_fields(command: F) -> F:
     @click.option("--timeout", help="Seconds, or text such as 5m; 0 for none.")
     @timing_options
     @policy_options
-    @click.option("--template", help="sae_job: its defaults for what is left out.")
+    @click.option("--template", help="sae_job or schedulerx: their defaults for what is left out.")
     @click.option("--guarantee", help="at_most_once or at_least_once.")
     @click.option("--priority", type=int, help="A larger number goes first.")
     @click.option(

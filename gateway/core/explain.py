@@ -34,6 +34,7 @@ from gateway.core.slot_search import (
     members_of,
     obstacles,
 )
+from gateway.core.upcoming import fires_before
 from gateway.core.versions import JobVersion
 from gateway.core.zones import Zone
 
@@ -241,8 +242,8 @@ def _of_future(known: Known, job: Job, slot_ms: int, facts: list[Fact]) -> Expla
     if most:
         text = f"{known.job.fired} of at most {most} fires are planned."
         facts.append(Fact("maximum", text, fields={"fired": known.job.fired, "max_fires": most}))
-        if known.job.fired >= most:
-            text = f"It will not run: its maximum of {most} fires is reached."
+        if known.job.fired + fires_before(known.job, slot_ms) >= most:
+            text = f"It will not run: its maximum of {most} fires is reached before."
             return Explanation("maximum", text, tuple(facts), slot_ms)
     facts += _now(known, job)
     if known.pause is not None:

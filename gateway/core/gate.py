@@ -12,7 +12,7 @@ import heapq
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
-from gateway.core.holding import held_words
+from gateway.core import held_up
 from gateway.core.line import Line
 from gateway.core.model import BROADCAST_PARENT, App, Job, NewRun, TriggerKind
 from gateway.core.overlap import Overlap
@@ -21,6 +21,7 @@ from gateway.core.startrate import StartRate
 from gateway.core.states import RunState
 
 MARK_AFTER_MS = 1000
+WORTH_A_WORD_MS = 100
 # Next attempts, and what a backfill paces by itself: neither turned away nor replaced.
 _PATIENT = frozenset({TriggerKind.RETRY, TriggerKind.BACKFILL})
 
@@ -43,11 +44,15 @@ class _Waiter:
 
 @dataclass(slots=True)
 class Decisions:
-    """Who starts now; who ends without having started; which running run is to be stopped for which."""
+    """Who starts now; who ends without having started; which running run is to be stopped for which.
+
+    `waited`: of those that start late and whose rows do not say so yet, what held them up.
+    """
 
     start: list[NewRun] = field(default_factory=list)
     end: list[tuple[NewRun, RunState, str]] = field(default_factory=list)
     stop: list[tuple[int, int]] = field(default_factory=list)
+    waited: dict[int, str] = field(default_factory=dict)
 
 
 def is_limited(job: Job, app: App | None) -> bool:
@@ -252,21 +257,12 @@ class Gate:
         run, app = waiter.run, self._app_of(waiter.run.app_id)
         if waiter.line is not None and waiter.line is self._jobs.get(run.job_id):
             running = [place.run_id for place in self.places.of_job(run.job_id)]
-            named = ", ".join(map(str, running[:3])) + (" …" if len(running) > 3 else "")
-            ahead = len(self._leaves.get(run.job_id, ()))
-            waiting = f", {ahead} wait for the app" if ahead else ""
-            held = held_words(self.places.held(job_id=run.job_id))
-            most = waiter.job.concurrency.places
-            return f"{len(running)} of {most} runs of this job are under way ({named}){waiting}{held}"
+            waiting = len(self._leaves.get(run.job_id, ()))
+            held = self.places.held(job_id=run.job_id)
+            return held_up.by_job(waiter.job.concurrency, running, waiting, held)
         if app is None or waiter.line is None:
-            return "it may start"
-        if app.max_running is not None and self.places.of_app(app.id) >= app.max_running:
-            held = held_words(self.places.held(app_id=app.id))
-            running_there = f"{self.places.of_app(app.id)} of {app.max_running} runs of app {app.appname!r}"
-            return f"{running_there} are under way{held}"
-        if app.starts_per_second is not None:
-            return f"app {app.appname!r} starts at most {app.starts_per_second:g} runs a second"
-        return "it may start"
+            return held_up.NOTHING
+        return held_up.by_app(app, self.places.of_app(app.id), self.places.held(app_id=app.id))
 
     # ------------------------------------------------------------ decisions
 
@@ -387,6 +383,9 @@ class Gate:
 
     def _start(self, waiter: _Waiter, now_ms: int, made: Decisions) -> None:
         run = waiter.run
+        if not waiter.is_marked and now_ms - run.due_ms >= WORTH_A_WORD_MS:
+            app = self._app_of(run.app_id)
+            made.waited[run.id] = held_up.until_now(waiter.job.concurrency, app, by_its_job=waiter.is_taken)
         self.places.take(Place(run.id, run.job_id, run.app_id, run.part, run.root_id, run.shard, now_ms))
         self._leave(waiter)
         made.start.append(run)

@@ -27,6 +27,7 @@ from gateway.core.states import RunState
 from gateway.core.tallies import AppTally, Fire, Outcome, Tally
 
 ROOM = 500
+LOOKED_AT_ONCE = 500
 _LONG_AGO_MS = 1 << 50  # so that the rate of starts remembers none
 
 
@@ -71,6 +72,7 @@ class Simulation:
     def steps(self) -> Iterator[None]:
         """Raises `InvalidValue` when there are too many runs."""
         scenario = self._scenario
+        yield from self._count_slots()
         for subject in scenario.subjects:
             yield from self._begin(subject)
         while (now_ms := self._next_ms()) < scenario.to_ms:
@@ -136,6 +138,23 @@ class Simulation:
         yield
         if first_ms is not None:
             self._push(first_ms, _Kind.SLOT, job.id)
+
+    def _count_slots(self) -> Iterator[None]:
+        """Refuse too many runs before the work for most of them is done."""
+        counted = looked = 0
+        for subject in self._scenario.subjects:
+            job, schedule = subject.job, subject.schedule
+            if not job.enabled or is_chained(job) or job.timing.window.max_fires:
+                continue
+            at_ms = schedule.first_after(self._scenario.from_ms - 1)
+            while at_ms is not None and at_ms < self._scenario.to_ms:
+                looked += 1
+                counted += self._awake(at_ms) == at_ms  # the others share few rows
+                if counted > self._scenario.most_fires:
+                    raise self._too_many("")
+                at_ms = schedule.next_after(at_ms)
+                if not looked % LOOKED_AT_ONCE:
+                    yield
 
     def _chain_goes_on(self, subject: Subject, over_ms: int, fired: int) -> None:
         """The next slot of a chain whose delay is over at that instant."""
@@ -207,14 +226,12 @@ class Simulation:
     # ------------------------------------------------------------ runs
 
     def _limit(self, further: int = 0) -> None:
-        most = self._scenario.most_fires
-        if self._made + further > most:
-            raise InvalidValue(
-                "to",
-                iso_utc(self._scenario.to_ms),
-                f"a shorter range, or fewer jobs: {most} runs are the most, and there are more before "
-                f"{iso_utc(self._now_ms + 1)}",
-            )
+        if self._made + further > self._scenario.most_fires:
+            raise self._too_many(f", and there are more before {iso_utc(self._now_ms + 1)}")
+
+    def _too_many(self, where: str) -> InvalidValue:
+        expected = f"a shorter range, or fewer jobs: {self._scenario.most_fires} runs are the most{where}"
+        return InvalidValue("to", iso_utc(self._scenario.to_ms), expected)
 
     def _new(self, job: Job, kind: TriggerKind, slot_ms: int = 0, *, slots: int = 1) -> NewRun:
         """A run of the job for a slot, or of now."""

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gateway.core.calendar_days import CalendarMode, Days
-from gateway.core.confine import Confined, ConfinedChain, Slots
+from gateway.core.confine import Confined, ConfinedChain, Slots, schedule_of
 from gateway.core.errors import InvalidValue
+from gateway.core.model import Job
 from gateway.core.schedule import is_timed
 from gateway.core.timing import Timing
 
@@ -36,18 +37,25 @@ def upcoming(
     return found
 
 
-def _counted(schedule: Slots, first_ms: int, to_ms: int, most: int) -> int:
-    """How many slots there are from one on to an instant, at most that many."""
-    counted = 0
+def fires_before(job: Job, slot_ms: int) -> int:
+    """How many fires will be planned before that slot, as far as that matters for the maximum of the job."""
+    if job.next_fire_at is None:
+        return 0
+    return _counted(schedule_of(job), job.next_fire_at, slot_ms - 1, job.timing.window.max_fires, "at")
+
+
+def _counted(schedule: Slots, first_ms: int, to_ms: int, most: int, field: str = "from") -> int:
+    """How many slots there are from one on to an instant, at most that many. Raises `InvalidValue` for very many."""
+    found = 0
     at: int | None = first_ms
-    while at is not None and at <= to_ms and counted < most:
-        if counted == MOST_COUNTED:
+    while at is not None and at <= to_ms and found < most:
+        if found == MOST_COUNTED:
             raise InvalidValue(
-                "from", to_ms, f"an instant within the next {MOST_COUNTED} slots of a job with a maximum"
+                field, to_ms, f"an instant within the next {MOST_COUNTED} slots of a job with a maximum"
             )
-        counted += 1
+        found += 1
         at = schedule.next_after(at)
-    return counted
+    return found
 
 
 def cautions(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.core.holding import GIVEN_UP, held_words
 from gateway.core.model import App, Run
+from gateway.core.pauses import Pause
 from gateway.core.places import Place
 
 DEFAULT_RUN_MS = 1000
@@ -62,8 +63,10 @@ class QueueDesk(Protocol):
         ...
 
 
-def reason_of(run: Run, app: App, running: Sequence[Place]) -> str:
+def reason_of(run: Run, app: App, running: Sequence[Place], pause: Pause | None) -> str:
     """Why it waits: what its row says, or what can be seen now; and which of those that have a place are over."""
+    if pause is not None:
+        return pause.words
     is_full = app.max_running is not None and len(running) >= app.max_running
     if run.reason is not None and run.reason.startswith("waits: "):
         text = run.reason.removeprefix("waits: ").split(GIVEN_UP)[0]
@@ -82,9 +85,17 @@ def reason_of(run: Run, app: App, running: Sequence[Place]) -> str:
 
 
 def predict(
-    waiting: Sequence[Run], running: Sequence[Place], app: App, durations_ms: Mapping[int, int], now_ms: int
+    waiting: Sequence[Run],
+    running: Sequence[Place],
+    app: App,
+    durations_ms: Mapping[int, int],
+    now_ms: int,
+    paused: Collection[int] = (),
 ) -> list[int | None]:
-    """When each will start if every run takes as long as those before it did. An estimate, and no promise."""
+    """When each will start if every run takes as long as those before it did. An estimate, and no promise.
+
+    `paused` are the runs that a pause holds up: nobody can say.
+    """
     if not app.limited:
         return [None] * len(waiting)
     gap_ms = 1000 / app.starts_per_second if app.starts_per_second is not None else 0.0
@@ -93,7 +104,7 @@ def predict(
     starts: list[int | None] = []
     next_ms = float(now_ms)
     for run in waiting:
-        if run.reason is not None and _WAITS_FOR_JOB in run.reason:
+        if run.id in paused or (run.reason is not None and _WAITS_FOR_JOB in run.reason):
             starts.append(None)
             continue
         while app.max_running is not None and len(ends) >= app.max_running:

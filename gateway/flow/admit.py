@@ -200,6 +200,9 @@ class Admitter:
                 if waits_for_end(run, job):
                     self._paused.add(run, pauses, now_ms)
                     continue
+                if run.due_ms > now_ms:
+                    self._early.append(run)  # the pause may be over by then
+                    continue
                 reason = pause.words
             if reason is None and job is not None and is_late(run, job, now_ms):
                 if late is None and job.misfire is not Misfire.SKIP:
@@ -256,7 +259,7 @@ class Admitter:
                 )  # while it waited here: this node may not own the new part
             else:
                 batch.judged_by(context.registry.app(run.app_id), run.job_id)
-                batch.start(run, spec.job)
+                batch.start(run, spec.job, made.waited.get(run.id, ""))
         for run_id, by in made.stop:
             self._on_replace(run_id, by)
 

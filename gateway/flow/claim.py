@@ -67,7 +67,8 @@ class Batch:
         self._add(run, Move(run.id, state, WAITING, values, chain=chain))
         self._context.counters.add(state.word)
 
-    def start(self, run: NewRun, job: Job) -> None:
+    def start(self, run: NewRun, job: Job, waited: str = "") -> None:
+        """`waited`: what held it up, where its row does not say so yet."""
         addresses: Sequence[str]
         if run.addresses:
             addresses = self._of_shard(run, job, run.addresses) if is_pinned(run) else run.addresses
@@ -91,7 +92,10 @@ class Batch:
         else:
             flight = self._fly(run, job, addresses)
             self.flights[run.id] = flight
-            self._add(run, claim_move(flight, self.now_ms, self.now_ms + self._budget_ms))
+            move = claim_move(flight, self.now_ms, self.now_ms + self._budget_ms)
+            if waited:
+                move.values = {**move.values, "waiting_ms": run.waiting_ms, "reason": f"waits: {waited}"}
+            self._add(run, move)
 
     def _expand(self, run: NewRun, job: Job, replay: Replay) -> None:
         try:

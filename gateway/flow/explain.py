@@ -192,16 +192,17 @@ class FlowExplainer:
         if job.concurrency.limited:
             in_job = await self._reader.under_way(Scope("job", job.id, job.part))
             running_job = len(in_job)
+        pause = await self._pause(job, at_ms)
         return replace(
             known,
             app=app,
-            pause=await self._pause(job, at_ms),
+            pause=pause,
             executors=await self._executors(job, app),
             running_app=running_app,
             running_job=running_job,
             held_app=[place.run_id for place in in_app if place.held],
             held_job=[place.run_id for place in in_job if place.held],
-            waits=await self._waits(known, app),
+            waits=pause.words if pause is not None else await self._waits(known, app),
         )
 
     async def _app(self, job: Job) -> App | None:

@@ -37,10 +37,12 @@ class FlowQueues:
         ]
         jobs = [*(run.job_id for run in waiting), *(place.job_id for place in running)]
         durations = await self._queues.durations_ms(jobs)
-        predicted = predict(waiting, running, app, durations, now_ms)
+        pauses = {run.id: context.pauses.find(run.app_id, run.job_id, now_ms) for run in waiting}
+        paused = {run_id for run_id, pause in pauses.items() if pause is not None}
+        predicted = predict(waiting, running, app, durations, now_ms, paused)
         items = zip(waiting, predicted, strict=True)
         first = tuple(
-            Waiting(run, position, reason_of(run, app, running), at_ms)
+            Waiting(run, position, reason_of(run, app, running, pauses[run.id]), at_ms)
             for position, (run, at_ms) in enumerate(items, 1)
         )
         return Queue(len(running), count, first)

@@ -119,9 +119,10 @@ class JobBody(TimingFields, PlacementFields):
         le=3650,
         description="How many days its finished runs are kept; the server's setting if left out.",
     )
-    template: Literal["sae_job"] | None = Field(
+    template: Literal["sae_job", "schedulerx"] | None = Field(
         None,
-        description="Choose the defaults of an SAE job for what is left out: timeout 3600 s, 4 attempts. Not kept.",
+        description="Choose other defaults for what is left out. `sae_job`: timeout 3600 s, 4 attempts. `schedulerx`: one "
+        "run at a time, a deadline of 7200 s that tells, 30 s between attempts. Not kept.",
     )
     xxl_style: bool = Field(
         default=False, description="Choose XXL-JOB's defaults for what is left out. Not kept."

@@ -238,6 +238,19 @@ async def test_a_kind_without_a_clock_gets_one_with_exclusions_and_keeps_its_pha
     assert again["next_fire_ms"] == made["next_fire_ms"]
 
 
+async def test_another_kind_keeps_nothing_of_the_old_one(billing):
+    made = await billing.job(
+        schedule={"kind": "interval", "expression": "15m", "offset": "5m", "timezone": "Asia/Tokyo"}
+    )
+    path = f"/api/v1/jobs/{made['id']}"
+    changed = await billing.ok("PATCH", path, {"schedule": {"kind": "cron", "expression": "0 3 * * *"}})
+    assert (changed["schedule"]["timezone"], changed["schedule"]["offset"]) == ("Asia/Tokyo", None)
+    assert (await billing.ok("PATCH", path, {"schedule": {"kind": "api"}}))["schedule"]["expression"] is None
+    assert (await billing.wrong("PATCH", path, {"schedule": {"kind": "fixed_rate"}}))[
+        0
+    ] == "schedule.expression"
+
+
 async def test_a_schedule_that_its_bounds_leave_nothing_of_is_taken_with_a_warning(billing):
     whole = [{"from": "00:00", "to": "24:00"}]
     made = await billing.job(exclusions=whole)
@@ -686,6 +699,25 @@ async def test_a_preview_count_out_of_range(billing):
 # ---------------------------------------------------------------- templates
 
 
+async def test_the_defaults_of_a_schedulerx_job(billing):
+    made = await billing.job(template="schedulerx")
+    assert (made["overlap"], made["max_concurrency"], made["priority"], made["enabled"]) == (
+        "skip",
+        1,
+        5,
+        True,
+    )
+    assert (made["deadline_s"], made["on_deadline"], made["timeout_s"]) == (7200, "alert", 0)
+    assert (made["retry"]["max_attempts"], made["retry"]["initial_interval_s"]) == (1, None)
+    own = {"retry": {"max_attempts": 3}, "deadline_s": None, "overlap": "queue", "max_concurrency": 2}
+    made = await billing.job(template="schedulerx", **own)
+    assert (made["retry"]["max_attempts"], made["retry"]["initial_interval_s"]) == (3, 30)
+    assert (made["overlap"], made["max_concurrency"], made["deadline_s"]) == ("queue", 2, None)
+    delay = {"kind": "second_delay", "expression": 61}
+    body = a_job(template="schedulerx", schedule=delay)
+    assert (await billing.wrong("POST", "/api/v1/jobs", body))[0] == "schedule.expression"
+
+
 async def test_the_defaults_of_an_sae_job(billing):
     made = await billing.job(template="sae_job")
     assert (made["timeout_s"], made["retry"]["max_attempts"], made["overlap"]) == (3600, 4, "allow")
@@ -703,6 +735,7 @@ async def test_the_defaults_of_an_sae_job(billing):
         ({"timeout_s": 604_801}, "timeout_s"),
         ({"retry": {"max_attempts": 12}}, "retry.max_attempts"),
         ({"template": "sae"}, "template"),
+        ({"overlap": "queue"}, "overlap"),
     ],
 )
 async def test_what_an_sae_job_may_not_be(billing, change, field):

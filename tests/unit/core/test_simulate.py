@@ -19,7 +19,7 @@ from gateway.core.model import AddressMode, App, Job, Misfire, Route, Task, Trig
 from gateway.core.overlap import Concurrency, Overlap
 from gateway.core.pauses import Pause, Pauses, Scope
 from gateway.core.scenario import Scenario, Subject
-from gateway.core.simulate import Simulation
+from gateway.core.simulate import LOOKED_AT_ONCE, Simulation
 from gateway.core.states import RunState
 from gateway.core.timing import Timing, Window
 from gateway.core.upcoming import upcoming
@@ -333,6 +333,19 @@ def test_too_many_runs_are_refused():
     with pytest.raises(InvalidValue, match="a shorter range, or fewer jobs: 5 runs are the most") as refused:
         simulated(job_of(), most_fires=5)
     assert refused.value.field == "to"
+
+
+def test_too_many_runs_are_refused_before_most_of_the_work():
+    job, steps = job_of(), 0
+    scenario = Scenario(
+        T0, T0 + 3660 * MINUTE, [Subject(job, schedule_of(job), 1000)], {1: APP}, most_fires=2000
+    )
+    try:
+        for _ in Simulation(scenario).steps():
+            steps += 1
+    except InvalidValue as refused:
+        assert refused.expected.endswith("2000 runs are the most")  # noqa: PT017 - the steps before it count
+    assert steps == 2000 // LOOKED_AT_ONCE
 
 
 def test_disabled_jobs_have_no_slots_and_others_are_listed_up_to_a_number():

@@ -127,6 +127,48 @@ async def test_waiting_for_a_place_and_what_became_of_it(world):
     assert "waited" in kinds(found)
 
 
+async def test_a_short_wait_is_explained_as_well(world):
+    """It was over before the row could say so: the claim does."""
+    await world.executor(usual=Behaviour(runs_s=1.6))
+    await limit(world, max_running=1)
+    first = await world.job(name="first")
+    due_ms = first.anchor_ms + 10_400
+    job = await world.job(name="second", schedule={"kind": "one_time", "expression": due_ms})
+    await world.clock.advance(12)
+    found = await explained(world, job, due_ms)
+    assert "late (it waited for a place: 1 of 1 runs of app 'shop' were under way)" in found.answer
+
+
+async def test_what_waits_for_the_end_of_a_pause(world):
+    executor = await world.executor()
+    executor.plan.append(FAILING)
+    job = await world.job(schedule={"kind": "api"}, max_attempts=2)
+    due_ms = world.clock.now_ms()
+    await world.trigger(job)
+    await pause(world, Scope.APP, job.app_id)
+    await world.clock.advance(5)
+    found = await explained(world, job, due_ms)
+    assert found.verdict == "waiting"
+    assert found.answer.endswith(": the app is paused by ann: stock-taking.")
+    queue = await world.do(
+        FlowQueues(world.flow, world.now.runs, QueueStore(world.now.db)).view(world.app, 5)
+    )
+    assert [(one.reason, one.predicted_ms) for one in queue.first] == [
+        ("the app is paused by ann: stock-taking", None)
+    ]
+
+
+async def test_a_maximum_that_is_reached_before(world):
+    await world.executor()
+    job = await world.job(timing=Timing(Window(max_fires=3)))
+    assert (await explained(world, job, job.anchor_ms + 30_000)).verdict == "will_run"
+    found = await explained(world, job, job.anchor_ms + 40_000)
+    assert (found.verdict, found.answer) == (
+        "maximum",
+        "It will not run: its maximum of 3 fires is reached before.",
+    )
+
+
 async def test_a_slot_that_overlap_skipped(world):
     await world.executor(usual=Behaviour(runs_s=15))
     job = await world.job(concurrency=Concurrency(Overlap.SKIP, 1))

@@ -68,6 +68,20 @@ async def test_what_is_claimed_and_not_sent_does_not_go(world):
     assert (third.state, third.due_ms) == (RunState.SKIPPED, job.anchor_ms + 3000)
 
 
+async def test_a_slot_after_the_end_of_a_pause_is_not_skipped(world):
+    """Its claim was made, or was about to be, while the pause lasted."""
+    executor = await world.executor()
+    job = await world.job(schedule=EVERY_SECOND)
+    await world.clock.advance(3 - 0.15)
+    await pause(world, Scope.JOB, job.id)
+    await world.clock.advance(0.1)
+    await resume(world, Scope.JOB, job.id)
+    await world.clock.advance(3)
+    runs = [run for run in await world.rows(job_id=job.id) if run.due_ms < world.clock.now_ms()]
+    assert {run.state for run in runs} == {RunState.SUCCEEDED}
+    assert len(executor.received) == len(runs) >= 5
+
+
 async def test_a_trigger_is_refused_and_other_jobs_go_on(world):
     executor = await world.executor()
     job, other = await world.job(enabled=False), await world.job(enabled=False, name="other")
