@@ -8,9 +8,11 @@ from aiohttp import web
 
 from gateway.core.catalog import AppCatalog, JobCatalog, RunCatalog
 from gateway.core.clock import Clock
+from gateway.core.daily import DailyCatalog
 from gateway.core.operations import Operations
 from gateway.core.positions import Positions
 from gateway.core.quota import Quotas
+from gateway.core.retention import RunRemover
 from gateway.core.trigger_url import Network
 from gateway.core.users import Sessions, UserCatalog
 from gateway.core.zones import Zone
@@ -25,6 +27,8 @@ class AdminPorts:
     jobs: JobCatalog
     apps: AppCatalog
     runs: RunCatalog
+    remover: RunRemover
+    daily: DailyCatalog
     operations: Operations
     positions: Positions
     quotas: Quotas

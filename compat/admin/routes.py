@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from compat.admin import groups, jobs, login
+from compat.admin import accounts, charts, groups, health, jobs, login, logs, sources
 from compat.admin.calls import ATTEMPTS, CALLERS, FREE_OF_A_CALLER, Handler, endpoint
 from compat.admin.generations import LOGIN_PAGES, OLD_PREFIX, Generation
 from compat.admin.ports import PORTS, AdminPorts
@@ -30,6 +30,19 @@ _ENDPOINTS: dict[str, Handler] = {
     "/jobgroup/remove": groups.remove,
     "/jobgroup/delete": groups.remove,
     "/jobgroup/loadById": groups.load,
+    "/jobcode/save": sources.save,
+    "/joblog/pageList": logs.page,
+    "/joblog/logDetailCat": logs.read,
+    "/joblog/logKill": logs.kill,
+    "/joblog/clearLog": logs.clear,
+    "/joblog/getJobsByGroup": logs.jobs_of_group,
+    "/chartInfo": charts.chart,
+    "/user/pageList": accounts.page,
+    "/user/add": accounts.add,
+    "/user/insert": accounts.add,
+    "/user/update": accounts.update,
+    "/user/remove": accounts.remove,
+    "/user/delete": accounts.remove,
     "/auth/updatePwd": login.change_password,
     "/user/updatePwd": login.change_password,
 }
@@ -47,5 +60,7 @@ def setup_admin_routes(app: web.Application, ports: AdminPorts) -> None:
             app.router.add_route("*", prefix + path, login.logout(prefix, generation))
         for path in sorted(set(LOGIN_PAGES.values())):
             app.router.add_get(prefix + path, login.page)
+        for path in health.PATHS:
+            app.router.add_get(prefix + path, health.health)
         for path, handler in _ENDPOINTS.items():
             app.router.add_route("*", prefix + path, endpoint(prefix, handler))

@@ -16,6 +16,8 @@ def admin_ports(services: Services, sessions: Sessions, positions: Positions) ->
         jobs=services.jobs,
         apps=services.apps,
         runs=services.runs,
+        remover=services.remover,
+        daily=services.daily,
         operations=services.operations,
         positions=positions,
         quotas=services.quotas,

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Generic, Protocol, TypeVar
 
-from gateway.core.model import App, Job
+from gateway.core.model import App, Job, Run
 
 T = TypeVar("T")
 
@@ -50,6 +51,23 @@ class AppSearch:
     title: str = ""
 
 
+class LogStatus(StrEnum):
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    RUNNING = "running"
+
+
+@dataclass(frozen=True, slots=True)
+class RunSearch:
+    """Times bound the instant at which a run is due. Job 0 and None mean any."""
+
+    app_ids: frozenset[int] | None = None
+    job_id: int = 0
+    status: LogStatus | None = None
+    from_ms: int | None = None
+    to_ms: int | None = None
+
+
 class Positions(Protocol):
     async def jobs(self, search: JobSearch, window: Window) -> Slice[Job]:
         """The largest id first."""
@@ -57,4 +75,15 @@ class Positions(Protocol):
 
     async def apps(self, search: AppSearch, window: Window) -> Slice[App]:
         """By appname."""
+        ...
+
+    async def runs(self, search: RunSearch, window: Window) -> Slice[Run]:
+        """Sends of runs, the newest first, among the newest of the job or of all.
+
+        Without those that are planned, that were skipped, and parents that have shards.
+        """
+        ...
+
+    async def running(self, app_ids: frozenset[int] | None) -> int:
+        """How many are under way."""
         ...

@@ -5,18 +5,30 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 
 from gateway.core.clock import Clock
-from gateway.core.model import DEFAULT_NAMESPACE, App, Job
-from gateway.core.positions import AppSearch, JobSearch, Slice, Window
+from gateway.core.model import BROADCAST_PARENT, DEFAULT_NAMESPACE, App, Job, Run
+from gateway.core.positions import AppSearch, JobSearch, LogStatus, RunSearch, Slice, Window
+from gateway.core.states import FINAL, IN_FLIGHT, RunState
 from gateway.store.apps import app_of
 from gateway.store.definitions import job_of
 from gateway.store.engine import Database
 from gateway.store.jobs import jobs_with_fires
-from gateway.store.tables import app, job
+from gateway.store.run_rows import COLUMNS, run_of
+from gateway.store.runs import ALL_PARTS, OPEN_INDEX
+from gateway.store.tables import app, job, run
 from gateway.store.transact import reading
 
+EXAMINED = 100_000
+"""A page of runs reaches back so far, of one job or of all."""
+
+_STATES = {
+    None: frozenset(RunState) - {RunState.PLANNED, RunState.SKIPPED},
+    LogStatus.SUCCEEDED: frozenset({RunState.SUCCEEDED}),
+    LogStatus.FAILED: FINAL - {RunState.SUCCEEDED, RunState.SKIPPED},
+    LogStatus.RUNNING: frozenset({RunState.RUNNING, RunState.STOPPING}),
+}
 _CHUNK = 100
 _SLICE = 100
 
@@ -24,9 +36,10 @@ _SLICE = 100
 class PositionStore:
     """Implements `core.positions.Positions`."""
 
-    def __init__(self, db: Database, clock: Clock) -> None:
+    def __init__(self, db: Database, clock: Clock, examined: int = EXAMINED) -> None:
         self._db = db
         self._clock = clock
+        self._examined = examined
 
     async def jobs(self, search: JobSearch, window: Window) -> Slice[Job]:
         if search.app_ids is not None and not search.app_ids:
@@ -92,6 +105,46 @@ class PositionStore:
             query = select(app).where(*guards).order_by(*order)
             rows = await conn.execute(query.offset(window.start).limit(window.length))
             return Slice(total, [app_of(row) for row in rows])
+
+    async def runs(self, search: RunSearch, window: Window) -> Slice[Run]:
+        if search.app_ids is not None and not search.app_ids:
+            return Slice(0, ())
+        guards = _run_guards(search)
+        async with reading(self._db) as conn:
+            ids = select(run.c.id).order_by(run.c.id.desc()).limit(self._examined)
+            if search.job_id:
+                ids = ids.where(run.c.job_id == search.job_id)
+            newest = ids.subquery()
+            floor = (await conn.execute(select(func.min(newest.c.id)))).scalar() or 0
+            guards.append(run.c.id >= floor)
+            total = (await conn.execute(select(func.count()).select_from(run).where(*guards))).scalar_one()
+            query = select(*COLUMNS).where(*guards).order_by(run.c.id.desc())
+            rows = await conn.execute(query.offset(window.start).limit(window.length))
+            return Slice(total, [run_of(row) for row in rows.mappings()])
+
+    async def running(self, app_ids: frozenset[int] | None) -> int:
+        guards: list[ColumnElement[bool]] = [ALL_PARTS, run.c.state.in_(sorted(IN_FLIGHT)), run.c.shard >= 0]
+        if app_ids is not None:
+            guards.append(run.c.app_id.in_(sorted(app_ids)))
+        query = select(func.count()).select_from(run).where(*guards).with_hint(run, OPEN_INDEX, "mysql")
+        async with reading(self._db) as conn:
+            return (await conn.execute(query)).scalar_one()
+
+
+def _run_guards(search: RunSearch) -> list[ColumnElement[bool]]:
+    states = _STATES[search.status]
+    # A parent stands for its shards, unless it never came to have any.
+    alone = or_(run.c.shard != BROADCAST_PARENT, and_(run.c.claimed_ms == 0, run.c.state.in_(sorted(FINAL))))
+    guards = [run.c.namespace_id == DEFAULT_NAMESPACE, run.c.state.in_(sorted(states)), alone]
+    if search.app_ids is not None:
+        guards.append(run.c.app_id.in_(sorted(search.app_ids)))
+    if search.job_id:
+        guards.append(run.c.job_id == search.job_id)
+    if search.from_ms is not None:
+        guards.append(run.c.due_ms >= search.from_ms)
+    if search.to_ms is not None:
+        guards.append(run.c.due_ms < search.to_ms)
+    return guards
 
 
 def _guards(search: JobSearch) -> list[ColumnElement[bool]]:

@@ -27,7 +27,7 @@ EXAMINED = 50_000
 _CHUNK = 500
 _SPANS = 100
 _NEWEST = 1 << 62
-_ALL_PARTS = run.c.open_part.in_(bindparam("parts", range(PARTS), expanding=True, literal_execute=True))
+ALL_PARTS = run.c.open_part.in_(bindparam("parts", range(PARTS), expanding=True, literal_execute=True))
 # MySQL would rather walk the primary key when a query is ordered by it; `+ 0` says the same to SQLite.
 OPEN_INDEX = "FORCE INDEX (ix_run_open_part_due_ms)"
 _ID = run.c.id + 0
@@ -67,7 +67,7 @@ class RunStore:
         self, conn: AsyncConnection, wanted: RunFilter, before: int, limit: int
     ) -> Page[Run]:
         """By the index that holds open runs only."""
-        query = _newest(wanted).where(_ALL_PARTS, before > _ID).order_by(_ID.desc())
+        query = _newest(wanted).where(ALL_PARTS, before > _ID).order_by(_ID.desc())
         return await _page_of(conn, query.with_hint(run, OPEN_INDEX, "mysql"), limit, None)
 
     async def _job_window(self, conn: AsyncConnection, wanted: RunFilter, before: int) -> tuple[int, bool]:
@@ -185,7 +185,7 @@ class RunStore:
         row = run.c
         query = (
             select(row.address, func.count().label("n"))
-            .where(_ALL_PARTS, row.app_id == app_id, row.state.in_(sorted(IN_FLIGHT)), row.address != "")
+            .where(ALL_PARTS, row.app_id == app_id, row.state.in_(sorted(IN_FLIGHT)), row.address != "")
             .group_by(row.address)
             .with_hint(run, OPEN_INDEX, "mysql")
         )

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import insert
 
 from gateway.core.contact import Contact
-from gateway.core.model import AddressMode, App, Job, Task
-from gateway.core.positions import AppSearch, JobSearch, Window
+from gateway.core.model import BROADCAST_PARENT, AddressMode, App, Job, Task
+from gateway.core.positions import AppSearch, JobSearch, LogStatus, RunSearch, Window
+from gateway.core.states import OPEN, RunState
 from gateway.store import ids, positions
 from gateway.store.apps import AppStore
 from gateway.store.jobs import JobStore
 from gateway.store.positions import PositionStore
+from gateway.store.tables import run
 
 
 @pytest.fixture
@@ -89,3 +92,57 @@ async def test_apps(db, clock, shop):
     assert await found(title="_") == (0, [])
     assert await found(app_ids=frozenset({shop[0].id})) == (1, ["b"])
     assert await found(app_ids=frozenset()) == (0, [])
+
+
+async def test_runs(db, clock, shop):
+    """Two jobs, newest first, within the newest of them; open parents of shards are no rows."""
+    jobs = {one.id: one for one in await all_jobs(db, clock)}
+    one, other = min(jobs), max(jobs)
+    made = [
+        (1, one, RunState.SUCCEEDED, 0),
+        (2, other, RunState.FAILED, 0),
+        (3, one, RunState.RUNNING, 0),
+        (4, one, RunState.RUNNING, BROADCAST_PARENT),
+        (5, one, RunState.SKIPPED, 0),
+        (6, other, RunState.QUEUED, 0),
+    ]
+    rows = [
+        {
+            "id": run_id,
+            "job_id": job_id,
+            "app_id": jobs[job_id].app_id,
+            "slot_key": run_id,
+            "shard": shard,
+            "state": int(state),
+            "open_part": 5 if state in OPEN else None,
+            "due_ms": run_id * 1000,
+            "claimed_ms": 7,
+        }
+        for run_id, job_id, state, shard in made
+    ]
+    async with db.write() as conn:
+        await conn.execute(insert(run), rows)
+    store = PositionStore(db, clock)
+
+    async def found(window=Window(0, 10), store=store, **search):  # noqa: B008
+        found = await store.runs(RunSearch(**search), window)
+        return found.total, [one.id for one in found.items]
+
+    assert await found() == (4, [6, 3, 2, 1])
+    assert await found(Window(1, 2)) == (4, [3, 2])
+    assert await found(job_id=one) == (2, [3, 1])
+    assert await found(status=LogStatus.FAILED) == (1, [2])
+    assert await found(status=LogStatus.RUNNING) == (1, [3])
+    assert await found(status=LogStatus.SUCCEEDED) == (1, [1])
+    assert await found(app_ids=frozenset({jobs[other].app_id})) == (2, [6, 2])
+    assert await found(app_ids=frozenset()) == (0, [])
+    assert await found(from_ms=2000, to_ms=6000) == (2, [3, 2])
+    short = PositionStore(db, clock, examined=3)
+    assert await found(store=short) == (1, [6])
+    assert await found(store=short, job_id=one) == (1, [3])
+    assert await store.running(None) == 1
+    assert await store.running(frozenset({jobs[other].app_id})) == 0
+
+
+async def all_jobs(db, clock):
+    return (await PositionStore(db, clock).jobs(JobSearch(), Window(0, 10))).items

@@ -13,24 +13,28 @@ from typing import Any
 from aiohttp import ClientSession, DummyCookieJar, web
 from aiohttp.test_utils import TestServer
 from sqlalchemy import URL as SqlUrl
+from sqlalchemy import insert
 from yarl import URL
 
 from compat.admin.ports import AdminPorts
 from compat.admin.routes import setup_admin_routes
-from gateway.core.model import AddressMode, App
+from gateway.core.model import FIRST_LONG_ID, AddressMode, App, Job, Task, TriggerKind
+from gateway.core.states import OPEN, RunState
 from gateway.core.users import Role, User
 from gateway.core.zones import resolve_zone
 from gateway.flow.quotas import SharedQuotas
 from gateway.store import ids
 from gateway.store.apps import AppStore
+from gateway.store.daily import DailyStore
 from gateway.store.engine import Database, database_url, open_database
+from gateway.store.history import HistoryStore
 from gateway.store.jobs import JobStore
 from gateway.store.passwords import Passwords
 from gateway.store.positions import PositionStore
 from gateway.store.quotas import QuotaRows
 from gateway.store.runs import RunStore
 from gateway.store.sessions import SessionStore
-from gateway.store.tables import metadata
+from gateway.store.tables import metadata, run
 from gateway.store.users import UserStore
 from tests.kit.operations import FakeOperations, StillClock
 
@@ -62,6 +66,7 @@ class AdminSite:
     operations: FakeOperations
     ports: AdminPorts
     cookie: str = ""
+    last_run: int = FIRST_LONG_ID
 
     async def ask(
         self,
@@ -112,6 +117,45 @@ class AdminSite:
         made = App(0, 1, appname, title, AddressMode.AUTO, (), 0, 0)
         return await self.ports.apps.create(replace(made, **fields))
 
+    async def job(self, app: App, handler: str = "closeDay", **fields: Any) -> Job:
+        made = Job(
+            id=0,
+            namespace_id=1,
+            app_id=app.id,
+            part=0,
+            version=1,
+            name="close the day",
+            enabled=False,
+            schedule={"kind": "none"},
+            task=Task(handler, "x=1"),
+            max_attempts=3,
+        )
+        (stored,) = await self.ports.jobs.create([replace(made, **fields)])
+        return stored
+
+    async def run(self, job: Job, state: RunState = RunState.SUCCEEDED, **values: Any) -> int:
+        """A row as the stages leave one; the id, larger than those before."""
+        self.last_run += 1
+        is_open = state in OPEN
+        row = {
+            "id": self.last_run,
+            "job_id": job.id,
+            "app_id": job.app_id,
+            "part": job.part,
+            "slot_key": -self.last_run,
+            "root_id": self.last_run,
+            "trigger_kind": int(TriggerKind.MANUAL),
+            "state": int(state),
+            "open_part": job.part if is_open else None,
+            "due_ms": self.clock.ms,
+            "created_ms": self.clock.ms,
+            "finished_ms": 0 if is_open else self.clock.ms + 2000,
+            **values,
+        }
+        async with self.db.write() as conn:
+            await conn.execute(insert(run).values(row))
+        return self.last_run
+
 
 def _strings(pairs: Pairs) -> list[tuple[str, str]]:
     items = pairs.items() if isinstance(pairs, Mapping) else pairs
@@ -148,6 +192,8 @@ async def admin_site(directory: Path) -> AsyncIterator[AdminSite]:
         jobs=JobStore(db, clock, ids.job_ids(db, clock), ids.run_ids(db, clock)),
         apps=AppStore(db, clock, ids.app_ids(db, clock)),
         runs=RunStore(db, clock),
+        remover=HistoryStore(db, clock),
+        daily=DailyStore(db, clock),
         operations=operations,
         positions=PositionStore(db, clock),
         quotas=SharedQuotas(clock, QuotaRows(db, clock)),

@@ -12,6 +12,8 @@ from typing import ClassVar
 
 import pytest
 
+from gateway.core.model import LogPage
+from gateway.core.states import RunState
 from tests.kit.admin_site import AdminSite, Reply
 
 OLD, ROOT = "/xxl-job-admin", ""
@@ -525,3 +527,95 @@ async def test_php_takes_either_cookie(site, path, verb):
     assert (await site.ask(f"{OLD}/jobgroup/{verb}", form, cookie=cookie)).json["code"] == 200
     page = (await site.ask(f"{OLD}/jobgroup/pageList", {"start": 0, "length": 10}, cookie=cookie)).json
     assert page["data"][0]["appname"] == "shop"
+
+
+async def test_help_lixin_reads_kills_and_clears_logs(site):
+    """help-lixin/xxl-job-plugin: the form of 2.3 with its four parameters, and the jobs of a group."""
+    await site.login(f"{OLD}/login", password="123456")
+    shop = await site.app("shop")
+    job = await site.job(shop, "sync")
+    ended = await site.run(job, sent_ms=1, trigger_ms=site.clock.ms, address="http://h:1/")
+    running = await site.run(
+        job, RunState.RUNNING, sent_ms=1, trigger_ms=site.clock.ms, address="http://h:1/"
+    )
+    site.operations.logs[ended] = LogPage(1, 1, "done", is_end=True)
+    jobs = (await site.ask(f"{OLD}/joblog/getJobsByGroup", {"jobGroup": shop.id})).json
+    assert [one["id"] for one in jobs["content"]] == [job.id]
+    asked = {"start": 0, "length": 10, "jobGroup": shop.id, "jobId": job.id, "logStatus": -1}
+    span = "2026-11-18 00:00:00 - 2026-11-18 23:59:59"
+    page = (await site.ask(f"{OLD}/joblog/pageList", asked | {"filterTime": span})).json
+    assert [(row["id"], row["triggerCode"], row["handleCode"]) for row in page["data"]] == [
+        (running, 200, 0),
+        (ended, 200, 200),
+    ]
+    form = {"executorAddress": "http://h:1/", "triggerTime": site.clock.ms, "logId": ended, "fromLineNum": 1}
+    text = (await site.ask(f"{OLD}/joblog/logDetailCat", form)).json["content"]
+    assert text == {"fromLineNum": 1, "toLineNum": 1, "logContent": "done", "end": True}
+    assert (await site.ask(f"{OLD}/joblog/logKill", {"id": running})).json["code"] == 200
+    clear = {"jobGroup": shop.id, "jobId": job.id, "type": 9}
+    assert (await site.ask(f"{OLD}/joblog/clearLog", clear)).json["code"] == 200
+    assert (await site.ask(f"{OLD}/joblog/pageList", asked)).json["recordsTotal"] == 1
+
+
+@pytest.mark.parametrize("version", ["2.3", "3.4"])
+async def test_dbx_console_shows_logs_and_users(site, version):
+    client = Dbx(site, version)
+    await client.login()
+    job = await site.job(await site.app("shop"))
+    run_id = await site.run(job, sent_ms=1, trigger_ms=site.clock.ms, address="http://h:1/")
+    site.operations.logs[run_id] = LogPage(1, 1, "done", is_end=True)
+    asked = client.page(jobGroup=job.app_id, jobId=job.id, logStatus=-1, filterTime="")
+    (row,) = await client.request("/joblog/pageList", asked)
+    assert (row["id"], row["handleCode"]) == (run_id, 200)
+    form = {"logId": run_id, "fromLineNum": 1}
+    if version == "2.3":
+        form |= {"executorAddress": row["executorAddress"], "triggerTime": site.clock.ms}
+    assert (await client.request("/joblog/logDetailCat", form))["end"] is True
+    user = {"username": "eve", "password": "secret", "role": 0, "permission": str(job.app_id)}
+    await client.request("/user/add" if version == "2.3" else "/user/insert", user)
+    users = await client.request("/user/pageList", client.page(username="", role=-1))
+    assert [one["username"] for one in users] == ["admin", "eve"]
+    chart = {"startDate": "2026-11-12 00:00:00", "endDate": "2026-11-18 23:59:59"}
+    assert len((await client.request("/chartInfo", chart))["triggerDayList"]) == 7
+
+
+async def test_end_to_end_tests_wait_for_a_result(site):
+    """Add, trigger, then ask for the log until the codes are there."""
+    await site.login(f"{OLD}/login", password="123456")
+    shop = await site.app("shop")
+    bean = without_nulls(
+        AutoRegister(site).bean(shop.id, scheduleType="NONE", scheduleConf="", triggerStatus=0)
+    )
+    job_id = int((await site.ask(f"{OLD}/jobinfo/add", bean)).json["content"])
+    trigger = {"id": job_id, "executorParam": "x", "addressList": ""}
+    assert (await site.ask(f"{OLD}/jobinfo/trigger", trigger)).json["code"] == 200
+    asked = {
+        "jobGroup": shop.id,
+        "jobId": job_id,
+        "logStatus": -1,
+        "filterTime": "",
+        "start": 0,
+        "length": 10,
+    }
+    assert (await site.ask(f"{OLD}/joblog/pageList", asked)).json["data"] == []
+    run_id = await site.run(await site.ports.jobs.get(job_id), sent_ms=1, message="ok")
+    (row,) = (await site.ask(f"{OLD}/joblog/pageList", asked)).json["data"]
+    assert (row["id"], row["triggerCode"], row["handleCode"], row["handleMsg"]) == (run_id, 200, 200, "ok")
+
+
+async def test_auto_register_saves_a_source(site):
+    client = AutoRegister(site)
+    await client.login()
+    shop = await site.app("shop", "Shop")
+    bean = client.bean(shop.id, glueType="GLUE_GROOVY", executorHandler="", glueSource="")
+    job_id = int((await client.post("/jobinfo/add", bean)).json["content"])
+    code = {"id": job_id, "glueSource": "class A {}", "glueRemark": "GLUE代码初始化"}
+    assert (await client.post("/jobcode/save", code)).json["code"] == 200
+    job = await site.ports.jobs.get(job_id)
+    assert (job.task.glue_type, job.task.glue_source) == ("GLUE_GROOVY", "class A {}")
+
+
+async def test_probes_of_kubernetes(site):
+    for path in (f"{OLD}/actuator/health", "/actuator/health", "/actuator/health/liveness"):
+        reply = await site.ask(path, method="GET", cookie="")
+        assert (reply.status, reply.json["status"]) == (200, "UP")
