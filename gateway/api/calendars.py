@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from aiohttp import web
 
@@ -22,12 +24,16 @@ from gateway.core.calendar_files import Format, days_of_file, days_of_json
 from gateway.core.errors import InvalidValue, NotFound
 from gateway.core.timing import Timing
 
+YEARS_AHEAD = 10
 _FILES: dict[str, Format] = {"text/csv": "csv", "text/calendar": "ics"}
 
 
 async def create(request: web.Request) -> web.Response:
+    services = request.app[SERVICES]
     body = await read_as(request, CalendarBody)
-    made = await request.app[SERVICES].calendars.create(Calendar(body.name, _days_of(body), body.description))
+    made = await services.calendars.create(
+        Calendar(body.name, await _days_of(services, body), body.description)
+    )
     return json_answer(_answer(made), 201)
 
 
@@ -49,10 +55,10 @@ async def put(request: web.Request) -> web.Response:
     raw = await read_body(request)
     format_ = _FILES.get(request.content_type)
     if format_ is not None:
-        new = replace(old, days=Days(days_of_file(_text_of(raw), format_)))
+        new = replace(old, days=await _read(services, _text_of(raw), format_))
     else:
         body = parsed(raw, DaysBody)
-        new = replace(old, days=_days_of(body), description=body.description)
+        new = replace(old, days=await _days_of(services, body), description=body.description)
     changed, job_ids = await services.calendars.replace(new)
     if job_ids:
         await services.operations.jobs_changed(job_ids)
@@ -85,12 +91,19 @@ def _text_of(raw: bytes) -> str:
         raise InvalidInput([FieldError("file", f"line {line}", "text in UTF-8")]) from None
 
 
-def _days_of(body: DaysBody) -> Days:
+async def _days_of(services: Services, body: DaysBody) -> Days:
     if body.file is not None and body.format is not None:
-        return Days(days_of_file(body.file, body.format))
+        return await _read(services, body.file, body.format, body.last_year)
     if body.days is None:
         raise InvalidInput([FieldError("days", None, "days, or a file with its format")])
     return Days(days_of_json(body.days))
+
+
+async def _read(services: Services, text: str, format_: Format, last_year: int | None = None) -> Days:
+    """The days of a file. In a thread: of a large one it takes a second or two, in which runs are due."""
+    if last_year is None:
+        last_year = datetime.fromtimestamp(services.clock.now_ms() / 1000, UTC).year + YEARS_AHEAD
+    return Days(await asyncio.to_thread(days_of_file, text, format_, last_year=last_year))
 
 
 def _answer(one: Calendar, *, whole: bool = True) -> CalendarAnswer:

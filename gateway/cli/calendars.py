@@ -17,6 +17,10 @@ _FORMATS = {".csv": "csv", ".txt": "csv", ".ics": "ics", ".ical": "ics", ".json"
 _FILE = click.argument("file", type=click.File(encoding="utf-8-sig"))
 _FORMAT = click.option("--format", "format_", help="csv, ics or json; by the name of the file if left out.")
 
+_LAST_YEAR = click.option(
+    "--last-year", type=int, help="Repeating events are read up to its end; ten years ahead if left out."
+)
+
 
 @click.group()
 def calendars() -> None:
@@ -44,11 +48,14 @@ def show_calendar(client: Client, name: str) -> None:
 @click.argument("name")
 @_FILE
 @_FORMAT
+@_LAST_YEAR
 @click.option("--description", default="", help="What people read.")
 @calls_api
-def create(client: Client, name: str, file: IO[str], format_: str | None, description: str) -> None:
+def create(
+    client: Client, name: str, file: IO[str], format_: str | None, last_year: int | None, description: str
+) -> None:
     """Create a calendar from a CSV, iCalendar or JSON file (- for standard input)."""
-    body = {"name": name, "description": description, **_days(file, format_)}
+    body = {"name": name, "description": description, **_days(file, format_, last_year)}
     _show(client, client.call("POST", "/api/v1/calendars", body))
 
 
@@ -56,13 +63,21 @@ def create(client: Client, name: str, file: IO[str], format_: str | None, descri
 @click.argument("name")
 @_FILE
 @_FORMAT
+@_LAST_YEAR
 @click.option("--description", help="What people read; stays as it is if left out.")
 @calls_api
-def replace(client: Client, name: str, file: IO[str], format_: str | None, description: str | None) -> None:
+def replace(
+    client: Client,
+    name: str,
+    file: IO[str],
+    format_: str | None,
+    last_year: int | None,
+    description: str | None,
+) -> None:
     """Replace the days of a calendar; the jobs that use it follow at once."""
     if description is None:
         description = client.call("GET", _path(name))["description"]
-    body = {"description": description, **_days(file, format_)}
+    body = {"description": description, **_days(file, format_, last_year)}
     _show(client, client.call("PUT", _path(name), body))
 
 
@@ -74,15 +89,16 @@ def delete(client: Client, name: str) -> None:
     client.call("DELETE", _path(name))
 
 
-def _days(file: IO[str], format_: str | None) -> dict[str, str]:
+def _days(file: IO[str], format_: str | None, last_year: int | None) -> dict[str, Any]:
     name = getattr(file, "name", "-")
     format_ = format_ or _FORMATS.get(PurePath(name).suffix.lower())
     if format_ is None:
         raise Failure(f"--format: what {name!r} holds is not told by its name: csv, ics or json", WRONG_INPUT)
     try:
-        return {"file": file.read(), "format": format_}
+        found = {"file": file.read(), "format": format_}
     except UnicodeDecodeError:
         raise Failure(f"{name}: text in UTF-8 is needed", WRONG_INPUT) from None
+    return found if last_year is None else {**found, "last_year": last_year}
 
 
 def _path(name: str) -> str:

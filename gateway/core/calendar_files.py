@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, timedelta
 from typing import Literal, TypeAlias
 
+from gateway.core.calendar_ics import IcsFile
 from gateway.core.errors import InvalidValue
 
 Format: TypeAlias = Literal["csv", "ics", "json"]
@@ -17,12 +18,13 @@ MAX_TEXT = 4_000_000
 _FIRST_YEAR, _LAST_YEAR = 1970, 9998
 _DATE = re.compile(r"(\d{4})([-/.]?)(\d\d?)\2(\d\d?)", re.ASCII)
 _DATE_EXPECTED = "a date such as 2026-01-31"
-_ICS_DATE = re.compile(r"(\d{8})(?:T(\d{6})Z?)?", re.ASCII)
-_ICS_LENGTH = re.compile(r"P(?:(\d{1,3})W)?(?:(\d{1,3})D)?", re.ASCII)
 
 
-def days_of_file(text: str, format_: Format, *, field: str = "file") -> set[date]:
-    """The days that a file lists. Raises InvalidValue with the number of the line and what would be right."""
+def days_of_file(text: str, format_: Format, *, last_year: int, field: str = "file") -> set[date]:
+    """The days that a file lists, repeating ones up to the end of `last_year`.
+
+    Raises InvalidValue with the number of the line and what would be right.
+    """
     if len(text) > MAX_TEXT:
         raise InvalidValue(field, f"{len(text)} characters", f"at most {MAX_TEXT}")
     text = text.removeprefix("\ufeff")
@@ -30,7 +32,7 @@ def days_of_file(text: str, format_: Format, *, field: str = "file") -> set[date
         case "csv":
             found = _bounded(_of_csv(text, field), field)
         case "ics":
-            found = _bounded(_of_ics(text, field), field)
+            found = _bounded(IcsFile(text, last_year, field).days(), field)
         case _:
             try:
                 value = json.loads(text)
@@ -141,85 +143,3 @@ def _span(start: date, end: date, number: int, shown: str, field: str) -> Iterat
     while day < end:
         yield day
         day += timedelta(days=1)
-
-
-# ------------------------------------------------------------ iCalendar
-
-
-def _of_ics(text: str, field: str) -> Iterator[date]:
-    """The days of all events that are not cancelled."""
-    event: dict[str, tuple[int, str]] | None = None
-    begun = False
-    for number, line in _unfolded(text):
-        name, colon, value = line.partition(":")
-        name = name.partition(";")[0].upper()
-        if not begun and (name, value.strip().upper()) != ("BEGIN", "VCALENDAR"):
-            raise InvalidValue(field, f"line {number}: {line[:60]}", "BEGIN:VCALENDAR as the first line")
-        begun = True
-        if not colon:
-            raise InvalidValue(
-                field, f"line {number}: {line[:60]}", "a line such as DTSTART;VALUE=DATE:20260131"
-            )
-        if name == "BEGIN" and value.strip().upper() == "VEVENT":
-            event = {}
-        elif name == "END" and value.strip().upper() == "VEVENT" and event is not None:
-            yield from _of_event(event, number, field)
-            event = None
-        elif event is not None:
-            event.setdefault(name, (number, value.strip()))
-    if event is not None:
-        raise InvalidValue(field, f"line {len(text.splitlines())}", "END:VEVENT before the end of the file")
-
-
-def _unfolded(text: str) -> Iterator[tuple[int, str]]:
-    """Lines with their numbers; one that begins with a blank goes on with the one before."""
-    whole: tuple[int, str] | None = None
-    for number, line in enumerate(text.splitlines(), 1):
-        if whole is not None and line[:1] in (" ", "\t"):
-            whole = (whole[0], whole[1] + line[1:])
-            continue
-        if whole is not None:
-            yield whole
-        whole = (number, line) if line.strip() else None
-    if whole is not None:
-        yield whole
-
-
-def _of_event(event: Mapping[str, tuple[int, str]], end_line: int, field: str) -> Iterator[date]:
-    if event.get("STATUS", (0, ""))[1].upper() == "CANCELLED":
-        return
-    for name in ("RRULE", "RDATE"):
-        if name in event:
-            number, value = event[name]
-            raise InvalidValue(
-                field, f"line {number}: {name}:{value[:60]}", "single events: repeating ones are not read"
-            )
-    if "DTSTART" not in event:
-        raise InvalidValue(field, f"line {end_line}: END:VEVENT", "an event with a DTSTART")
-    number, value = event["DTSTART"]
-    start, _ = _ics_date(value, number, field)
-    end = start + timedelta(days=1)
-    if "DTEND" in event:
-        number, value = event["DTEND"]
-        end, is_midnight = _ics_date(value, number, field)
-        # It is outside; an event that ends in the course of a day takes that day with it.
-        end = max(end if is_midnight else end + timedelta(days=1), start + timedelta(days=end == start))
-    elif "DURATION" in event:
-        number, value = event["DURATION"]
-        match = _ICS_LENGTH.fullmatch(value)
-        if match is None:
-            raise InvalidValue(
-                field, f"line {number}: DURATION:{value[:60]}", "whole days, such as P1D or P2W"
-            )
-        end = start + timedelta(weeks=int(match[1] or 0), days=int(match[2] or 0))
-    yield from _span(start, end, number, value, field)
-
-
-def _ics_date(value: str, number: int, field: str) -> tuple[date, bool]:
-    match = _ICS_DATE.fullmatch(value)
-    day = _date_of(match[1]) if match else None
-    if match is None or day is None:
-        raise InvalidValue(
-            field, f"line {number}: {value[:60]}", "a date such as 20260131, or 20260131T080000"
-        )
-    return day, match[2] in (None, "000000")

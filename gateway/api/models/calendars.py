@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from gateway.api.models.base import Answer, Body, Iso, Paging, Text, refusal
+from gateway.core.calendar_ics import LAST_YEAR
 
 NAME = r"^\w[\w.-]*$"
 _MAX_NAME = 64
@@ -31,6 +32,12 @@ class DaysBody(Body):
     )
     file: Text | None = Field(None, description="The text of a file.")
     format: Literal["csv", "ics", "json"] | None = Field(None, description="That of `file`.")
+    last_year: int | None = Field(
+        None,
+        ge=1970,
+        le=LAST_YEAR,
+        description="Up to the end of this year repeating events of an iCalendar file are read; ten years ahead if left out.",
+    )
 
     @model_validator(mode="after")
     def _one_way(self) -> DaysBody:
@@ -39,6 +46,10 @@ class DaysBody(Body):
         if (self.file is None) != (self.format is None):
             at = "file" if self.file is None else "format"
             raise refusal("both `file` and its `format`: csv, ics or json", at=at)
+        if self.last_year is not None and self.format != "ics":
+            raise refusal(
+                "nothing: only iCalendar files have repeating events", at="last_year", value=self.last_year
+            )
         return self
 
 

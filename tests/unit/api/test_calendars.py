@@ -194,3 +194,22 @@ async def test_several_calendars(billing):
         (["workdays"] * 11, "calendar", "at most 10 items"),
     ):
         assert (await billing.wrong("PATCH", path, {"calendar": calendar}))[::2] == (field, expected)
+
+
+async def test_repeating_events_are_read_up_to_a_last_year(api):
+    file = "BEGIN:VCALENDAR\nBEGIN:VEVENT\nDTSTART;VALUE=DATE:20251225\nRRULE:FREQ=YEARLY\nEND:VEVENT\nEND:VCALENDAR"
+    body = {"name": "xmas", "file": file, "format": "ics"}
+    assert (await api.ok("POST", "/api/v1/calendars", body))["years"] == list(range(2025, 2037))
+    path = "/api/v1/calendars/xmas"
+    last = {"file": file, "format": "ics", "last_year": 2027}
+    assert (await api.ok("PUT", path, last))["years"] == [2025, 2026, 2027]
+    assert await api.wrong("PUT", path, {**last, "file": file.replace("YEARLY", "SECONDLY")}) == (
+        "file",
+        "line 4: RRULE:FREQ=SECONDLY",
+        "FREQ=YEARLY, MONTHLY, WEEKLY or DAILY: a calendar lists days",
+    )
+    for wrong, field in (({"last_year": 9999}, "last_year"), ({"format": "csv"}, "last_year")):
+        assert (await api.wrong("PUT", path, last | wrong))[0] == field
+    headers = {"Authorization": f"Bearer {api.token}", "Content-Type": "text/calendar"}
+    async with api.session.put(api.url + path, headers=headers, data=file.encode()) as answer:
+        assert (await answer.json())["count"] == 12

@@ -177,6 +177,11 @@ async def test_calendars(run, tmp_path):
     freed = await run("jobs", "update", job["id"], "--calendar", "none", "--json")
     assert freed["calendar"] is None
     await run("calendars", "delete", "workdays")
+    yearly = "BEGIN:VCALENDAR\nBEGIN:VEVENT\nDTSTART:20261225\nRRULE:FREQ=YEARLY\nEND:VEVENT\nEND:VCALENDAR"
+    replaced = await run(
+        "calendars", "replace", "holidays", "-", "--format", "ics", "--last-year", 2029, "--json", text=yearly
+    )
+    assert replaced["count"] == 4
     await run("calendars", "delete", "holidays")
     assert await run("calendars", "list") == "nothing found\n"
 
