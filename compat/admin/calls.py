@@ -20,6 +20,7 @@ from gateway.core import trigger_url
 from gateway.core.acting import acting_for
 from gateway.core.attempts import Attempts
 from gateway.core.errors import GatewayError, InvalidValue, Refused, StoreError
+from gateway.core.model import TriggerKind
 from gateway.core.trigger_url import Caller, Said
 from gateway.core.users import Role, User
 
@@ -34,13 +35,14 @@ AUTHOR = "user:"
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """`session` is the text of the caller's session, empty for one with an old cookie."""
+    """`session` is the text of the caller's session, empty for one without; `kind` is what its triggers are."""
 
     ports: AdminPorts
     given: Parameters
     user: User
     style: Style
     session: str = ""
+    kind: TriggerKind = TriggerKind.MANUAL
 
     def require_admin(self) -> None:
         """Raises `Refused`."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from compat.admin import job_forms
-from compat.admin.calls import AUTHOR, Call
+from compat.admin.calls import Call
 from compat.admin.groups import addresses_of, app_by_id
 from compat.admin.paging import window_of
 from compat.admin.replies import Json, Rows, local_date
 from compat.admin.schedules import next_fires
+from gateway.core.acting import author
 from gateway.core.errors import Conflict, InvalidValue, NotFound
-from gateway.core.model import DEFAULT_NAMESPACE, Job, TriggerKind
+from gateway.core.model import DEFAULT_NAMESPACE, Job
 from gateway.core.positions import JobSearch
 from gateway.core.submission import Submission
 
@@ -106,10 +107,10 @@ async def trigger(call: Call) -> Json:
     wanted = Submission(
         params=call.given.text("executorParam") or "",
         addresses=addresses or None,
-        author=(AUTHOR + call.user.username)[:64],
+        author=author()[:64],
     )
     await call.ports.quotas.take(DEFAULT_NAMESPACE)
-    await call.ports.operations.trigger(job.id, wanted, kind=TriggerKind.MANUAL)
+    await call.ports.operations.trigger(job.id, wanted, kind=call.kind)
 
 
 async def next_trigger_time(call: Call) -> Json:

@@ -87,7 +87,7 @@ async def read_parameters(request: web.Request) -> Parameters:
     """
     pairs = list(request.query.items())
     if request.body_exists and request.content_type == _FORM:
-        body = await _read(request)
+        body = await read_body(request)
         try:
             text = body.decode("utf-8", "replace")
             pairs += parse_qsl(text, keep_blank_values=True, errors="replace", max_num_fields=MAX_FIELDS)
@@ -100,7 +100,8 @@ async def read_parameters(request: web.Request) -> Parameters:
     return Parameters(values)
 
 
-async def _read(request: web.Request) -> bytes:
+async def read_body(request: web.Request) -> bytes:
+    """The whole body. Raises `TooLargeError`, `InvalidValue`."""
     if (request.content_length or 0) > MAX_BODY:
         raise TooLargeError
     pieces: list[bytes] = []

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from gateway.core.access import TokenCheck
 from gateway.core.catalog import AppCatalog, JobCatalog, RunCatalog
 from gateway.core.clock import Clock
 from gateway.core.daily import DailyCatalog
@@ -24,6 +25,7 @@ class AdminPorts:
 
     users: UserCatalog
     sessions: Sessions
+    access: TokenCheck
     jobs: JobCatalog
     apps: AppCatalog
     runs: RunCatalog

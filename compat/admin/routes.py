@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from compat.admin import accounts, charts, groups, health, jobs, login, logs, sources
+from compat.admin import accounts, charts, groups, health, job_api, jobs, login, logs, sources
 from compat.admin.calls import ATTEMPTS, CALLERS, FREE_OF_A_CALLER, Handler, endpoint
 from compat.admin.generations import LOGIN_PAGES, OLD_PREFIX, Generation
 from compat.admin.ports import PORTS, AdminPorts
@@ -49,7 +49,10 @@ _ENDPOINTS: dict[str, Handler] = {
 
 
 def setup_admin_routes(app: web.Application, ports: AdminPorts) -> None:
-    """Every method is taken, as at the admin: scripts send what they like."""
+    """Every method is taken, as at the admin: scripts send what they like.
+
+    To be added before the executors' calls, which take all that is left below `/api`.
+    """
     app[PORTS] = ports
     app[ATTEMPTS] = Attempts()
     app[CALLERS] = Attempts(FREE_OF_A_CALLER)
@@ -62,5 +65,7 @@ def setup_admin_routes(app: web.Application, ports: AdminPorts) -> None:
             app.router.add_get(prefix + path, login.page)
         for path in health.PATHS:
             app.router.add_get(prefix + path, health.health)
+        for path, handler in job_api.CALLS.items():
+            app.router.add_route("*", prefix + path, job_api.endpoint(prefix, handler))
         for path, handler in _ENDPOINTS.items():
             app.router.add_route("*", prefix + path, endpoint(prefix, handler))

@@ -18,7 +18,9 @@ from yarl import URL
 
 from compat.admin.ports import AdminPorts
 from compat.admin.routes import setup_admin_routes
+from gateway.core.access import AccessTokens
 from gateway.core.model import FIRST_LONG_ID, AddressMode, App, Job, Task, TriggerKind
+from gateway.core.registry import Registry
 from gateway.core.states import OPEN, RunState
 from gateway.core.users import Role, User
 from gateway.core.zones import resolve_zone
@@ -182,13 +184,16 @@ def _url(path: Path) -> SqlUrl:
 
 
 @contextlib.asynccontextmanager
-async def admin_site(directory: Path) -> AsyncIterator[AdminSite]:
+async def admin_site(
+    directory: Path, access_tokens: tuple[str, ...] = ("secret",)
+) -> AsyncIterator[AdminSite]:
     clock, operations = StillClock(), FakeOperations()
     (directory / "gateway.db").write_bytes(await _with_tables(directory))
     db = open_database(_url(directory / "gateway.db"))
     ports = AdminPorts(
         users=UserStore(db, clock, Passwords(memory_kib=64)),
         sessions=SessionStore(db, clock),
+        access=AccessTokens(access_tokens, Registry(), clock.now_ms),
         jobs=JobStore(db, clock, ids.job_ids(db, clock), ids.run_ids(db, clock)),
         apps=AppStore(db, clock, ids.app_ids(db, clock)),
         runs=RunStore(db, clock),

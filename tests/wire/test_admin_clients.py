@@ -7,6 +7,7 @@ a client does not know would break it, so the names in answers are compared as a
 from __future__ import annotations
 
 import hashlib
+import json
 from http.cookies import SimpleCookie
 from typing import ClassVar
 
@@ -619,3 +620,26 @@ async def test_probes_of_kubernetes(site):
     for path in (f"{OLD}/actuator/health", "/actuator/health", "/actuator/health/liveness"):
         reply = await site.ask(path, method="GET", cookie="")
         assert (reply.status, reply.json["status"]) == (200, "UP")
+
+
+async def test_clients_of_the_job_api_of_3_5(site):
+    """JSON, the two headers, and the id as text in `data`."""
+    shop = await site.app("shop")
+    bean = AutoRegister(site).bean(shop.id, name="sync")
+    wanted = {name: value for name, value in bean.items() if name not in {"id", "jobDesc", "childJobId"}}
+    headers = {
+        "XXL-JOB-ACCESS-TOKEN": "secret",
+        "XXL-JOB-APPNAME": "shop",
+        "Content-Type": "application/json",
+    }
+    added = await site.ask("/api/addJob", raw=json.dumps(wanted).encode(), headers=headers)
+    assert set(added.json) == {"code", "msg", "data", "success"}
+    job_id = int(added.json["data"])
+    for path, body in (
+        ("startJob", {"id": job_id}),
+        ("triggerJob", {"id": job_id, "executorParam": "", "addressList": ""}),
+        ("stopJob", {"id": job_id}),
+        ("removeJob", {"id": job_id}),
+    ):
+        reply = await site.ask(f"/api/{path}", raw=json.dumps(body).encode(), headers=headers)
+        assert (reply.status, reply.json["code"]) == (200, 200)
