@@ -1,4 +1,4 @@
-"""Real executors as processes: xxl-job-core of three generations, and pyxxl.
+"""Real executors as processes: releases of xxl-job-core, pyxxl, and node's xxl-job.
 
 Prepared once in the test cache (XXLJOB_TEST_CACHE, else .test-cache in the repository): jars resolved by Maven
 from Maven Central, our program compiled against them, and a virtual environment with pyxxl.
@@ -6,35 +6,26 @@ from Maven Central, our program compiled against them, and a virtual environment
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import hashlib
 import json
-import os
 import shutil
-import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.e2e.java_releases import (
+    RELEASES,
+    PeerUnavailableError,
+    cache_dir,
+    classpath,
+    one_at_a_time,
+    prepare,
+)
 from tests.kit.process import Process, free_port, listens
 
 HERE = Path(__file__).resolve().parent
-JAVA_SOURCES = HERE / "java"
-DEPENDENCY_PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1"
 PYXXL = "pyxxl==0.4.8"
-# xxl-job-core: the slf4j-simple that fits the slf4j-api it brings, and the folder of our adapter
-GENERATIONS = {
-    "2.2.0": ("1.7.36", "before23"),
-    "2.4.2": ("2.0.17", "since23"),
-    "3.3.2": ("2.0.17", "since23"),
-}
+NODE = "xxl-job@0.1.7"
 PEERS = ("java-2.2.0", "java-2.4.2", "java-3.3.2", "pyxxl")
-
-
-class PeerUnavailableError(Exception):
-    """This machine cannot prepare the peer (a missing program, no network)."""
 
 
 @dataclass(frozen=True)
@@ -52,68 +43,9 @@ class Execution:
     pid: int
 
 
-def cache_dir() -> Path:
-    path = Path(os.environ.get("XXLJOB_TEST_CACHE") or HERE.parents[1] / ".test-cache").resolve()
-    path.mkdir(parents=True, exist_ok=True)
-    return path
-
-
-@contextlib.contextmanager
-def _one_at_a_time(name: str) -> Iterator[None]:
-    with (cache_dir() / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _prepare(argv: list[str], *, what: str) -> None:
-    if shutil.which(argv[0]) is None:
-        raise PeerUnavailableError(f"no {argv[0]} here: {what}")
-    done = subprocess.run(argv, capture_output=True, text=True)
-    if done.returncode:
-        raise PeerUnavailableError(f"{what} failed: {(done.stdout + done.stderr).strip()[-800:]}")
-
-
-def java_classpath(version: str) -> str:
-    """Jars and classes of one generation, from the cache when they are there."""
-    slf4j, adapter = GENERATIONS[version]
-    if shutil.which("java") is None:
-        raise PeerUnavailableError("no java here: released xxl-job-core executors are run as peers")
-    sources = sorted([*(JAVA_SOURCES / "common").glob("*.java"), *(JAVA_SOURCES / adapter).glob("*.java")])
-    pom = JAVA_SOURCES / "pom.xml"
-    with _one_at_a_time(f"java-{version}"):
-        stamp = hashlib.sha256(pom.read_bytes() + slf4j.encode()).hexdigest()[:12]
-        jars = cache_dir() / "java" / version / f"jars-{stamp}"
-        if not jars.is_dir():
-            unfinished = jars.with_suffix(".unfinished")
-            shutil.rmtree(unfinished, ignore_errors=True)
-            _prepare(
-                [
-                    *("mvn", "-q", "-B", "-f", str(pom), f"{DEPENDENCY_PLUGIN}:copy-dependencies"),
-                    *(f"-Dxxl.version={version}", f"-Dslf4j.version={slf4j}"),
-                    *("-DincludeScope=runtime", f"-DoutputDirectory={unfinished}"),
-                ],
-                what=f"fetching xxl-job-core {version} with Maven",
-            )
-            unfinished.rename(jars)
-        stamp = hashlib.sha256(stamp.encode() + b"".join(s.read_bytes() for s in sources)).hexdigest()[:12]
-        classes = jars.parent / f"classes-{stamp}"
-        if not classes.is_dir():
-            unfinished = classes.with_suffix(".unfinished")
-            shutil.rmtree(unfinished, ignore_errors=True)
-            _prepare(
-                [
-                    *("javac", "-encoding", "UTF-8", "--release", "17", "-d", str(unfinished)),
-                    *("-cp", f"{jars}/*", *map(str, sources)),
-                ],
-                what=f"compiling the test executor for {version}",
-            )
-            unfinished.rename(classes)
-    return f"{classes}:{jars}/*"
-
-
 def pyxxl_python() -> Path:
     """The Python of a virtual environment with pyxxl in it."""
-    with _one_at_a_time("pyxxl"):
+    with one_at_a_time("pyxxl"):
         place = (
             cache_dir() / f"{PYXXL.replace('==', '-')}-py{sys.version_info.major}.{sys.version_info.minor}"
         )
@@ -121,10 +53,36 @@ def pyxxl_python() -> Path:
         complete = place / "complete"
         if not complete.exists():
             shutil.rmtree(place, ignore_errors=True)
-            _prepare([sys.executable, "-m", "venv", str(place)], what="a virtual environment for pyxxl")
-            _prepare([str(python), "-m", "pip", "install", "-q", PYXXL], what=f"pip install {PYXXL}")
+            prepare([sys.executable, "-m", "venv", str(place)], what="a virtual environment for pyxxl")
+            prepare([str(python), "-m", "pip", "install", "-q", PYXXL], what=f"pip install {PYXXL}")
             complete.touch()
         return python
+
+
+def node_modules() -> Path:
+    """A folder with node's xxl-job in it, and express."""
+    with one_at_a_time("node"):
+        place = cache_dir() / NODE.replace("@", "-")
+        complete = place / "complete"
+        if not complete.exists():
+            shutil.rmtree(place, ignore_errors=True)
+            place.mkdir()
+            (place / "package.json").write_text('{"private": true}')
+            prepare(
+                [
+                    "npm",
+                    "install",
+                    "--prefix",
+                    str(place),
+                    "--no-audit",
+                    "--no-fund",
+                    "--ignore-scripts",
+                    NODE,
+                ],
+                what=f"npm install {NODE}",
+            )
+            complete.touch()
+        return place / "node_modules"
 
 
 class Peer:
@@ -230,7 +188,7 @@ class JavaExecutor(Peer):
     ) -> None:
         self.version = version
         self.name = f"java-{version}"
-        self._classpath = java_classpath(version)
+        self._classpath = classpath(version)
         super().__init__(admin_url, appname, token, directory, port=port)
 
     def _argv(self) -> list[str]:
@@ -250,6 +208,7 @@ class JavaExecutor(Peer):
                 "-Dorg.slf4j.simpleLogger.logFile=System.out",
             ),
             *(f"-Dpeer.{name}={value}" for name, value in settings.items()),
+            *RELEASES[self.version].flags,
             *("-cp", self._classpath, "peer.TestExecutor"),
         ]
 
@@ -274,11 +233,38 @@ class PyxxlExecutor(Peer):
         return {"PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1"}  # it opens its logs in the locale's encoding
 
 
+class NodeExecutor(Peer):
+    name = "node"
+
+    def __init__(
+        self, admin_url: str, appname: str, token: str, directory: Path, *, port: int | None = None
+    ) -> None:
+        if shutil.which("node") is None:
+            raise PeerUnavailableError("no node here: the released xxl-job of npm is run as a peer")
+        self._modules = node_modules()
+        super().__init__(admin_url, appname, token, directory, port=port)
+
+    def _argv(self) -> list[str]:
+        return [
+            *("node", str(HERE / "node_program.cjs"), self.admin_url, self.appname, str(self.port)),
+            *(str(self.counter), self.token),
+        ]
+
+    def _env(self) -> dict[str, str]:
+        return {"MODULES": str(self._modules)}
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}/job"
+
+
 def make_peer(
     name: str, admin_url: str, appname: str, token: str, directory: Path, *, port: int | None = None
 ) -> Peer:
-    """One of PEERS, not started. PeerUnavailableError when this machine cannot."""
+    """`pyxxl`, `node`, or `java-` and a release; not started. PeerUnavailableError when this machine cannot."""
     directory.mkdir(parents=True, exist_ok=True)
+    if name == "node":
+        return NodeExecutor(admin_url, appname, token, directory, port=port)
     if name == "pyxxl":
         return PyxxlExecutor(admin_url, appname, token, directory, port=port)
     return JavaExecutor(name.removeprefix("java-"), admin_url, appname, token, directory, port=port)

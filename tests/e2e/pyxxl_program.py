@@ -92,7 +92,7 @@ async def throw() -> None:
 @runner.register(name="sleepHandler")
 async def sleep() -> str:
     count("start")
-    millis = int(g.xxl_run_data.executorParams)
+    millis = int(g.xxl_run_data.executorParams or 60_000)
     g.logger.info("sleeping %s", millis)
     try:
         await asyncio.sleep(millis / 1000)
@@ -101,6 +101,15 @@ async def sleep() -> str:
         raise
     count("end")
     return f"slept {millis}"
+
+
+@runner.register(name="napHandler")
+async def nap() -> str:
+    count("start")
+    g.logger.info("napping")
+    await asyncio.sleep(3)
+    count("end")
+    return "napped"
 
 
 @runner.register(name="flakyHandler")

@@ -7,6 +7,9 @@ import java.util.concurrent.ConcurrentHashMap;
 /** The jobs of the test executor; tests/e2e/pyxxl_program.py has the same ones. */
 final class Handlers {
 
+    private static final long NAP_MS = 3_000;
+    private static final long LONG_MS = 60_000;
+
     private final Counter counter;
     private final Set<String> failedOnce = ConcurrentHashMap.newKeySet();
 
@@ -20,6 +23,7 @@ final class Handlers {
                 "failHandler", counted("failHandler", this::fail),
                 "throwHandler", counted("throwHandler", this::raise),
                 "sleepHandler", counted("sleepHandler", this::sleep),
+                "napHandler", counted("napHandler", this::nap),
                 "flakyHandler", counted("flakyHandler", this::flaky));
     }
 
@@ -51,8 +55,17 @@ final class Handlers {
         throw new IllegalStateException("thrown on purpose: " + execution.param());
     }
 
+    /** For releases that break on any parameter: as long as their tests need. */
+    private String nap(Execution execution) throws Exception {
+        execution.log("napping");
+        Thread.sleep(NAP_MS);
+        counter.write("napHandler", "end", execution);
+        return "napped";
+    }
+
     private String sleep(Execution execution) throws Exception {
-        long millis = Long.parseLong(execution.param().trim());
+        String param = execution.param();
+        long millis = param == null || param.isBlank() ? LONG_MS : Long.parseLong(param.trim());
         execution.log("sleeping " + millis);
         try {
             Thread.sleep(millis);

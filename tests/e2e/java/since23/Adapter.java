@@ -70,6 +70,11 @@ public final class Adapter implements Generation {
         run("sleepHandler");
     }
 
+    @XxlJob("napHandler")
+    public void nap() throws Exception {
+        run("napHandler");
+    }
+
     @XxlJob("flakyHandler")
     public void flaky() throws Exception {
         run("flakyHandler");

@@ -9,7 +9,7 @@ import com.xxl.job.core.util.ShardingUtil;
 import java.io.File;
 import java.util.Map;
 
-/** 2.2.0: handlers get the parameter and give back a ReturnT; all else lies in thread-locals. */
+/** 1.9.0 to 2.2.0: handlers get one parameter and give back a ReturnT; all else lies in thread-locals. */
 final class Adapter implements Generation {
 
     private final XxlJobExecutor executor = new XxlJobExecutor();
@@ -18,7 +18,7 @@ final class Adapter implements Generation {
     public void start(Settings settings, Map<String, Handler> handlers) throws Exception {
         executor.setAdminAddresses(settings.admin());
         executor.setAccessToken(settings.token());
-        executor.setAppname(settings.appname());
+        Reflected.set(executor, settings.appname(), "setAppname", "setAppName");
         executor.setIp("127.0.0.1");
         executor.setPort(settings.port());
         executor.setLogPath(settings.logPath());
