@@ -78,4 +78,4 @@ def of_stranger(prefix: str, cookies: Collection[str], said: Generation | None) 
         return Generation.G3B
     if said is Generation.G2:
         return Generation.G3A if has_new and not has_old else Generation.G2
-    return Generation.G2 if has_old or prefix == OLD_PREFIX else Generation.G3B
+    return Generation.G2 if has_old or prefix.startswith(OLD_PREFIX) else Generation.G3B

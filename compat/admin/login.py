@@ -99,7 +99,9 @@ async def change_password(call: Call) -> Json:
 
 
 def _to_page(style: Style) -> web.Response:
-    return web.Response(status=302, headers={hdrs.LOCATION: style.prefix + LOGIN_PAGES[style.generation]})
+    return web.Response(
+        status=302, headers={hdrs.LOCATION: style.prefix.rstrip("/") + LOGIN_PAGES[style.generation]}
+    )
 
 
 async def page(request: web.Request) -> web.Response:  # noqa: ARG001 – it is the same for all

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from urllib.parse import parse_qsl
 
-from aiohttp import ClientError, web
+from aiohttp import BodyPartReader, ClientError, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from gateway.core.errors import InvalidValue
@@ -16,6 +16,7 @@ MAX_FIELDS = 2000
 MAX_INT = (1 << 31) - 1
 MAX_LONG = (1 << 63) - 1
 _FORM = "application/x-www-form-urlencoded"
+_MULTIPART = "multipart/form-data"
 _NUMBER = re.compile(r"[+-]?\d{1,19}", re.ASCII)
 _LISTED = re.compile(r"(\w+)\[\d+\]", re.ASCII)
 
@@ -86,7 +87,9 @@ async def read_parameters(request: web.Request) -> Parameters:
     Raises `TooLargeError`, `InvalidValue`.
     """
     pairs = list(request.query.items())
-    if request.body_exists and request.content_type == _FORM:
+    if request.body_exists and request.content_type == _MULTIPART:
+        pairs += await _parts(request)
+    elif request.body_exists and request.content_type == _FORM:
         body = await read_body(request)
         try:
             text = body.decode("utf-8", "replace")
@@ -98,6 +101,35 @@ async def read_parameters(request: web.Request) -> Parameters:
         listed = _LISTED.fullmatch(name)
         values.setdefault(listed[1] + "[]" if listed else name, []).append(value)
     return Parameters(values)
+
+
+async def _parts(request: web.Request) -> list[tuple[str, str]]:
+    """The fields of a form as browsers build it from objects; files are passed over."""
+    pairs: list[tuple[str, str]] = []
+    size = 0
+    try:
+        reader = await request.multipart()
+        while (part := await reader.next()) is not None:
+            part = _simple(part, len(pairs))
+            pieces: list[bytes] = []
+            while piece := await part.read_chunk():
+                size += len(piece)
+                if size > MAX_BODY:
+                    raise TooLargeError
+                pieces.append(piece)
+            if part.name and not part.filename:
+                pairs.append((part.name, b"".join(pieces).decode("utf-8", "replace")))
+    except (ValueError, RuntimeError, AssertionError, ClientError, HttpProcessingError) as error:
+        request.content.feed_eof()
+        raise InvalidValue("body", None, f"a form that can be read ({type(error).__name__})") from None
+    return pairs
+
+
+def _simple(part: object, count: int) -> BodyPartReader:
+    """Raises `ValueError`."""
+    if not isinstance(part, BodyPartReader) or count >= MAX_FIELDS:
+        raise ValueError("parts within parts, or too many")
+    return part
 
 
 async def read_body(request: web.Request) -> bytes:

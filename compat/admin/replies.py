@@ -42,7 +42,7 @@ class Style:
             return None
         if self.generation is not Generation.G3B:
             return _iso(ms) + "+00:00"
-        return _iso(ms) + "Z" if self.prefix == OLD_PREFIX else local_date(ms, self.zone)
+        return _iso(ms) + "Z" if self.prefix.startswith(OLD_PREFIX) else local_date(ms, self.zone)
 
 
 def _iso(ms: int) -> str:
@@ -77,7 +77,9 @@ def not_logged_in(style: Style) -> web.Response:
     message = "not logged in, or the login is over"
     match style.generation:
         case Generation.G2:
-            return web.Response(status=302, headers={"Location": style.prefix + LOGIN_PAGES[Generation.G2]})
+            return web.Response(
+                status=302, headers={"Location": style.prefix.rstrip("/") + LOGIN_PAGES[Generation.G2]}
+            )
         case Generation.G3A:
             return _json({"code": 203, "msg": message})
         case Generation.G3B:

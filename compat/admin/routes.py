@@ -10,7 +10,8 @@ from compat.admin.generations import LOGIN_PAGES, OLD_PREFIX, Generation
 from compat.admin.ports import PORTS, AdminPorts
 from gateway.core.attempts import Attempts
 
-PREFIXES = (OLD_PREFIX, "")
+# The last two are for clients that are given an address with a slash at its end.
+PREFIXES = (OLD_PREFIX, "", OLD_PREFIX + "/", "/")
 
 _ENDPOINTS: dict[str, Handler] = {
     "/jobinfo/pageList": jobs.page,
@@ -22,6 +23,10 @@ _ENDPOINTS: dict[str, Handler] = {
     "/jobinfo/start": jobs.start,
     "/jobinfo/stop": jobs.stop,
     "/jobinfo/trigger": jobs.trigger,
+    # As 1.6 to 1.9 call it.
+    "/jobinfo/pause": jobs.stop,
+    "/jobinfo/resume": jobs.start,
+    "/jobinfo/reschedule": jobs.update,
     "/jobinfo/nextTriggerTime": jobs.next_trigger_time,
     "/jobgroup/pageList": groups.page,
     "/jobgroup/save": groups.save,
@@ -56,6 +61,8 @@ def setup_admin_routes(app: web.Application, ports: AdminPorts) -> None:
     app[PORTS] = ports
     app[ATTEMPTS] = Attempts()
     app[CALLERS] = Attempts(FREE_OF_A_CALLER)
+    for path in (OLD_PREFIX, OLD_PREFIX + "/"):
+        app.router.add_get(path, login.page)
     for prefix in PREFIXES:
         for path, generation in (("/login", Generation.G2), ("/auth/doLogin", Generation.G3B)):
             app.router.add_route("*", prefix + path, login.login(prefix, generation))

@@ -78,7 +78,7 @@ class Positions(Protocol):
         ...
 
     async def runs(self, search: RunSearch, window: Window) -> Slice[Run]:
-        """Sends of runs, the newest first, among the newest of the job or of all.
+        """Sends of runs, the latest first, among the newest of the job or of all.
 
         Without those that are planned, that were skipped, and parents that have shards.
         """

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from functools import cached_property
+from typing import TYPE_CHECKING
 
-from argon2 import PasswordHasher
-from argon2.exceptions import Argon2Error, InvalidHashError
+if TYPE_CHECKING:
+    from argon2 import PasswordHasher
 
 AT_ONCE = 2
 
@@ -18,9 +20,15 @@ class Passwords:
     """`memory_kib` is for tests: what is kept says how it was made."""
 
     def __init__(self, memory_kib: int = 19_456) -> None:
-        self._hasher = PasswordHasher(time_cost=2, memory_cost=memory_kib, parallelism=1)
+        self._memory_kib = memory_kib
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._nobody = ""
+
+    @cached_property
+    def _hasher(self) -> PasswordHasher:
+        from argon2 import PasswordHasher
+
+        return PasswordHasher(time_cost=2, memory_cost=self._memory_kib, parallelism=1)
 
     async def hashed(self, text: str) -> str:
         async with self._turns:
@@ -34,6 +42,8 @@ class Passwords:
             return await asyncio.to_thread(self._matches, kept, text)
 
     def _matches(self, kept: str, text: str) -> bool:
+        from argon2.exceptions import Argon2Error, InvalidHashError
+
         try:
             return self._hasher.verify(kept, _bytes(text))
         except (Argon2Error, InvalidHashError):

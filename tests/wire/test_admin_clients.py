@@ -12,6 +12,7 @@ from http.cookies import SimpleCookie
 from typing import ClassVar
 
 import pytest
+from aiohttp import FormData
 
 from gateway.core.model import LogPage
 from gateway.core.states import RunState
@@ -643,3 +644,25 @@ async def test_clients_of_the_job_api_of_3_5(site):
     ):
         reply = await site.ask(f"/api/{path}", raw=json.dumps(body).encode(), headers=headers)
         assert (reply.status, reply.json["code"]) == (200, 200)
+
+
+async def test_scripts_of_1_9_pause_and_resume(site):
+    await site.login(f"{OLD}/login", password="123456")
+    job = await site.job(await site.app("shop"), schedule={"kind": "fixed_rate", "expression": 60})
+    for path, enabled in (("resume", True), ("pause", False)):
+        assert (await site.ask(f"{OLD}/jobinfo/{path}", {"id": job.id})).json["code"] == 200
+        assert (await site.ports.jobs.get(job.id)).enabled is enabled
+
+
+async def test_front_ends_send_forms_of_several_parts(site):
+    """axios with a FormData."""
+    await site.login(f"{OLD}/login", password="123456")
+    job = await site.job(await site.app("shop"))
+    form = FormData(default_to_multipart=True)
+    for name, value in (("id", str(job.id)), ("executorParam", "日=1"), ("addressList", "")):
+        form.add_field(name, value)
+    async with site.session.post(
+        f"{site.url}{OLD}/jobinfo/trigger", data=form, headers={"Cookie": site.cookie}
+    ) as answer:
+        assert (await answer.json())["code"] == 200
+    assert site.operations.triggered[-1].wanted.params == "日=1"

@@ -316,3 +316,50 @@ async def test_json_is_not_read(site):
     body = json.dumps({"userName": "admin", "password": PASSWORD}).encode()
     reply = await site.ask(G2, raw=body, headers={"Content-Type": "application/json"})
     assert reply.json["code"] == 500
+
+
+@pytest.mark.parametrize("path", ["//login", "/xxl-job-admin//login", "//auth/doLogin"])
+async def test_a_slash_too_many(site, path):
+    await site.user()
+    cookie = await site.login(path)
+    assert await logged_in(site, cookie, "/" + ASK_G3)
+    assert (await site.ask("/xxl-job-admin//jobinfo/pageList", cookie="")).headers["Location"] == (
+        "/xxl-job-admin/toLogin"
+    )
+
+
+async def test_the_front_page_is_a_hint(site):
+    for path in ("/xxl-job-admin", "/xxl-job-admin/"):
+        assert (await site.ask(path, method="GET")).status == 200
+
+
+def multipart(*parts, boundary="xyz", end=True):
+    text = "".join(f"--{boundary}\r\n{head}\r\n\r\n{value}\r\n" for head, value in parts)
+    return (text + (f"--{boundary}--\r\n" if end else "")).encode()
+
+
+def field(name):
+    return f'Content-Disposition: form-data; name="{name}"'
+
+
+async def test_a_form_of_several_parts(site):
+    await site.user()
+    headers = {"Content-Type": "multipart/form-data; boundary=xyz"}
+    body = multipart(
+        (field("userName"), "admin"),
+        (field("file") + '; filename="x.txt"', "not a field"),
+        (field("password"), PASSWORD),
+    )
+    assert (await site.ask(G2, raw=body, headers=headers)).json["code"] == 200
+    for raw, kind in (
+        (multipart((field("userName"), "admin"), end=False), headers),
+        (b"rubbish", headers),
+        (b"", headers),
+        (body, {"Content-Type": "multipart/form-data"}),
+        (multipart(*((field("a"), "") for _ in range(2001))), headers),
+        (io.BytesIO(multipart((field("a"), "x" * (4 << 20)))), headers),
+        (multipart((field("a") + "\r\nContent-Transfer-Encoding: base64", "%%%")), headers),
+        (multipart(("Content-Type: multipart/mixed; boundary=b", "--b\r\n\r\nx\r\n--b--")), headers),
+    ):
+        reply = await site.ask(G2, raw=raw, headers=kind)
+        assert (reply.status, reply.json["code"]) == (200, 500), raw if isinstance(raw, bytes) else "large"

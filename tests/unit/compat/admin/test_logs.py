@@ -122,7 +122,7 @@ async def test_filters_and_pages(admin):
     third_job = await admin.job(other_app)
     first = await admin.run(admin.the_job)
     second = await admin.run(other_job, due_ms=admin.clock.ms + 60_000)
-    third = await admin.run(third_job, RunState.LOST)
+    third = await admin.run(third_job, RunState.LOST, due_ms=admin.clock.ms + 120_000)
 
     async def found(**fields):
         total, data = await rows(admin, **fields)
@@ -271,3 +271,11 @@ async def test_normal_users_and_runs_of_others(admin):
     assert admin.operations.stopped == []
     chart = (await admin.ask("/xxl-job-admin/chartInfo", {})).json
     assert chart["code"] == 200
+
+
+async def test_the_latest_first_by_the_instant_of_the_send(admin):
+    """Runs of a schedule get their ids some seconds before they are due."""
+    planned = await admin.run(admin.the_job, due_ms=admin.clock.ms + 3000)
+    by_hand = await admin.run(admin.the_job)
+    assert [row["id"] for row in (await rows(admin))[1]] == [planned, by_hand]
+    assert [row["id"] for row in (await rows(admin, start=1, length=1))[1]] == [by_hand]
