@@ -13,7 +13,7 @@ from gateway.core.schedule import is_timed
 JobState: TypeAlias = Literal["enabled", "disabled", "paused", "done"]
 
 
-def state_of(job: Job, pause: Pause | None) -> JobState:
+def state_of(job: Job, pause: Pause | None = None) -> JobState:
     """`done`: it is enabled, and every slot that its schedule will ever have has its run. `pause`: what pauses it."""
     if not job.enabled:
         return "disabled"
