@@ -7,17 +7,19 @@ from collections.abc import Mapping
 
 from compat.http1 import split_address
 from gateway.core.errors import InvalidValue
-
-REST = "rest"  # 2.2.0 to 3.4.2 (D8 to D10), and other languages
-REST35 = "rest35"  # 3.5 (D11): another path for a run, the app's name in a header
+from gateway.core.generations import NETCOM16, NETCOM17, NETCOM18, NETCOM19, REST, REST35, XXLRPC20, XXLRPC21
 
 TOKEN_HEADER = "XXL-JOB-ACCESS-TOKEN"  # noqa: S105  # a header's name
+OLD_TOKEN_HEADER = "XXL-RPC-ACCESS-TOKEN"  # noqa: S105  # 2.1.1 and 2.1.2
 APPNAME_HEADER = "XXL-JOB-APPNAME"
+
+_LOG_IS_REAL = frozenset({NETCOM16, NETCOM17, NETCOM18, NETCOM19, XXLRPC20, XXLRPC21, REST35})
 
 OWN_CLIENT = "xxljob-gateway"  # compat.executor's User-Agent
 
 MAX_ADDRESS = 255
 _MAX_CLIENT = 64
+_BARE = re.compile(r"(?:[0-9A-Za-z._-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}")
 _ADDRESS = re.compile(
     r"(?P<scheme>https?)://(?P<host>[0-9a-z._-]+|\[[0-9a-f:.]+\])(?P<port>:\d{1,5})?(?P<path>/[!-~]*)?",
     re.IGNORECASE,
@@ -25,9 +27,20 @@ _ADDRESS = re.compile(
 _RUN_METHOD = {REST: "run", REST35: "trigger"}
 
 
-def dialect_of(headers: Mapping[str, str]) -> str:
-    """The dialect, from the headers of a registration."""
+def dialect_of(headers: Mapping[str, str], address: str = "http://", *, is_old: bool = False) -> str:
+    """The dialect, from a registration in JSON: its headers, its address, and whether it spells a field the old way."""
+    if is_old:
+        return NETCOM17
+    if "://" not in address:
+        return XXLRPC21
     return REST35 if APPNAME_HEADER in headers else REST
+
+
+def sends_no_token(headers: Mapping[str, str]) -> bool:
+    """Whether this is the JSON of 1.7.2 or 1.8.0: by a content coding that there is not, which they name."""
+    is_coded = headers.get("Content-Encoding", "").upper() == "UTF-8"
+    is_theirs = headers.get("User-Agent", "").startswith("Apache-HttpClient/")
+    return is_coded and is_theirs and TOKEN_HEADER not in headers
 
 
 def client_of(headers: Mapping[str, str]) -> str:
@@ -62,7 +75,7 @@ def log_is_real(dialect: str, client: str) -> bool:
     Java's and pyxxl's log file begins with the run. Go answers one canned text for all runs unless the
     user has set a handler, Node has logs only in one of its settings, Rust none; of the rest nothing is known.
     """
-    return dialect == REST35 or client == "pyxxl" or client.startswith(("java/", OWN_CLIENT))
+    return dialect in _LOG_IS_REAL or client == "pyxxl" or client.startswith(("java/", OWN_CLIENT))
 
 
 def run_method(dialect: str) -> str:
@@ -73,8 +86,11 @@ def run_method(dialect: str) -> str:
 def normal_address(value: str) -> str:
     """The address with exactly one slash at its end: with and without are one executor.
 
-    A path is kept, it is where the executor's server lives. Raises InvalidValue.
+    A path is kept, it is where the executor's server lives. Releases before 2.2.0 register a host and a port alone.
+    Raises InvalidValue.
     """
+    if _BARE.fullmatch(value.strip()):
+        value = f"http://{value.strip()}/"
     match = _ADDRESS.fullmatch(value.strip())
     if match is None or "?" in value or "#" in value:
         expected = "expected http://host:port/ or https://host:port/, with a path if need be but no query"

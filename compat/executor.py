@@ -19,6 +19,7 @@ from aiohttp import web
 
 from compat import dialects
 from gateway.core.clock import Clock, iso_utc
+from gateway.core.generations import REST, REST35
 
 log = structlog.get_logger(__name__)
 
@@ -140,7 +141,7 @@ class DemoExecutor:
         clock: Clock,
         token: str = "",
         port: int = 0,
-        dialect: str = dialects.REST,
+        dialect: str = REST,
         beat_every_s: float = 30.0,
         retry_every_s: float = 30.0,
     ) -> None:
@@ -151,7 +152,7 @@ class DemoExecutor:
         self._api = f"{admin_url.rstrip('/')}/api/"
         self._token = token
         self._dialect = dialect
-        self._time_field = "logDateTime" if dialect == dialects.REST35 else "logDateTim"
+        self._time_field = "logDateTime" if dialect == REST35 else "logDateTim"
         self._beat_every_s = beat_every_s
         self._retry_every_s = retry_every_s
         self._workers: dict[int, JobWorker] = {}
@@ -176,7 +177,7 @@ class DemoExecutor:
         headers = {"User-Agent": dialects.OWN_CLIENT, "Content-Type": "application/json;charset=UTF-8"}
         if self._token:
             headers[dialects.TOKEN_HEADER] = self._token
-        if self._dialect == dialects.REST35:
+        if self._dialect == REST35:
             headers[dialects.APPNAME_HEADER] = self.appname
         self._session = aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(CALL_TIMEOUT_S))
         self._tasks = [asyncio.create_task(loop) for loop in (self._beats(), self._callbacks())]
@@ -221,7 +222,7 @@ class DemoExecutor:
                 said = _refusal("only POST is served")
             elif self._token and request.headers.get(dialects.TOKEN_HEADER, "") != self._token:
                 said = _refusal("the access token is wrong")
-            elif self._dialect == dialects.REST35 and not request.headers.get(dialects.APPNAME_HEADER):
+            elif self._dialect == REST35 and not request.headers.get(dialects.APPNAME_HEADER):
                 said = _refusal("the app name is missing")
             else:
                 said = await self.answer(method, {} if method == "beat" else json.loads(await request.read()))
@@ -278,7 +279,7 @@ class DemoExecutor:
             page |= {"logContent": "there is no log of this run", "isEnd": True}
         elif lines := run.lines[max(first, 1) - 1 :]:
             page |= {"toLineNum": len(run.lines), "logContent": "".join(f"{line}\n" for line in lines)}
-        return _SUCCESS | {"content" if self._dialect == dialects.REST else "data": page}
+        return _SUCCESS | {"content" if self._dialect == REST else "data": page}
 
     def _ended(self, run: RunContext, code: int, message: str | None) -> None:
         time = {self._time_field: run.log_time_ms}
@@ -300,7 +301,7 @@ class DemoExecutor:
         """Send all results there are; they stay until the gateway has taken them."""
         self._has_results.clear()
         batch = list(self._results)
-        body = {"callbackList": batch} if self._dialect == dialects.REST35 else batch
+        body = {"callbackList": batch} if self._dialect == REST35 else batch
         if batch and not await self._call("callback", body):
             self._has_results.set()
             return False

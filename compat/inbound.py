@@ -1,4 +1,5 @@
-"""What executors call: `{any prefix}/api/{registry,registryRemove,callback}`.
+"""What executors call: `{any prefix}/api/{registry,registryRemove,callback}`, up to 2.1.0 `{any prefix}/api`, results of
+releases up to 1.7.1 `/`.
 
 Enters: HTTP of any quality. Leaves: calls of the `ExecutorDesk`, and always status 200 with an envelope,
 because executors take another status for garbage, and the oldest of them hang on it.
@@ -17,10 +18,10 @@ from aiohttp import ClientError, hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_writer import HttpVersion10, HttpVersion11
 
-from compat import dialects, wire
+from compat import dialects, old_inbound, wire
 from gateway.core.access import Reach, TokenCheck
 from gateway.core.clock import Clock
-from gateway.core.errors import GatewayError
+from gateway.core.errors import GatewayError, Refused
 from gateway.core.model import Beat
 from gateway.core.ports import ExecutorDesk
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+JAVA = "java"  # of releases whose calls do not tell their version
 MAX_BODY = 64 * 1024 * 1024
 USUAL_PREFIXES = ("", "/xxl-job-admin")  # the defaults of the Java settings; any other works as well
 # Everything under an `api` that is not the native API; `//api` comes from old clients with a slash too many.
@@ -37,6 +39,10 @@ _ANY_PREFIX = r"/{path:(?!api/v1(?:/|$))(?:.*/)?api(?:/.*)?}"
 
 class _RefusedError(Exception):
     """The call ends with code 500 and this text."""
+
+
+class _UnknownMethodError(_RefusedError):
+    """There is no such method."""
 
 
 class _BrokenOffError(_RefusedError):
@@ -115,6 +121,8 @@ class ExecutorCalls:
 
     async def any_path(self, request: web.Request) -> web.StreamResponse:
         """Another prefix than the usual ones, and whatever is no call at all."""
+        if request.path.rstrip("/").endswith("/api") and request.method == hdrs.METH_POST:
+            return await self.old(request)
         method = request.path.rpartition("/")[2]
         call = self._methods.get(method)
         if call is None or request.path.split("/")[-2] != "api":
@@ -138,24 +146,112 @@ class ExecutorCalls:
             return _envelope("the gateway could not process the call")
         return _ok(request)
 
-    def _refuse(self, request: web.Request, why: str, *, close: bool = False) -> web.Response:
+    def _note(self, request: web.Request, why: str) -> None:
         log.warning("executor_call_refused", method=request.path[:200], executor=request.remote, reason=why)
+
+    def _refuse(self, request: web.Request, why: str, *, close: bool = False) -> web.Response:
+        self._note(request, why)
         response = _envelope(why)
         if close:
             response.force_close()
         return response
+
+    # ------------------------------------------------------------ objects in Hessian
+
+    async def root(self, request: web.Request) -> web.StreamResponse:
+        """A result of releases up to 1.7.1, which know where to bring it from their run."""
+        try:
+            body = await _read(request)
+        except _BrokenOffError as error:
+            return self._refuse(request, str(error), close=True)
+        if body.startswith(b"M"):
+            return await self._old(request, body, is_guest=True)
+        if not body.startswith(b"hex="):
+            return self._refuse(request, "there is no such call here")
+        failure: str | None = None
+        try:
+            reach = self._access.guest(request.remote or "")
+            result = old_inbound.form_result(body, self._clock.now_ms())
+            await self._report(result, JAVA, reach, request)
+        except (_RefusedError, GatewayError) as error:
+            failure = str(error)
+            self._note(request, failure)
+        except Exception:
+            log.exception("executor_call_failed", method="hex", executor=request.remote)
+            failure = "the gateway could not process the call"
+        return web.Response(body=old_inbound.form_answer(failure), content_type="text/plain")
+
+    async def old(self, request: web.Request) -> web.StreamResponse:
+        """A call of releases up to 2.1.0; what is none is answered in the version that its first byte speaks of."""
+        try:
+            body = await _read(request)
+        except _BrokenOffError as error:
+            return self._refuse(request, str(error), close=True)
+        return await self._old(request, body)
+
+    async def _old(self, request: web.Request, body: bytes, *, is_guest: bool = False) -> web.StreamResponse:
+        frame = old_inbound.frame_of(body)
+        if frame is None:
+            return self._refuse(request, f"there is no call {request.path[:200]!r} here")
+        try:
+            call = old_inbound.read_call(body)
+        except wire.MalformedError as error:
+            self._note(request, str(error))
+            return _octets(old_inbound.error(frame, None, str(error)))
+        failure: str | None = None
+        try:
+            await self._do(call, request, is_guest=is_guest)
+        except _UnknownMethodError as error:
+            self._note(request, str(error))
+            return _octets(old_inbound.error(call.frame, call.request_id, str(error)))
+        except Refused as error:
+            self._note(request, str(error))
+            return _octets(old_inbound.refusal(call.frame, call.request_id, str(error)))
+        except (_RefusedError, GatewayError) as error:
+            failure = str(error)
+            self._note(request, failure)
+        except Exception:
+            log.exception("executor_call_failed", method=call.method[:200], executor=request.remote)
+            failure = "the gateway could not process the call"
+        return _octets(old_inbound.answer(call.frame, call.request_id, failure))
+
+    async def _do(self, call: old_inbound.OldCall, request: web.Request, *, is_guest: bool) -> None:
+        now_ms, peer = self._clock.now_ms(), request.remote or ""
+        reach = self._access.guest(peer) if is_guest else self._access.reach(call.token, peer)
+        if call.method == "callback":  # however old: what has come to an end has
+            await self._report(old_inbound.results(call, now_ms), JAVA, reach, request)
+            return
+        if is_guest or call.method not in {"registry", "registryRemove"}:
+            raise _UnknownMethodError(f"there is no method {call.method[:200]!r} here")
+        late_ms = now_ms - call.sent_ms
+        if late_ms > old_inbound.STALE_MS:
+            late = f"the call was made {late_ms // 1000} s ago by the executor's clock"
+            raise Refused(f"{late}: compare it with the gateway's")
+        registration = old_inbound.registration(call)
+        mark = self._access.admit(call.token, registration.appname, peer)
+        address = dialects.normal_address(registration.address)
+        async with self._turn(address):
+            if call.method == "registry":
+                beat = Beat(registration.appname, address, call.dialect, JAVA, now_ms, mark)
+                await self._desk.register(beat)
+            else:
+                await self._desk.remove(registration.appname, address)
 
     # ------------------------------------------------------------ the calls
 
     async def _registry(self, request: web.Request) -> None:
         token, peer = self._reach(request)[1:]
         registration = wire.parse_registration(await _read(request))
-        mark = self._access.admit(token, registration.appname, peer)
+        if registration.is_old:
+            self._access.admit_guest(registration.appname, peer)
+            mark = ""
+        else:
+            mark = self._access.admit(token, registration.appname, peer)
         beat = Beat(
             appname=registration.appname,
             address=dialects.normal_address(registration.address),
-            dialect=dialects.dialect_of(request.headers),
-            client=dialects.client_of(request.headers),
+            dialect=dialects.dialect_of(request.headers, registration.address, is_old=registration.is_old),
+            client=JAVA if registration.is_old else dialects.client_of(request.headers),
             received_ms=self._clock.now_ms(),
             token_mark=mark,
         )
@@ -175,6 +271,9 @@ class ExecutorCalls:
         client, strict_time = _client_named(request.headers.get(hdrs.USER_AGENT, ""))
         body = await _read(request)
         callback = wire.parse_callback(body, self._clock.now_ms(), strict_time=strict_time)
+        await self._report(callback, client, reach, request)
+
+    async def _report(self, callback: wire.Callback, client: str, reach: Reach, request: web.Request) -> None:
         if callback.bad:
             if not callback.results:
                 raise _RefusedError(f"no result could be read: {callback.bad[0]}")
@@ -193,8 +292,13 @@ class ExecutorCalls:
     def _reach(self, request: web.Request) -> tuple[Reach, str, str]:
         """What the caller's token reaches, the token, and where it comes from; before the body is read."""
         headers = request.headers
-        token, peer = headers.get(dialects.TOKEN_HEADER, ""), request.remote or ""
-        reach = self._access.reach(token, peer)
+        token, peer = headers.get(dialects.TOKEN_HEADER), request.remote or ""
+        if token is None:
+            token = headers.get(dialects.OLD_TOKEN_HEADER, "")
+        if dialects.sends_no_token(headers):
+            reach = self._access.guest(peer)
+        else:
+            reach = self._access.reach(token, peer)
         appname = headers.get(dialects.APPNAME_HEADER)
         if appname is not None and not appname.strip():
             raise _RefusedError(f"header {dialects.APPNAME_HEADER} is blank")
@@ -203,6 +307,10 @@ class ExecutorCalls:
     def _turn(self, address: str) -> asyncio.Lock:
         """Calls about one address reach the desk in the order they came; the lock is fair."""
         return self._in_turn.setdefault(address, asyncio.Lock())
+
+
+def _octets(body: bytes) -> web.Response:
+    return web.Response(body=body, content_type="application/octet-stream")
 
 
 def _envelope(why: str) -> web.Response:
@@ -248,4 +356,6 @@ def setup_executor_routes(
     for prefix in USUAL_PREFIXES:  # found by a look-up; the pattern below is tried after all others
         for method in ("registry", "registryRemove", "callback"):
             app.router.add_post(f"{prefix}/api/{method}", calls.handler(method), expect_handler=_expect)
+        app.router.add_post(f"{prefix}/api", calls.old, expect_handler=_expect)
+    app.router.add_post("/", calls.root, expect_handler=_expect)
     app.router.add_route("*", _ANY_PREFIX, calls.any_path, expect_handler=_expect)

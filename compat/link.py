@@ -1,4 +1,4 @@
-"""Calls to executors of the REST dialects: the `ExecutorLink` of the flow, on one connection pool.
+"""Calls to executors: the `ExecutorLink` of the flow, on one connection pool.
 
 Enters: prepared orders and questions. Leaves: bytes, and what the executor said.
 """
@@ -11,11 +11,13 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple, cast
 
-from compat import dialects, wire
+from compat import dialects, old_calls, wire
 from compat.http1 import Call, ConnectionPool, Origin, request_head, split_address
 from compat.http1 import Outcome as Sent
+from compat.old_calls import OLD
+from compat.rpc import WrongMethodError
 from gateway.core.clock import Clock
-from gateway.core.errors import InvalidValue, Unreachable
+from gateway.core.errors import GatewayError, InvalidValue, Unreachable
 from gateway.core.model import Job, LogPage
 from gateway.core.ports import Answer, OnOutcome, Outcome, RunOrder
 
@@ -65,7 +67,8 @@ class _RunCall(Call):
 class RestLink:
     """Build it inside the running loop. `timeout_s` is for the connection, and again for the answer.
 
-    `sent_to` gives the access token for an app's executor at an address.
+    `sent_to` gives the access token for an app's executor at an address. `callback_to` is where executors up to 1.7.1
+    bring their results, `HOST:PORT`.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class RestLink:
         timeout_s: float = 3.0,
         max_connections_per_address: int = 16,
         verify_tls: bool = True,
+        callback_to: str = "",
     ) -> None:
         self._clock = clock
         self._sent_to = sent_to
@@ -89,6 +93,7 @@ class RestLink:
             max_answer_bytes=MAX_ANSWER_BYTES,
             verify_tls=verify_tls,
         )
+        self._old = old_calls.OldCalls(clock, callback_to)
         self._heads: dict[tuple[str, str, str, str, str], _Head] = {}
         self._bodies: dict[tuple[int, int], _Body] = {}
 
@@ -102,7 +107,7 @@ class RestLink:
         """Build the request, so that `run` need only write it; what cannot be built is said by `run`."""
         try:
             order.call = self._run_call(order)
-        except InvalidValue:
+        except GatewayError:
             order.call = None
 
     def run(self, order: RunOrder, on_outcome: OnOutcome) -> None:
@@ -111,7 +116,7 @@ class RestLink:
         if not isinstance(call, _RunCall):
             try:
                 call = order.call = self._run_call(order)
-            except InvalidValue as error:
+            except GatewayError as error:
                 self._loop.call_soon(on_outcome, order, Outcome.NOT_SENT, str(error))
                 return
         call.on_outcome = on_outcome
@@ -119,7 +124,10 @@ class RestLink:
 
     def _run_call(self, order: RunOrder) -> _RunCall:
         head = self._head(order.address, order.dialect, order.appname, "run")
-        order.request = self._request(order, head)
+        if order.dialect in OLD:
+            order.request = _whole(head, self._old.run(order, self._sent_to(order.appname, order.address)))
+        else:
+            order.request = self._request(order, head)
         call = _RunCall(order.request, order.send_before, self._run_done, order)
         call.origin = head.origin
         call.wall_ms, call.wall_before_ms = self._clock.wall_ms, order.wall_before_ms
@@ -154,33 +162,70 @@ class RestLink:
         if call.sent_at:
             order.sent_ms = self._clock.now_ms() - int((self._clock.monotonic() - call.sent_at) * 1000)
         if sent is Sent.ANSWERED:
-            outcome, text = _run_outcome(status, body)
+            outcome, text = self._run_outcome(order.dialect, status, body)
         elif sent is Sent.NOT_SENT:
             outcome, text = Outcome.NOT_SENT, call.error
         else:
             outcome, text = Outcome.DOUBTFUL, call.error
         on_outcome(order, outcome, text)
 
+    def _run_outcome(self, dialect: str, status: int, body: bytes) -> tuple[Outcome, str]:
+        try:
+            if dialect in OLD:
+                answer = self._old.run_answer(dialect, status, body)
+            else:
+                answer = wire.parse_answer(status, body)
+        except wire.MalformedError as error:
+            return Outcome.DOUBTFUL if status in _PROXY_DOUBTS else Outcome.REFUSED, str(error)
+        return Outcome.ACCEPTED if answer.ok else Outcome.REFUSED, answer.message
+
     # ------------------------------------------------------------ questions
 
     async def beat(self, address: str, dialect: str, appname: str) -> Answer:
-        return await self._ask(address, dialect, appname, "beat", wire.BEAT)
+        body = self._old.beat(dialect, self._sent_to(appname, address)) if dialect in OLD else wire.BEAT
+        return await self._ask(address, dialect, appname, "beat", body)
 
     async def idle(self, address: str, dialect: str, appname: str, job_id: int) -> Answer:
-        return await self._ask(address, dialect, appname, "idleBeat", wire.job_body(job_id))
+        body = (
+            self._old.idle(dialect, self._sent_to(appname, address), job_id)
+            if dialect in OLD
+            else wire.job_body(job_id)
+        )
+        return await self._ask(address, dialect, appname, "idleBeat", body)
 
     async def kill(self, address: str, dialect: str, appname: str, job_id: int) -> Answer:
-        return await self._ask(address, dialect, appname, "kill", wire.job_body(job_id))
+        body = (
+            self._old.kill(dialect, self._sent_to(appname, address), job_id)
+            if dialect in OLD
+            else wire.job_body(job_id)
+        )
+        return await self._ask(address, dialect, appname, "kill", body)
 
     async def log(
         self, address: str, dialect: str, appname: str, run_id: int, log_time_ms: int, from_line: int
     ) -> LogPage | None:
-        body = wire.log_body(run_id, log_time_ms, from_line)
-        status, answer = await self._call(address, dialect, appname, "log", body)
         try:
-            return wire.parse_log(status, answer)
+            if dialect in OLD:
+                return await self._old_log(address, dialect, appname, run_id, log_time_ms, from_line)
+            body = wire.log_body(run_id, log_time_ms, from_line)
+            return wire.parse_log(*await self._call(address, dialect, appname, "log", body))
         except wire.MalformedError as error:
             raise Unreachable(address, str(error)) from None
+
+    async def _old_log(
+        self, address: str, dialect: str, appname: str, run_id: int, log_time_ms: int, from_line: int
+    ) -> LogPage | None:
+        """Asked again with other arguments where the first are not its method's: nothing is read or done then."""
+        failed = WrongMethodError("it has no log")
+        for types in self._old.log_types(address, dialect):
+            token = self._sent_to(appname, address)
+            body = self._old.log(dialect, token, types, run_id, log_time_ms, from_line)
+            status, answer = await self._call(address, dialect, appname, "log", body)
+            try:
+                return self._old.log_page(address, dialect, types, from_line, status, answer)
+            except WrongMethodError as error:
+                failed = error
+        raise failed
 
     def log_is_real(self, dialect: str, client: str) -> bool:
         return dialects.log_is_real(dialect, client)
@@ -189,6 +234,8 @@ class RestLink:
         """What the executor said; an answer that is no executor's is as good as none: Unreachable."""
         status, answer = await self._call(address, dialect, appname, method, body)
         try:
+            if dialect in OLD:
+                return self._old.answer(dialect, method, status, answer)
             return wire.parse_answer(status, answer)
         except wire.MalformedError as error:
             raise Unreachable(address, str(error)) from None
@@ -210,8 +257,8 @@ class RestLink:
             else:
                 done.set_exception(Unreachable(address, call.error))
 
-        request = b"%b%d\r\n\r\n%b" % (head.data, len(body), body)
-        self._pool.send(head.origin, Call(request, self._clock.monotonic() + self._timeout_s, on_done))
+        send_before = self._clock.monotonic() + self._timeout_s
+        self._pool.send(head.origin, Call(_whole(head, body), send_before, on_done))
         return await done
 
     # ------------------------------------------------------------ templates
@@ -223,12 +270,15 @@ class RestLink:
     def _make_head(self, key: tuple[str, str, str, str, str]) -> _Head:
         """Raises InvalidValue for an address that no request can be made of."""
         address, dialect, appname, method, token = key
-        headers = {"Content-Type": "application/json;charset=UTF-8"}
-        if token:
-            headers[dialects.TOKEN_HEADER] = token
-        if _HEADER_VALUE.fullmatch(appname):  # 3.5 asks for it, the others ignore it
-            headers[dialects.APPNAME_HEADER] = appname
-        path = dialects.run_method(dialect) if method == "run" else method
+        if dialect in OLD:
+            headers, path = dict(self._old.headers(dialect)), ""
+        else:
+            headers = {"Content-Type": "application/json;charset=UTF-8"}
+            if token:
+                headers[dialects.TOKEN_HEADER] = token
+            if _HEADER_VALUE.fullmatch(appname):  # 3.5 asks for it, the others ignore it
+                headers[dialects.APPNAME_HEADER] = appname
+            path = dialects.run_method(dialect) if method == "run" else method
         try:
             origin, prefix = split_address(address)
             data = request_head(origin, prefix + path, headers)
@@ -240,9 +290,5 @@ class RestLink:
         return head
 
 
-def _run_outcome(status: int, body: bytes) -> tuple[Outcome, str]:
-    try:
-        answer = wire.parse_answer(status, body)
-    except wire.MalformedError as error:
-        return Outcome.DOUBTFUL if status in _PROXY_DOUBTS else Outcome.REFUSED, str(error)
-    return Outcome.ACCEPTED if answer.ok else Outcome.REFUSED, answer.message
+def _whole(head: _Head, body: bytes) -> bytes:
+    return b"%b%d\r\n\r\n%b" % (head.data, len(body), body)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from compat import raw_json
 from gateway.core.errors import GatewayError, InvalidValue
 from gateway.core.model import ExecutorResult, Job, LogPage
 from gateway.core.ports import Answer
@@ -20,6 +21,7 @@ BEAT = b"{}"
 MAX_INT = (1 << 31) - 1  # jobId is a Java int in every release
 _MAX_LONG = (1 << 63) - 1
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_FIRST_FRAME = 200  # bytes in which the first result of releases up to 2.2.0 shows its form
 _SHOWN = 200  # characters of an answer nobody expected that are worth showing
 
 
@@ -30,6 +32,7 @@ class MalformedError(GatewayError):
 class Registration(NamedTuple):
     appname: str
     address: str  # as sent
+    is_old: bool = False  # whether it spells its group as releases up to 2.1.0 do
 
 
 class Callback(NamedTuple):
@@ -49,13 +52,20 @@ def failure(message: str) -> bytes:
 
 def parse_registration(body: bytes) -> Registration:
     """Body of `registry` and `registryRemove`. Raises MalformedError, InvalidValue naming a blank field."""
-    fields = _load(body)
+    fields = load(body)
     if not isinstance(fields, dict):
         raise MalformedError(f"the registration is {_kind(fields)}, expected an object")
-    group = _filled(fields, "registryGroup")
+    return registration_of(fields)
+
+
+def registration_of(fields: dict[str, object]) -> Registration:
+    """Raises InvalidValue naming a blank field."""
+    is_old = "registGroup" in fields and "registryGroup" not in fields
+    group_name = "registGroup" if is_old else "registryGroup"
+    group = _filled(fields, group_name)
     if group.upper() != "EXECUTOR":
-        raise InvalidValue("registryGroup", group[:_SHOWN], "expected EXECUTOR")
-    return Registration(_filled(fields, "registryKey"), _filled(fields, "registryValue"))
+        raise InvalidValue(group_name, group[:_SHOWN], "expected EXECUTOR")
+    return Registration(_filled(fields, "registryKey"), _filled(fields, "registryValue"), is_old)
 
 
 def parse_callback(body: bytes, received_ms: int, *, strict_time: bool = False) -> Callback:
@@ -65,11 +75,26 @@ def parse_callback(body: bytes, received_ms: int, *, strict_time: bool = False) 
     not readable is 0, hence a failure: the run is over, whatever became of it. What has no readable
     `logId` is left out and named in `bad`. `strict_time` is handed on to the results.
     """
-    items = _load(body)
+    items = _callback_items(body)
     if isinstance(items, dict):
         items = items.get("callbackList", [items])
     if not isinstance(items, list):
         raise MalformedError(f"the callback is {_kind(items)}, expected an array of results")
+    return results_of(items, received_ms, strict_time=strict_time)
+
+
+def _callback_items(body: bytes) -> object:
+    if b'"executeResult"' not in body[:_FIRST_FRAME] or (framed := raw_json.results(body)) is None:
+        return load(body)
+    try:
+        items = json.loads(body)
+    except (ValueError, RecursionError):
+        return framed
+    return items if raw_json.same_results(items, framed) else framed
+
+
+def results_of(items: list[Any], received_ms: int, *, strict_time: bool) -> Callback:
+    """The results in the elements of a callback."""
     results: list[ExecutorResult] = []
     bad: list[str] = []
     for item in items:
@@ -124,7 +149,7 @@ def _lenient_result(item: object, received_ms: int, *, strict_time: bool) -> Exe
     if time_ms is not None and time_ms <= 0:
         time_ms = None
     return ExecutorResult(
-        run_id, code, _text(message), time_ms, received_ms, strict_time and time_ms is not None
+        run_id, code, clean_text(message), time_ms, received_ms, strict_time and time_ms is not None
     )
 
 
@@ -152,8 +177,7 @@ RUN_NUMBERS = b',"logId":%d,"logDateTime":%d,"broadcastIndex":%d,"broadcastTotal
 
 def run_start(job: Job) -> bytes:
     """What all runs of a job version have in common. Raises InvalidValue for an id no executor can take."""
-    if not 0 < job.id <= MAX_INT:
-        raise InvalidValue("jobId", job.id, f"expected 1 to {MAX_INT}, executors keep it in 32 bits")
+    checked_job_id(job)
     task = job.task
     fields = {
         "jobId": job.id,
@@ -165,6 +189,11 @@ def run_start(job: Job) -> bytes:
         "glueUpdatetime": task.glue_updated_ms,
     }
     return json.dumps(fields, separators=(",", ":")).encode()[:-1] + b',"executorParams":'
+
+
+def checked_job_id(job: Job) -> None:
+    if not 0 < job.id <= MAX_INT:
+        raise InvalidValue("jobId", job.id, f"expected 1 to {MAX_INT}, executors keep it in 32 bits")
 
 
 def text_bytes(text: str) -> bytes:
@@ -193,11 +222,11 @@ def parse_answer(status: int, body: bytes) -> Answer:
         old = first.get("executeResult")
         reason = first.get("handleMsg") or (old.get("msg") if isinstance(old, dict) else None)
         code = _number(first.get("handleCode"))
-        return Answer(ok=False, code=500 if code is None else code, message=_text(reason) or "refused")
+        return Answer(ok=False, code=500 if code is None else code, message=clean_text(reason) or "refused")
     code = _number(fields.get("code"))
     message = fields.get("msg") or _payload(fields)
     shown = message if isinstance(message, str) else ""
-    return Answer(ok=code == 200, code=0 if code is None else code, message=_text(shown) or "")
+    return Answer(ok=code == 200, code=0 if code is None else code, message=clean_text(shown) or "")
 
 
 def parse_log(status: int, body: bytes) -> LogPage | None:
@@ -218,12 +247,16 @@ def parse_log(status: int, body: bytes) -> LogPage | None:
     code = _number(fields.get("code")) if isinstance(fields, dict) else None
     if not isinstance(fields, dict) or code != 200:
         raise MalformedError(f"it refused: {parse_answer(status, body).message or code}")
-    page = _payload(fields)
+    return log_page(_payload(fields))
+
+
+def log_page(page: object) -> LogPage | None:
+    """The page in an answer to `/log`, by the rules of `parse_log`."""
     if not isinstance(page, dict):
         return None
     from_line = _number(page.get("fromLineNum")) or 1
     to_line = _number(page.get("toLineNum")) or 0
-    content = _text(page.get("logContent")) or ""
+    content = clean_text(page.get("logContent")) or ""
     is_end = page.get("isEnd") is True
     if is_end and to_line == 0:
         return None
@@ -236,7 +269,7 @@ def _envelope(status: int, body: bytes) -> dict[str, object] | list[object]:
     if status != 200:
         raise MalformedError(f"HTTP {status}: {_glimpse(body)}")
     try:
-        fields = _load(body)
+        fields = load(body)
     except MalformedError:
         raise MalformedError(f"no JSON in the answer: {_glimpse(body)}") from None
     if not isinstance(fields, dict | list):
@@ -253,7 +286,7 @@ def _payload(fields: dict[str, object]) -> object:
 # ---------------------------------------------------------------- JSON
 
 
-def _load(body: bytes) -> object:
+def load(body: bytes) -> object:
     """JSON, if need be with raw control characters and broken UTF-8 in its strings. Raises MalformedError."""
     try:
         return json.loads(body)
@@ -281,7 +314,7 @@ def _number(value: object) -> int | None:
     return value
 
 
-def _text(value: object) -> str | None:
+def clean_text(value: object) -> str | None:
     """Text that can be encoded; what is no text becomes the JSON it was."""
     if value is None:
         return None
@@ -299,7 +332,7 @@ def _filled(fields: dict[str, object], name: str) -> str:
     value = fields.get(name)
     if isinstance(value, dict | list | bool):
         raise InvalidValue(name, _kind(value), "expected text that is not blank")
-    text = (_text(value) or "").strip()
+    text = (clean_text(value) or "").strip()
     if not text:
         raise InvalidValue(name, value and text, "expected text that is not blank")
     return text

@@ -62,6 +62,10 @@ class Settings(BaseSettings):
         "127.0.0.1", description="address on which the other nodes reach this one; not for the public"
     )
     control_port: int = Field(0, ge=0, le=65535, description="port for the other nodes; 0: any free one")
+    advertise: str | None = Field(
+        None,
+        description="HOST:PORT at which executors up to 1.7.1 find this gateway: it is sent to them with each run",
+    )
     private_trigger_listen: str | None = Field(
         None, description="HOST:PORT of a second listener, for private trigger URLs alone; none when absent"
     )
@@ -116,7 +120,7 @@ class Settings(BaseSettings):
                 )
         return value
 
-    @field_validator("private_trigger_listen")
+    @field_validator("private_trigger_listen", "advertise")
     @classmethod
     def _host_and_port(cls, value: str | None) -> str | None:
         if value is not None:

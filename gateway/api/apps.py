@@ -40,6 +40,9 @@ async def patch(request: web.Request) -> web.Response:
         "address_mode": old.address_mode.value,
         "max_running": old.max_running,
         "starts_per_second": old.starts_per_second,
+        "int_log_ids": old.int_ids,
+        "dialect": None if change.get("address_mode") == "auto" else old.dialect or None,
+        "tokenless_from": list(old.tokenless_from),
         "addresses": [] if change.get("address_mode") == "auto" else list(old.addresses),
     }
     body = checked(merged(present, change), AppBody)
@@ -74,4 +77,7 @@ def _app_of(body: AppBody, old: App | None = None) -> App:
         updated_ms=0,
         max_running=body.max_running,
         starts_per_second=None if body.starts_per_second is None else float(body.starts_per_second),
+        int_ids=body.int_log_ids,
+        dialect=body.dialect or "",
+        tokenless_from=tuple(dict.fromkeys(body.tokenless_from)),
     )

@@ -50,7 +50,13 @@ async def _answers(services: Services, app: App, also: str = "") -> list[Executo
     running = await _running(services, app.id)
     keys: Iterable[str] = sorted({*live, *settings, *([also] if also else ())})
     return [
-        _answer(key, live.get(key), settings.get(key) or ExecutorSetting(app.id, key), running.get(key, 0))
+        _answer(
+            key,
+            live.get(key),
+            settings.get(key) or ExecutorSetting(app.id, key),
+            running.get(key, 0),
+            app.dialect,
+        )
         for key in keys
     ]
 
@@ -63,7 +69,10 @@ async def _running(services: Services, app_id: int) -> dict[str, int]:
     return found
 
 
-def _answer(key: str, live: Executor | None, setting: ExecutorSetting, running: int) -> ExecutorAnswer:
+def _answer(
+    key: str, live: Executor | None, setting: ExecutorSetting, running: int, dialect: str
+) -> ExecutorAnswer:
+    """`dialect` is that of executors entered by hand."""
     return ExecutorAnswer(
         address=live.address if live else key,
         state="online" if live else "offline",
@@ -72,7 +81,7 @@ def _answer(key: str, live: Executor | None, setting: ExecutorSetting, running: 
         weight=setting.weight,
         note=setting.note,
         running=running,
-        dialect=live.dialect if live else None,
+        dialect=live.dialect if live else dialect or None,
         client=live.client if live else None,
         **times(
             draining_since=setting.draining_ms,

@@ -67,6 +67,9 @@ def app_answer(app: App) -> AppAnswer:
         addresses=list(app.addresses),
         max_running=app.max_running,
         starts_per_second=app.starts_per_second,
+        int_log_ids=app.int_ids,
+        dialect=app.dialect or None,
+        tokenless_from=list(app.tokenless_from),
         **times(created=app.created_ms, updated=app.updated_ms),
     )
 

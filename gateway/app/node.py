@@ -60,7 +60,7 @@ from gateway.store.evidence import EvidenceStore
 from gateway.store.foreign import ForeignStore
 from gateway.store.hindsight import HindsightStore
 from gateway.store.history import HistoryStore
-from gateway.store.ids import app_ids, job_ids, run_ids
+from gateway.store.ids import app_ids, job_ids, run_ids, short_run_ids
 from gateway.store.jobs import JobStore
 from gateway.store.keys import KeyStore
 from gateway.store.lanes import Lanes
@@ -148,9 +148,10 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
             timeout_s=settings.executor_timeout_s,
             max_connections_per_address=settings.connections_per_executor,
             verify_tls=settings.executor_tls_verify,
+            callback_to=settings.advertise or "",
         )
         stack.push_async_callback(link.close)
-        ids = run_ids(db, clock)
+        ids, int_ids = run_ids(db, clock), short_run_ids(db, clock)
         jobs, runs, apps = (
             JobStore(db, clock, job_ids(db, clock), ids),
             RunStore(db, clock),
@@ -166,6 +167,7 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
             runs=runs,
             link=link,
             run_ids=ids,
+            int_ids=int_ids,
             specs=Specs(jobs),
             registry=registry,
             lease=grant.lease,

@@ -57,6 +57,43 @@ def show_app(client: Client, appname: str) -> None:
     _show(client, client.call("GET", _path(appname)))
 
 
+def old_options(command: Any) -> Any:
+    """What executors before 2.2.0 need."""
+    options = (
+        click.option(
+            "--dialect",
+            type=click.Choice(["form14", "form15", "netcom16", "none"]),
+            help="Generation of executors up to 1.7.1 at the fixed addresses: they do not register.",
+        ),
+        click.option(
+            "--tokenless-from",
+            "tokenless_from",
+            multiple=True,
+            help="Address or network of executors up to 1.8.0, let in without a token (repeat it); `none`: none.",
+        ),
+        click.option(
+            "--int-log-ids/--long-log-ids",
+            "int_log_ids",
+            default=None,
+            help="Log ids of 32 bits, for up to 2.1.0.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _old(dialect: str | None, tokenless_from: tuple[str, ...], int_log_ids: bool | None) -> dict[str, Any]:
+    body: dict[str, Any] = {}
+    if dialect is not None:
+        body["dialect"] = None if dialect == "none" else dialect
+    if tokenless_from:
+        body["tokenless_from"] = [] if tokenless_from == ("none",) else list(tokenless_from)
+    if int_log_ids is not None:
+        body["int_log_ids"] = int_log_ids
+    return body
+
+
 @apps.command()
 @click.argument("appname")
 @click.option("--title", default="", help="What people read.")
@@ -64,6 +101,7 @@ def show_app(client: Client, appname: str) -> None:
     "--address", "addresses", multiple=True, help="A fixed address (repeat it); makes the app manual."
 )
 @limit_options
+@old_options
 @calls_api
 def create(
     client: Client,
@@ -72,11 +110,15 @@ def create(
     addresses: tuple[str, ...],
     max_running: Any,
     starts_per_second: Any,
+    dialect: str | None,
+    tokenless_from: tuple[str, ...],
+    *,
+    int_log_ids: bool | None,
 ) -> None:
     """Create an app."""
     mode = "manual" if addresses else "auto"
     body = {"appname": appname, "title": title, "address_mode": mode, "addresses": list(addresses)}
-    body |= _limits(max_running, starts_per_second)
+    body |= _limits(max_running, starts_per_second) | _old(dialect, tokenless_from, int_log_ids)
     _show(client, client.call("POST", "/api/v1/apps", body))
 
 
@@ -88,6 +130,7 @@ def create(
 )
 @click.option("--auto", is_flag=True, help="Back to the executors that register.")
 @limit_options
+@old_options
 @calls_api
 def update(
     client: Client,
@@ -96,11 +139,14 @@ def update(
     addresses: tuple[str, ...],
     max_running: Any,
     starts_per_second: Any,
+    dialect: str | None,
+    tokenless_from: tuple[str, ...],
     *,
     auto: bool,
+    int_log_ids: bool | None,
 ) -> None:
     """Change an app; `none` lifts a limit."""
-    body = _limits(max_running, starts_per_second)
+    body = _limits(max_running, starts_per_second) | _old(dialect, tokenless_from, int_log_ids)
     if title is not None:
         body["title"] = title
     if addresses:

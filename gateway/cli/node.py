@@ -47,6 +47,7 @@ def _database_options(command: F) -> F:
 @click.option("--workers", type=int, help="processes that share the port (1); more than one need MySQL")
 @click.option("--node-name", help="this node's name among all of the database")
 @click.option("--control-host", help="address on which the other nodes reach this one (127.0.0.1)")
+@click.option("--advertise", help="HOST:PORT at which executors up to 1.7.1 find this gateway")
 @click.option("--control-port", type=int, help="port for the other nodes (any free one)")
 @click.option("--demo", is_flag=True, default=None, help="also start a small executor with two jobs")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]))

@@ -10,6 +10,8 @@ import hashlib
 import hmac
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import NamedTuple, NoReturn, Protocol
 
 from gateway.core.errors import Refused
@@ -81,9 +83,49 @@ class TokenCheck(Protocol):
         """Whether an executor of this app may register or go: the mark of its token. Raises `Refused`."""
         ...
 
+    def guest(self, peer: str) -> Reach:
+        """For which apps a generation that cannot send a token may speak from there. Raises `Refused` if for none."""
+        ...
+
+    def admit_guest(self, appname: str, peer: str) -> None:
+        """Whether an executor of this app may register that cannot send a token. Raises `Refused`."""
+        ...
+
     def sent_to(self, appname: str, address: str) -> str:
         """The token that a call down carries: the one this executor came with, else the newest; empty for none."""
         ...
+
+
+class _Guest:
+    """Who came without a token, from an address that some apps let in."""
+
+    is_everything = False
+
+    def __init__(self, registry: Registry, peer: str) -> None:
+        self._registry = registry
+        self._peer = peer
+
+    def covers(self, app_id: int) -> bool:
+        app = self._registry.app(app_id)
+        return app is not None and lets_in(app, self._peer)
+
+
+def lets_in(app: App, peer: str) -> bool:
+    """Whether the app takes calls without a token from this address."""
+    if not app.tokenless_from:
+        return False
+    try:
+        address = ip_address(peer)
+    except ValueError:
+        return False
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return any(address in _network(one) for one in app.tokenless_from)
+
+
+@lru_cache(maxsize=1024)
+def _network(text: str) -> IPv4Network | IPv6Network:
+    return ip_network(text)
 
 
 class EveryApp:
@@ -173,6 +215,22 @@ class AccessTokens:
         whose = f"app {known}" if known and self._rows else "this gateway"
         why = f"the access token is not one {whose} accepts" if sent else NO_TOKEN
         self.on_refused(known, peer, why)
+        raise Refused(why)
+
+    def guest(self, peer: str) -> Reach:
+        if not any(lets_in(app, peer) for app in self.registry.apps()):
+            self._refuse_guest("", peer)
+        return _Guest(self.registry, peer)
+
+    def admit_guest(self, appname: str, peer: str) -> None:
+        app = self.registry.app_named(appname)
+        if app is None or not lets_in(app, peer):
+            self._refuse_guest(appname if app else "", peer)
+
+    def _refuse_guest(self, appname: str, peer: str) -> NoReturn:
+        whose = f"app {appname} takes" if appname else "no app takes"
+        why = f"{whose} calls of executors that send no token from {peer or 'there'}: set tokenless_from"
+        self.on_refused(appname, peer, why)
         raise Refused(why)
 
     # ------------------------------------------------------------ down

@@ -97,6 +97,11 @@ class App:
     updated_ms: int
     max_running: int | None = None
     starts_per_second: float | None = None
+    # What old executors need: log ids of 32 bits, their generation where they are entered by hand, and from where
+    # calls without a token are let in.
+    int_ids: bool = False
+    dialect: str = ""
+    tokenless_from: tuple[str, ...] = ()
 
     @property
     def limited(self) -> bool:

@@ -63,9 +63,12 @@ class RunOrder:
     call: object = None
 
 
+CANNOT_SAY = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an executor said: `ok` means code 200."""
+    """What an executor said: `ok` means code 200; code `CANNOT_SAY` that there is no such question to it."""
 
     ok: bool
     code: int
@@ -240,6 +243,10 @@ class AppReader(Protocol):
 
 
 class ExecutorWriter(Protocol):
+    async def use_int_ids(self, app_id: int) -> None:
+        """From now on runs of this app get ids of 32 bits."""
+        ...
+
     async def save_executors(self, changed: Sequence[Executor], removed: Sequence[Executor]) -> None:
         """`removed` as they were last seen: one that has beaten elsewhere since then stays."""
         ...
@@ -355,6 +362,10 @@ class IdSource(Protocol):
         ...
 
     async def refill(self) -> None: ...
+
+    def used(self) -> float:
+        """How much of all that there will ever be has been given out, from 0 to 1."""
+        ...
 
 
 class Signals(Protocol):

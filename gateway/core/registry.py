@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from gateway.core.generations import int_ids
 from gateway.core.model import DEFAULT_NAMESPACE, AddressMode, App, Beat, Executor
 from gateway.core.placement import WEIGHT, ExecutorSetting, address_key
 
@@ -31,6 +32,7 @@ class Registry:
         self._saved_ms: dict[tuple[int, str], int] = {}
         self._dirty: dict[tuple[int, str], tuple[Executor, bool]] = {}  # and whether it is gone
         self.is_shared = False
+        self.int_apps: set[int] = set()  # those whose runs need ids of 32 bits
         self._evicted: set[tuple[int, str]] = set()
         self._shared_addresses: set[str] = set()
 
@@ -42,11 +44,16 @@ class Registry:
             self._by_name.pop((old.namespace_id, old.appname), None)
         self._apps[app.id] = app
         self._by_name[app.namespace_id, app.appname] = app
+        if app.int_ids or int_ids(app.dialect):
+            self.int_apps.add(app.id)
+        else:
+            self.int_apps.discard(app.id)
         self._executors.setdefault(app.id, {})
         self._refresh(app.id)
 
     def drop_app(self, app_id: int) -> None:
         app = self._apps.pop(app_id, None)
+        self.int_apps.discard(app_id)
         if app is not None:
             self._by_name.pop((app.namespace_id, app.appname), None)
         self._executors.pop(app_id, None)

@@ -69,7 +69,7 @@ class Backfiller:
         if not slots:
             return
         job = spec.job
-        ids = await context.run_ids.draw(len(slots))
+        ids = await context.ids_of(job.app_id).draw(len(slots))
         runs = {
             slot: run_for(backfill, job, slot, run_id, now_ms)
             for slot, run_id in zip(slots, ids, strict=True)

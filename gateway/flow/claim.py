@@ -13,6 +13,7 @@ from gateway.core.claims import claim_move, skip_move, stop_move
 from gateway.core.context import Context
 from gateway.core.data_time import data_ms_of, params_at
 from gateway.core.errors import StoreError
+from gateway.core.generations import REST
 from gateway.core.inflight import Flight
 from gateway.core.model import BROADCAST_PARENT, App, Job, NewRun, Route
 from gateway.core.placement import ANYWHERE, is_drained_since
@@ -24,7 +25,6 @@ from gateway.core.states import WAITING, RunState
 from gateway.core.work import JudgedBy, Move, Value
 from gateway.flow.replay import Replays
 
-DEFAULT_DIALECT = "rest"
 _WEIGHTED = Route.WEIGHTED
 
 
@@ -99,7 +99,7 @@ class Batch:
 
     def _expand(self, run: NewRun, job: Job, replay: Replay) -> None:
         try:
-            ids = self._context.run_ids.take(len(replay.shards))
+            ids = self._context.ids_of(run.app_id).take(len(replay.shards))
         except StoreError:  # many parents with many shards: the reserve is filled once a second
             self.early.append(run)
             return
@@ -134,7 +134,7 @@ class Batch:
             job=job,
             appname=app.appname if app else "",
             address=address,
-            dialect=executor.dialect if executor else DEFAULT_DIALECT,
+            dialect=executor.dialect if executor else (app.dialect if app else "") or REST,
             params=params,
             shard=run.shard,
             shard_total=run.shard_total,

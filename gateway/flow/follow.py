@@ -103,6 +103,8 @@ class Follower:
         registry, gate = self._context.registry, self._context.gate
         before = {app.id: app for app in registry.apps()}
         present = await self._apps.all_apps()
+        if self._context.int_ids is not None and any(app.int_ids or app.dialect for app in present):
+            await self._context.int_ids.refill()  # before the first of them is taken
         for app in present:
             registry.set_app(app)
             if before.get(app.id) != app:

@@ -44,7 +44,7 @@ def again_of(context: Context, seed: NewRun) -> FollowUps:
 
 
 def retry_of(context: Context, seed: NewRun, job: Job, finished_ms: int) -> FollowUps:
-    (run_id,) = context.run_ids.take(1)
+    (run_id,) = context.ids_of(seed.app_id).take(1)
     now_ms = context.clock.now_ms()
     wait_ms = job.retry.wait_ms(seed.attempt - 1 - seed.uncounted, context.chance.random())
     return FollowUps((next_attempt(seed, run_id, now_ms, max(now_ms, finished_ms + wait_ms)),))
@@ -80,7 +80,7 @@ def children_of(context: Context, seed: NewRun, job: Job, state: RunState) -> Fo
 
 def _child_row(context: Context, seed: NewRun, job: Job) -> NewRun:
     """Its key speaks of the first attempt of the parent: it starts once whichever attempt succeeds."""
-    (run_id,) = context.run_ids.take(1)
+    (run_id,) = context.ids_of(job.app_id).take(1)
     now_ms = context.clock.now_ms()
     row = first_row(
         job,

@@ -182,7 +182,7 @@ class Flow:
         context = self.context
         await self.follower.load(dict((await self._nodes.look(())).revisions))
         context.registry.pardon(seen_ms, context.clock.now_ms())
-        await context.run_ids.refill()
+        await context.refill_ids()
         # From the first moment: what was left behind may take longer to read than a lease lasts.
         self._begin("renew", self.ownership.renew)
         await self.ownership.start()
@@ -270,7 +270,7 @@ class Flow:
         while not self._stopping:
             self._replan.clear()
             begun = context.clock.monotonic()
-            await context.run_ids.refill()
+            await context.refill_ids()
             await self.planner.run_once()
             self._planned_at = context.clock.monotonic()
             next_look = begun + context.tuning.plan_every_ms / 1000

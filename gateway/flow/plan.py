@@ -111,11 +111,27 @@ class Planner:
         outlooks = await self._without_rows(outlooks, now_ms)
         moved = 0
         for some in _portions(outlooks):
-            ids = iter(await self._context.run_ids.draw(sum(outlook.rows for outlook in some)))
+            int_apps = frozenset(self._context.registry.int_apps) if self._context.int_ids else frozenset()
+            ids, short_ids = await self._ids(some, int_apps)
             # Parts may have been let go of meanwhile; between this look and the write nothing can happen.
-            fires = [self._fire(outlook, ids, now_ms) for outlook in some if outlook.job.part in mine]
+            fires = [
+                self._fire(outlook, short_ids if outlook.job.app_id in int_apps else ids, now_ms)
+                for outlook in some
+                if outlook.job.part in mine
+            ]
             moved += await self._write(fires, on_planned)
         return moved
+
+    async def _ids(
+        self, outlooks: Sequence[_Outlook], int_apps: Collection[int]
+    ) -> tuple[Iterator[int], Iterator[int]]:
+        """Ids for all their rows, and those of 32 bits for rows of these apps."""
+        short = sum(outlook.rows for outlook in outlooks if outlook.job.app_id in int_apps) if int_apps else 0
+        total = sum(outlook.rows for outlook in outlooks)
+        ids = iter(await self._context.run_ids.draw(total - short))
+        if not short or self._context.int_ids is None:
+            return ids, ids
+        return ids, iter(await self._context.int_ids.draw(short))
 
     async def _without_rows(self, outlooks: list[_Outlook], now_ms: int) -> list[_Outlook]:
         """Without late slots that have a row: one stands for all that are skipped, and must not be another's.

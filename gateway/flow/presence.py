@@ -12,8 +12,9 @@ from dataclasses import replace
 import structlog
 
 from gateway.core.context import Context
-from gateway.core.errors import NotFound, Unreachable
+from gateway.core.errors import NotFound, StoreError, Unreachable
 from gateway.core.events import Level, Source
+from gateway.core.generations import int_ids
 from gateway.core.model import App, Beat
 from gateway.core.ports import ExecutorWriter
 
@@ -59,9 +60,24 @@ class Presence:
             self._checks.add(task)
             task.add_done_callback(self._checks.discard)
             return
+        if not app.int_ids and int_ids(beat.dialect):
+            await self._give_int_ids(app)
         self._note(app, beat)
         if self._unsaved or not self._context.writer.healthy:
             self._pass_on(beat)
+
+    async def _give_int_ids(self, app: App) -> None:
+        """For good: when its old executors are away for a while, runs for them go on being made."""
+        if self._context.int_ids is None:
+            return
+        try:
+            await self._context.int_ids.refill()
+            await self._store.use_int_ids(app.id)
+        except StoreError as error:
+            log.warning("int_ids_not_set", app=app.appname, error=str(error)[:200])
+            return  # its next beat tries again
+        self._context.registry.set_app(replace(app, int_ids=True))
+        log.info("int_ids_set", app=app.appname)
 
     def hear(self, beat: Beat) -> None:
         """What another node has heard and cannot write down."""

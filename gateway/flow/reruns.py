@@ -72,7 +72,8 @@ class FlowReruns:
         rows: dict[int, NewRun] = {}
         jobs: dict[int, Job | Conflict | NotFound] = {}
         await context.specs.ensure([(job_id, 0) for job_id in {run.job_id for run in runs}])
-        ids = iter(await context.run_ids.draw(len(runs)))
+        drawn = await context.draw_ids([run.app_id for run in runs])
+        ids = dict(zip((run.id for run in runs), drawn, strict=True))
         moves = []
         for run in runs:
             try:
@@ -90,7 +91,7 @@ class FlowReruns:
             if not isinstance(job, Job):
                 refused[run.id] = str(job)
                 continue
-            row = rerun_row(run, job, how, next(ids), context.clock.now_ms(), author())
+            row = rerun_row(run, job, how, ids[run.id], context.clock.now_ms(), author())
             rows[run.id] = row
             moves.append(rerun_move(run, row, context.chance.getrandbits(62)))
         lost: frozenset[int] = frozenset()

@@ -20,6 +20,7 @@ import structlog
 from gateway.core.context import Context
 from gateway.core.errors import LeaseLost, Unreachable
 from gateway.core.model import Guarantee, Job, NewRun
+from gateway.core.ports import CANNOT_SAY
 from gateway.core.states import RunState
 from gateway.core.work import After, Move, Value, Work, Written
 
@@ -147,7 +148,8 @@ class Settler:
                     return
                 if not idle.ok:
                     idle_since = None
-                    if not real_log and clock.monotonic() - begun >= patience_s:
+                    blind = not real_log or idle.code == CANNOT_SAY
+                    if blind and clock.monotonic() - begun >= patience_s:
                         await self._give_up(doubt, f"{doubt.why}; this client cannot tell which run it has")
                         return
                 elif idle_since is None:

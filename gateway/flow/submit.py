@@ -47,7 +47,7 @@ class Submitter:
         problem = wrong_time(wanted, now_ms)
         if problem is not None:
             raise problem
-        (run_id,) = await self._context.run_ids.draw(1)
+        (run_id,) = await self._context.ids_of(job.app_id).draw(1)
         run = run_of(wanted, job, run_id, now_ms, kind)
         written = await self._write(Work(inserts=(run,), names=_names((run,), (wanted,), now_ms)))
         return Submitted(run_id, written.taken_names.get(run_id, run_id))
@@ -77,7 +77,7 @@ class Submitter:
         is_first = record is None
         if record is None:
             is_short = len(wanted) <= RUNS_A_COMMIT and not any(one.task_id for one in wanted)
-            run_ids = list(await self._context.run_ids.draw(len(wanted)))
+            run_ids = list(await self._context.ids_of(job.app_id).draw(len(wanted)))
             record = CallRecord(self._context.clock.now_ms(), run_ids, done=is_short)
         taken: dict[int, int] = {}
         for start in range(0, len(wanted), RUNS_A_COMMIT):

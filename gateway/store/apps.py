@@ -178,6 +178,16 @@ class AppStore:
                 (gone if is_gone else there).append(Executor(*values))
         return there, gone
 
+    async def use_int_ids(self, app_id: int) -> None:
+        async def body(conn: AsyncConnection) -> None:
+            mine = and_(app_table.c.id == app_id, app_table.c.id_sequence != INT_IDS)
+            if not (await conn.execute(select(app_table.c.id).where(mine).with_for_update())).first():
+                return
+            await conn.execute(update(app_table).where(mine).values(id_sequence=INT_IDS))
+            await bump(conn, "app")
+
+        await transact(self._db, self._clock, body)
+
     async def save_executors(self, changed: Sequence[Executor], removed: Sequence[Executor]) -> None:
         """Both in the order of (app, address)."""
         now_ms = self._clock.now_ms()
@@ -213,6 +223,7 @@ class AppStore:
 
 
 FORGOTTEN_MS = 600_000
+LONG_IDS, INT_IDS = "run", "run_int"  # names of sequences
 _EXECUTOR_COLUMNS = ("app_id", "address", "dialect", "client", "registered_ms", "last_beat_ms", "token_mark")
 
 
@@ -233,6 +244,9 @@ def _changeable(app: App) -> dict[str, Any]:
         "addresses": join_addresses(app.addresses),
         "max_running": app.max_running,
         "starts_per_second": None if app.starts_per_second is None else repr(app.starts_per_second),
+        "id_sequence": INT_IDS if app.int_ids else LONG_IDS,
+        "dialect": app.dialect,
+        "tokenless_from": " ".join(app.tokenless_from),
         "updated_ms": app.updated_ms,
     }
 
@@ -249,4 +263,7 @@ def app_of(row: Any) -> App:
         updated_ms=row.updated_ms,
         max_running=row.max_running,
         starts_per_second=None if row.starts_per_second is None else float(row.starts_per_second),
+        int_ids=row.id_sequence == INT_IDS,
+        dialect=row.dialect,
+        tokenless_from=tuple(row.tokenless_from.split()),
     )

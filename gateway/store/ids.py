@@ -11,12 +11,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.core.clock import Clock
 from gateway.core.errors import StoreError
+from gateway.core.generations import MAX_INT_ID
 from gateway.core.model import FIRST_LONG_ID
 from gateway.store.engine import Database
 from gateway.store.tables import id_sequence
 from gateway.store.transact import transact
 
 FRESH_S = 3600.0
+FIRST_INT_ID = 1 << 29
 
 
 class Sequence:
@@ -25,11 +27,14 @@ class Sequence:
     Ids ascend in each process and are unique over all; what a process has not used when it ends is lost.
     """
 
-    def __init__(self, db: Database, clock: Clock, name: str, first: int, block: int) -> None:
+    def __init__(
+        self, db: Database, clock: Clock, name: str, first: int, block: int, last: int | None = None
+    ) -> None:
         self._db = db
         self._clock = clock
         self._name = name
         self._first = first
+        self._last = last
         self._block = block
         self._kept = block // 10
         self._reserve: deque[range] = deque()
@@ -74,6 +79,11 @@ class Sequence:
             await self._reserve_at_least(count + self._kept)
         return self.take(count)
 
+    def used(self) -> float:
+        if self._last is None or not self._reserve:
+            return 0.0
+        return max((self._reserve[-1].stop - self._first) / (self._last - self._first), 0.0)
+
     async def _reserve_at_least(self, count: int) -> None:
         async with self._refilling:
             missing = count - self._left
@@ -98,6 +108,8 @@ class Sequence:
             return end
 
         end = await transact(self._db, self._clock, body)
+        if self._last is not None and end > self._last + 1:
+            raise StoreError(f"ids {self._name!r} are used up: the next one would be above {self._last}")
         return range(end - size, end)
 
 
@@ -106,9 +118,12 @@ def run_ids(db: Database, clock: Clock, block: int = 50_000) -> Sequence:
     return Sequence(db, clock, "run", FIRST_LONG_ID, block)
 
 
-def short_run_ids(db: Database, clock: Clock, block: int = 1_000) -> Sequence:
-    """Ids of runs for executors whose log id is an int."""
-    return Sequence(db, clock, "run_int", 1, block)
+def short_run_ids(db: Database, clock: Clock, block: int = 5_000) -> Sequence:
+    """Ids of runs for executors whose log id is an int.
+
+    Above those that an admin before us is likely to have given out: results for them may still be on their way.
+    """
+    return Sequence(db, clock, "run_int", FIRST_INT_ID, block, MAX_INT_ID)
 
 
 def job_ids(db: Database, clock: Clock, block: int = 20) -> Sequence:

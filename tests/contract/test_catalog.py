@@ -111,7 +111,31 @@ async def test_what_can_wait_for_ids_leaves_some_for_what_cannot(db, clock):
         assert len(sequence.take(1)) == 1
 
 
+async def test_a_sequence_that_ends_says_how_much_of_it_is_used_and_when_it_is_over(db, clock):
+    sequence = ids.Sequence(db, clock, "run_int", 11, 5, 20)
+    assert sequence.used() == 0
+    await sequence.refill()
+    assert list(await sequence.draw(5)) == [11, 12, 13, 14, 15]
+    await sequence.refill()
+    assert sequence.used() > 0.9
+    assert list(sequence.take(5)) == [16, 17, 18, 19, 20]
+    with pytest.raises(StoreError, match="above 20"):
+        await sequence.refill()
+
+
 # ---------------------------------------------------------------- apps
+
+
+async def test_what_old_executors_need_comes_back_too(apps):
+    old = replace(
+        an_app("old", ["http://10.0.0.1:9999/"]), dialect="form15", tokenless_from=("10.0.0.0/8", "::1/128")
+    )
+    made = await apps.create(old)
+    assert await apps.get("old") == made
+    assert (made.dialect, made.tokenless_from, made.int_ids) == ("form15", ("10.0.0.0/8", "::1/128"), False)
+    for _ in range(2):
+        await apps.use_int_ids(made.id)
+    assert await apps.get("old") == replace(made, int_ids=True)
 
 
 async def test_an_app_comes_back_as_it_was_stored(apps):

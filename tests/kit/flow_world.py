@@ -139,19 +139,19 @@ class World:
     def serving(self) -> list[Life]:
         return [life for life in self.nodes.values() if life.serving]
 
-    async def executor(self, address: str = A, **how: Any) -> FakeExecutor:
+    async def executor(self, address: str = A, dialect: str = "rest", **how: Any) -> FakeExecutor:
         """A live executor of the app, registered."""
         executor = FakeExecutor(self.clock, address, self.deliver, **how)
         self.executors[address] = executor
-        await self.beat(address)
+        await self.beat(address, dialect=dialect)
         return executor
 
-    async def beat(self, address: str, life: Life | None = None) -> None:
-        await self.beat_soon(address, life or self.pick(self.serving()))
+    async def beat(self, address: str, life: Life | None = None, *, dialect: str = "rest") -> None:
+        await self.beat_soon(address, life or self.pick(self.serving()), dialect)
 
-    def beat_soon(self, address: str, life: Life) -> asyncio.Task[None]:
+    def beat_soon(self, address: str, life: Life, dialect: str = "rest") -> asyncio.Task[None]:
         assert self.app is not None
-        beat = Beat(self.app.appname, address, "rest", CLIENT, self.clock.now_ms())
+        beat = Beat(self.app.appname, address, dialect, CLIENT, self.clock.now_ms())
         return life.process.spawn(life.flow.register(beat), name="beat")
 
     async def deliver(self, result: ExecutorResult) -> bool:

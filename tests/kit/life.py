@@ -23,7 +23,7 @@ from gateway.store.backfills import BackfillStore
 from gateway.store.events import EventStore
 from gateway.store.foreign import ForeignStore
 from gateway.store.history import HistoryStore
-from gateway.store.ids import app_ids, job_ids, run_ids
+from gateway.store.ids import app_ids, job_ids, run_ids, short_run_ids
 from gateway.store.jobs import JobStore
 from gateway.store.keys import KeyStore
 from gateway.store.lanes import Lanes
@@ -134,6 +134,7 @@ class Life:
             runs=self.runs,
             link=self.link,
             run_ids=self.ids,
+            int_ids=short_run_ids(self.db, self.clock),
             specs=Specs(self.jobs),
             registry=Registry(),
             lease=grant.lease,

@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from compat import dialects, wire
+from compat import wire
 from compat.inbound import setup_executor_routes
 from compat.link import RestLink
 from gateway.core.access import AccessTokens, Reach
 from gateway.core.clock import SystemClock
 from gateway.core.errors import Unreachable
+from gateway.core.generations import REST, REST35
 from gateway.core.model import Beat, BlockStrategy, ExecutorResult, Job, LogPage, Task
 from gateway.core.ports import Outcome, RunOrder
 from gateway.core.registry import Registry
@@ -204,7 +205,7 @@ def _order(fields: dict[str, Any], address: str, dialect: str) -> RunOrder:
 
 
 def _dialect(capture: Capture) -> str:
-    return dialects.REST35 if capture.version.startswith("3.5") else dialects.REST
+    return REST35 if capture.version.startswith("3.5") else REST
 
 
 def _is_ours(capture: Capture) -> bool:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from gateway.api.models.base import APPNAME, Address, Answer, Body, Iso, Paging, refusal
+from gateway.api.models.base import APPNAME, Address, Answer, Body, Iso, Network, Paging, refusal
 
 
 class AppBody(Body):
@@ -30,12 +30,32 @@ class AppBody(Body):
         None, ge=0.001, le=100_000, description="Most starts in any second; 0.2 is one in 5 s. Others wait."
     )
 
+    int_log_ids: bool = Field(
+        False,
+        description="Whether runs get log ids of 32 bits, which executors up to 2.1.0 need. "
+        "Set by itself when one registers.",
+    )
+    dialect: Literal["form14", "form15", "netcom16"] | None = Field(
+        None,
+        description="The generation of executors that do not register, for `addresses`: "
+        "`form14` 1.4, `form15` 1.5, `netcom16` 1.6.0 to 1.7.1. null: 2.2.0 and later.",
+    )
+    tokenless_from: list[Network] = Field(
+        default=[],
+        max_length=64,
+        description="Addresses or networks from which executors up to 1.8.0, which cannot send a token, are let in.",
+    )
+
     @model_validator(mode="after")
     def _addresses_by_mode(self) -> AppBody:
         if self.address_mode == "manual" and not self.addresses:
             raise refusal("at least one address in the address mode 'manual'", at="addresses", value=[])
         if self.address_mode == "auto" and self.addresses:
             raise refusal("none in the address mode 'auto'", at="addresses", value=self.addresses)
+        if self.dialect and self.address_mode == "auto":
+            raise refusal(
+                "null in the address mode 'auto': who registers says it", at="dialect", value=self.dialect
+            )
         return self
 
 
@@ -47,6 +67,9 @@ class AppAnswer(Answer):
     addresses: list[str]
     max_running: int | None = None
     starts_per_second: float | None = None
+    int_log_ids: bool
+    dialect: str | None
+    tokenless_from: list[str]
     created: Iso
     created_ms: int
     updated: Iso

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from ipaddress import ip_network
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -158,6 +159,16 @@ def _http_address(value: str) -> str:
 Address = Annotated[
     str, Field(max_length=255, json_schema_extra={"format": "uri"}), AfterValidator(_http_address)
 ]
+
+
+def _network(value: str) -> str:
+    try:
+        return str(ip_network(value))
+    except ValueError:
+        raise refusal("a network such as 10.0.0.0/8 or 2001:db8::/32, with no bits set outside it") from None
+
+
+Network = Annotated[str, Field(max_length=64), AfterValidator(_network)]
 
 _MAX_MS = 253_402_300_799_999  # the end of the year 9999
 

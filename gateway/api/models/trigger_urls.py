@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
-from gateway.api.models.base import Answer, Body, Iso, Text, refusal
+from gateway.api.models.base import Answer, Body, Iso, Network, Text, refusal
 from gateway.core.envs import MAX_TOTAL, MAX_VALUE, MOST, NAME
 from gateway.core.trigger_url import MAX_REPLICAS
 
@@ -22,13 +21,6 @@ def _domain(value: str) -> str:
     if not _DOMAIN.fullmatch(value.lower()):
         raise refusal("a host such as example.com, or *.example.com for all names below it")
     return value.lower()
-
-
-def _cidr(value: str) -> str:
-    try:
-        return str(ipaddress.ip_network(value))
-    except ValueError:
-        raise refusal("a network such as 10.0.0.0/8 or 2001:db8::/32, with no bits set outside it") from None
 
 
 def _once(values: list[str]) -> list[str]:
@@ -46,9 +38,7 @@ class RestrictionBody(Body):
         max_length=20,
         description="For domain: the host of Origin or Referer. Weak: any program can say it.",
     )
-    cidrs: list[Annotated[str, AfterValidator(_cidr)]] = Field(
-        [], max_length=50, description="For cidr: the networks of callers."
-    )
+    cidrs: list[Network] = Field([], max_length=50, description="For cidr: the networks of callers.")
 
     @model_validator(mode="after")
     def _fits(self) -> RestrictionBody:

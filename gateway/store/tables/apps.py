@@ -17,9 +17,13 @@ app = Table(
     Column("addresses", LongText),
     Column("max_running", Integer),
     Column("starts_per_second", String(32)),
+    # `run_int` for executors that keep log ids in 32 bits.
     Column("id_sequence", String(32), nullable=False, server_default="run"),
     big_column("created_ms"),
     big_column("updated_ms"),
+    # The generation of executors that do not register, and networks from which calls without a token are let in.
+    Column("dialect", String(16), nullable=False, server_default=""),
+    Column("tokenless_from", String(3000), nullable=False, server_default=""),
     UniqueConstraint("namespace_id", "appname"),
     **MYSQL,
 )

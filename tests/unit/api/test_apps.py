@@ -29,6 +29,23 @@ async def test_a_manual_app_and_back(api):
     assert (back["address_mode"], back["addresses"]) == ("auto", [])
 
 
+async def test_what_old_executors_need(api):
+    body = {"appname": "old", "address_mode": "manual", "addresses": ["http://h:1/"], "dialect": "form15",
+            "tokenless_from": ["10.0.0.7", "10.1.0.0/16"], "int_log_ids": True}  # fmt: skip
+    made = await api.ok("POST", "/api/v1/apps", body)
+    assert (made["dialect"], made["int_log_ids"]) == ("form15", True)
+    assert made["tokenless_from"] == ["10.0.0.7/32", "10.1.0.0/16"]
+    assert (await api.ok("PATCH", "/api/v1/apps/old", {"title": "t"}))["dialect"] == "form15"
+    assert [one["dialect"] for one in (await api.ok("GET", "/api/v1/apps/old/executors"))["items"]] in (
+        [],
+        ["form15"],
+    )
+    back = await api.ok("PATCH", "/api/v1/apps/old", {"address_mode": "auto", "tokenless_from": []})
+    assert (back["dialect"], back["tokenless_from"]) == (None, [])
+    plain = await api.ok("POST", "/api/v1/apps", {"appname": "new"})
+    assert (plain["dialect"], plain["tokenless_from"], plain["int_log_ids"]) == (None, [], False)
+
+
 async def test_an_appname_that_is_taken(billing):
     answer = await billing.problem(409, "POST", "/api/v1/apps", {"appname": "billing"})
     assert "'billing'" in answer["detail"]
@@ -68,6 +85,11 @@ async def test_an_unknown_app(api):
         ({"max_running": "5"}, "max_running", "valid integer"),
         ({"starts_per_second": 0}, "starts_per_second", "greater than or equal to 0.001"),
         ({"starts_per_second": True}, "starts_per_second", "valid"),
+        ({"dialect": "form15"}, "dialect", "null in the address mode 'auto'"),
+        ({"dialect": "rest"}, "dialect", "'form14', 'form15' or 'netcom16'"),
+        ({"tokenless_from": ["10.0.0.1/8"]}, "tokenless_from[0]", "a network such as"),
+        ({"tokenless_from": ["everywhere"]}, "tokenless_from[0]", "a network such as"),
+        ({"int_log_ids": 1}, "int_log_ids", "valid boolean"),
         ({"adresses": []}, "adresses", "did you mean 'addresses'?"),
     ],
 )

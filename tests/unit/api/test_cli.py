@@ -56,6 +56,26 @@ async def test_apps(run):
     lifted = await run("apps", "update", "batch", "--max-running", "none", "--json")
     assert (lifted["max_running"], lifted["starts_per_second"]) == (None, 0.5)
     assert lines[1].startswith("billing  结算   auto")
+    old = await run(
+        *("apps", "update", "batch", "--address", "http://h:1/", "--dialect", "netcom16", "--int-log-ids"),
+        *("--tokenless-from", "10.0.0.7", "--tokenless-from", "10.1.0.0/16", "--json"),
+    )
+    assert (old["dialect"], old["int_log_ids"]) == ("netcom16", True)
+    assert old["tokenless_from"] == ["10.0.0.7/32", "10.1.0.0/16"]
+    new = await run(
+        *(
+            "apps",
+            "update",
+            "batch",
+            "--dialect",
+            "none",
+            "--tokenless-from",
+            "none",
+            "--long-log-ids",
+            "--json",
+        )
+    )
+    assert (new["dialect"], new["tokenless_from"], new["int_log_ids"]) == (None, [], False)
     assert ["appname", "batch"] in [
         line.split() for line in (await run("apps", "show", "batch")).splitlines()
     ]

@@ -79,7 +79,7 @@ def test_one_spelling(sent: str, normal: str) -> None:
 
 @pytest.mark.parametrize(
     "sent",
-    ["127.0.0.1:9999", "ftp://h/", "http://", "http:///x", "http://h:0/", "http://h:65536/", "http://h:x/", "http://[:::]/", "http://[1]/",
+    ["ftp://h/", "http://", "http:///x", "http://h:0/", "http://h:65536/", "http://h:x/", "http://[:::]/", "http://[1]/",
      "http://h/?a=1", "http://h/#x", "http://u:p@h/", "http://h h/", "http://h/a b", "http://h/\r\nX: y", "http://主机/",
      "http://h/" + "a" * 250, "javascript:alert(1)"],
 )  # fmt: skip
@@ -100,3 +100,21 @@ def test_every_accepted_address_can_be_called_and_is_stable(text: str) -> None:
     origin, prefix = split_address(address)
     assert origin.host
     assert prefix.endswith("/")
+
+
+def test_a_host_and_a_port_alone_are_what_old_releases_register() -> None:
+    assert dialects.normal_address("10.0.0.7:9999") == "http://10.0.0.7:9999/"
+    assert dialects.normal_address(" [FE80::1]:9999 ") == "http://[fe80::1]:9999/"
+    for wrong in ("10.0.0.7", "10.0.0.7:0", "10.0.0.7:99999", ":9999", "a b:9999", "10.0.0.7:9999/x"):
+        with pytest.raises(InvalidValue):
+            dialects.normal_address(wrong)
+
+
+def test_generations_are_told_by_their_registration() -> None:
+    assert dialects.dialect_of({}, "10.0.0.7:9999") == "xxlrpc21"
+    assert dialects.dialect_of({}, "10.0.0.7:9999", is_old=True) == "netcom17"
+    assert dialects.dialect_of({}, "http://10.0.0.7:9999/") == "rest"
+    theirs = {"content-encoding": "utf-8", "user-agent": "Apache-HttpClient/4.3.6 (java 1.5)"}
+    assert dialects.sends_no_token(CIMultiDict(theirs))
+    for other in ({"content-encoding": "gzip"}, {"user-agent": "Java/17"}, {"xxl-job-access-token": "x"}):
+        assert not dialects.sends_no_token(CIMultiDict(theirs | other))

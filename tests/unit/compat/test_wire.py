@@ -106,7 +106,7 @@ class TestCallback:
 class TestRegistration:
     def test_reads_names_and_address_as_sent(self) -> None:
         body = encoded({"registryGroup": "EXECUTOR", "registryKey": " lab ", "registryValue": "http://h:1"})
-        assert wire.parse_registration(body) == ("lab", "http://h:1")
+        assert wire.parse_registration(body) == ("lab", "http://h:1", False)
 
     @pytest.mark.parametrize("field", ["registryGroup", "registryKey", "registryValue"])
     @pytest.mark.parametrize("value", ["", "  ", None, [], {"a": 1}, True])

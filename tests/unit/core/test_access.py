@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -186,3 +187,42 @@ def test_as_a_small_model_says(setting: list[str], rows: list[tuple[int, str, in
         for sent in ("", *TEXTS, "d", "e"):
             assert accepted(access, sent, appname) == (sent in valid or "" in valid), (appname, sent)
         assert access.sent_to(appname, A) == valid[0]
+
+
+# ---------------------------------------------------------------- without a token
+
+
+@pytest.mark.parametrize(
+    ("peer", "let_in"),
+    [("10.0.0.9", True), ("10.0.1.9", False), ("::ffff:10.0.0.9", True), ("fd00::7", True), ("fd01::7", False),
+     ("", False), ("nonsense", False)],
+)  # fmt: skip
+def test_who_cannot_send_a_token_is_let_in_by_its_app_and_address(peer: str, let_in: bool) -> None:
+    access = world("secret")
+    billing = access.registry.app(1)
+    assert billing is not None
+    access.registry.set_app(replace(billing, tokenless_from=("10.0.0.0/24", "fd00::/64")))
+    refused: list[tuple[str, str]] = []
+    access.on_refused = lambda appname, peer, _why: refused.append((appname, peer))
+    if let_in:
+        access.admit_guest("billing", peer)
+        reach = access.guest(peer)
+        assert not reach.is_everything
+        assert (reach.covers(1), reach.covers(2), reach.covers(99)) == (True, False, False)
+    else:
+        with pytest.raises(Refused, match="tokenless_from"):
+            access.guest(peer)
+        with pytest.raises(Refused, match="app billing"):
+            access.admit_guest("billing", peer)
+        assert refused == [("", peer), ("billing", peer)]
+    with pytest.raises(Refused):
+        access.admit_guest("mail", peer)
+    with pytest.raises(Refused):
+        access.admit_guest("nobody", peer)
+
+
+def test_without_any_token_it_is_a_switch_all_the_same() -> None:
+    access = world()
+    assert accepted(access, "")
+    with pytest.raises(Refused):
+        access.guest("127.0.0.1")

@@ -92,6 +92,16 @@ def _drop_users() -> None:
     op.drop_table("user_account")
 
 
+def _add_old_executors() -> None:
+    op.add_column("app", _text("dialect", 16))
+    op.add_column("app", _text("tokenless_from", 3000))
+
+
+def _drop_old_executors() -> None:
+    op.drop_column("app", "tokenless_from")
+    op.drop_column("app", "dialect")
+
+
 def _say_oldest(value: str) -> None:
     settings = sa.table("setting", sa.column("name"), sa.column("value"))
     op.execute(settings.update().where(settings.c.name == "oldest_schema").values(value=value))
@@ -134,10 +144,12 @@ def upgrade() -> None:
     _create_access_tokens()
     _create_users()
     _add_attempts_beside_the_policy()
+    _add_old_executors()
     _say_oldest(f"{revision}:0001")
 
 
 def downgrade() -> None:
+    _drop_old_executors()
     _drop_users()
     _drop_access_tokens()
     _drop_attempts_beside_the_policy()
