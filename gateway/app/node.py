@@ -248,7 +248,6 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
                 reader=runs,
                 hindsight=HindsightStore(db),
                 pauses=pauses,
-                calendars=calendars,
                 events=events,
                 queues=queues,
                 operations=operations,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
+from typing import TypeAlias
 
 from gateway.core.zones import EPOCH_ORDINAL
 
@@ -100,3 +101,31 @@ class Calendar:
     created_ms: int = 0
     updated_ms: int = 0
     namespace_id: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Edition:
+    """Days that a calendar had for slots after one instant and up to another, 0 for until now."""
+
+    days: Days
+    from_ms: int
+    until_ms: int = 0
+
+    def holds(self, slot_ms: int) -> bool:
+        return self.from_ms < slot_ms and (self.until_ms == 0 or slot_ms <= self.until_ms)
+
+
+Editions: TypeAlias = Sequence[Edition]
+
+
+def days_at(
+    uses: Iterable[CalendarUse], editions: Mapping[str, Editions], slot_ms: int
+) -> tuple[Days, ...] | None:
+    """The days of each of these calendars for a slot, None where those of one of them are not known."""
+    found: list[Days] = []
+    for use in uses:
+        held = next((one for one in editions.get(use.name, ()) if one.holds(slot_ms)), None)
+        if held is None:
+            return None
+        found.append(held.days)
+    return tuple(found)

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from gateway.core.calendar_facts import changed_since, not_kept
 from gateway.core.chain import is_chained
 from gateway.core.chain_facts import ahead_facts, chain_fact
 from gateway.core.errors import InvalidValue
@@ -49,8 +50,8 @@ class Known:
     `job` is None for one that was deleted; `version` is the one in force at the instant, None before the first. `rows`
     are those of the slot, or of the run of that instant; `before` those of the slot before. `disabled`, `removed`: the
     last event that disabled the job, or removed runs of it by hand. `kept_from_ms`: runs that ended earlier may have
-    been removed. `calendar_ms`: when the calendar that the version uses was last changed; only its present days are
-    known. `gap`: the instant was given as a local time that did not exist.
+    been removed. `calendar_ms`: when a calendar that the version uses was changed after the instant; unless
+    `calendar_known`, only its present days are. `gap`: the instant was given as a local time that did not exist.
     """
 
     at_ms: int
@@ -74,6 +75,7 @@ class Known:
     deleted: str = ""
     deleted_ms: int = 0
     calendar_ms: int = 0
+    calendar_known: bool = True
     kept_from_ms: int = 0
     gap: Fact | None = None
     changed: bool = False
@@ -123,6 +125,8 @@ def explain(known: Known) -> Explanation:
     facts: list[Fact] = list(_version(known))
     if known.gap is not None:
         facts.append(known.gap)
+    if known.version is not None and known.calendar_ms and known.calendar_known:
+        facts.append(changed_since(known.version.job, known.calendar_ms, known.zone))
     if known.rows:
         return _of_rows(known, facts)
     slot_ms = known.look.slot_ms
@@ -275,12 +279,8 @@ def _of_missing(known: Known, job: Job, slot_ms: int, facts: list[Fact]) -> Expl
     if known.removed is not None and known.removed.at_ms >= slot_ms:
         text = f"Nothing is known of it any more: runs of this job were removed{_by(known.removed)}."
         return Explanation("not_kept", text, tuple(facts), slot_ms)
-    if known.calendar_ms > slot_ms and job.timing.calendars:
-        names = ", ".join(repr(use.name) for use in job.timing.calendars)
-        text = (
-            f"Nothing is known of it any more: calendar {names} was changed at "
-            f"{when(known.calendar_ms, known.zone)}, and its days of that time are not kept."
-        )
+    if not known.calendar_known and known.calendar_ms > slot_ms:
+        text = not_kept(job, known.calendar_ms, known.zone)
         return Explanation("not_kept", text, tuple(facts), slot_ms)
     most = job.timing.window.max_fires
     if most and (known.job is None or (planned_ms is None and known.job.fired >= most)):

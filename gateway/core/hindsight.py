@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from gateway.core.model import Run
+from gateway.core.calendar_days import Editions
+from gateway.core.model import Job, Run
 from gateway.core.versions import JobVersion
 
 
@@ -21,6 +23,10 @@ class Grave:
 class Hindsight(Protocol):
     async def version_at(self, job_id: int, at_ms: int) -> JobVersion | None:
         """The version that slots at that instant follow; None before the first. Raises `NotFound`."""
+        ...
+
+    async def editions(self, job: Job, at_ms: int) -> Mapping[str, Editions]:
+        """Of the calendars that a version of a job uses: what held for a slot at that instant, and what holds now."""
         ...
 
     async def grave(self, job_id: int) -> Grave | None: ...

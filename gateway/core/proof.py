@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from gateway.core.calendar_days import Editions
 from gateway.core.chain import delay_of, is_chained
-from gateway.core.confine import is_slot, schedule_of
+from gateway.core.confine import Slots, is_slot, schedule_of
 from gateway.core.daily import LATE_MS, day_of
 from gateway.core.errors import InvalidValue
-from gateway.core.model import Job
-from gateway.core.schedule import phases
+from gateway.core.expected import Interval, before, why_unproven
 from gateway.core.states import OPEN, RunState
 from gateway.core.versions import JobVersion
 
@@ -51,7 +51,7 @@ class Evidence:
 
     `next_fire_at`: from there on nothing is planned yet; None if all is, or the job has no slots ahead. `cut_ms`: rows
     of slots before it may have been removed by age, as those of `removed_days` by hand. `deleted_ms` is 0 for a job
-    that is there, -1 if it is not known when it was deleted.
+    that is there, -1 if it is not known when it was deleted. `editions`: the calendars of its versions as they were.
     """
 
     versions: Sequence[JobVersion]
@@ -60,6 +60,7 @@ class Evidence:
     cut_ms: int
     removed_days: frozenset[int] = frozenset()
     deleted_ms: int = 0
+    editions: Mapping[str, Editions] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -119,55 +120,6 @@ class Proofs(Protocol):
     async def prove(self, job_id: int, from_ms: int, to_ms: int) -> JobProof:
         """Raises `NotFound`, and `InvalidValue` for a range with too many slots."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A version was in force for slots after one instant and up to another, both clipped to the range."""
-
-    job: Job
-    after_ms: int
-    until_ms: int
-
-    def holds(self, slot_ms: int) -> bool:
-        return self.after_ms < slot_ms <= self.until_ms
-
-
-def intervals(versions: Sequence[JobVersion], deleted_ms: int, from_ms: int, to_ms: int) -> list[Interval]:
-    """When each version was in force, from `from_ms` up to before `to_ms`. A slot at the instant of a change is the old one's."""
-    found: list[Interval] = []
-    ordered = sorted(versions, key=lambda one: one.number)
-    ends = [one.created_ms for one in ordered[1:]] + [deleted_ms if deleted_ms > 0 else to_ms - 1]
-    for version, end_ms in zip(ordered, ends, strict=True):
-        after_ms, until_ms = max(version.created_ms, from_ms - 1), min(end_ms, to_ms - 1)
-        if after_ms < until_ms:
-            found.append(Interval(version.job, after_ms, until_ms))
-    return found
-
-
-def expected(found: Iterable[Interval]) -> Iterator[tuple[Interval, int]]:
-    """The slots of the time schedules among them, in order, with the version each belongs to."""
-    for interval in found:
-        if not interval.job.enabled or is_chained(interval.job) or why_unproven(interval.job):
-            continue
-        schedule = schedule_of(interval.job)
-        slot = schedule.next_after(interval.after_ms)
-        while slot is not None and slot <= interval.until_ms:
-            yield interval, slot
-            slot = schedule.next_after(slot)
-
-
-def why_unproven(job: Job) -> str:
-    """Why nobody can tell from this version alone what was due."""
-    if job.anchor_ms == 0 and phases(job.schedule):
-        return "the phase of its fixed rate was not kept yet"
-    if job.timing.calendars and job.days is None:
-        return "its calendar was changed or deleted since, and earlier days are not kept"
-    try:
-        schedule_of(job)
-    except InvalidValue:
-        return "the schedule cannot be read by this version"
-    return ""
 
 
 class Judge:
@@ -290,59 +242,81 @@ class Judge:
 
     def _was_on_its_way(self, interval: Interval, slot_ms: int) -> bool:
         """Whether the version before had this slot, and had been changed only just before it."""
-        if slot_ms - interval.job.updated_ms > EDIT_MS:
+        if slot_ms - interval.since_ms > EDIT_MS:
             return False
-        number = interval.job.version - 1
-        old = next((one.job for one in self._evidence.versions if one.number == number), None)
+        old = before(interval, self._evidence.versions, self._evidence.editions)
         if old is None or not old.enabled or is_chained(old) != is_chained(interval.job) or why_unproven(old):
             return False
         return is_slot(old, schedule_of(old), slot_ms)
 
     def _judge_chains(self) -> None:
-        chained = [one for one in self._intervals if is_chained(one.job)]
+        chained = [_Stretch.of(one) for one in self._intervals if is_chained(one.job)]
         if not chained:
             return
         gaps = self.proof.gaps = Gaps()
         rows = sorted(self._evidence.rows, key=lambda row: row.slot_ms)
-        before: FirstRow | None = None
+        last: FirstRow | None = None
         for row in rows:
-            interval = next((one for one in chained if one.holds(row.slot_ms)), None)
-            if interval is None:
-                before = None
+            held = [one for one in chained if one.may_hold(row.slot_ms)]
+            if not held:
+                last = None
                 continue
             gaps.runs += 1
-            self._judge(row)
             self.proof.expected += 1
-            if before is not None:
+            self._judge_bounds(held, row)
+            if last is not None:
                 # While one is open, no other may have begun.
-                gap_ms = row.slot_ms - before.ended_ms if before.ended_ms else -1
-                delay_ms = delay_of(interval.job)
+                gap_ms = row.slot_ms - last.ended_ms if last.ended_ms else -1
+                delay_ms = min(one.delay_ms for one in held)
                 if gap_ms < delay_ms:
                     gaps.too_short += 1
                 else:
                     gaps.kept += 1
-                    extra_ms = row.slot_ms - self._allowed_from(interval, before.ended_ms + delay_ms)
+                    extra_ms = row.slot_ms - held[-1].first_from(last.ended_ms + delay_ms)
                     gaps.longest_extra_ms = max(gaps.longest_extra_ms, extra_ms)
-            before = row
-            self._judge_bounds(interval, row)
+            last = row
 
-    def _allowed_from(self, interval: Interval, over_ms: int) -> int:
-        """The first instant from that one on that the bounds of a chain allow, as far as they are known."""
-        if why_unproven(interval.job):
-            return over_ms
-        return schedule_of(interval.job).first_after(over_ms) or over_ms
-
-    def _judge_bounds(self, interval: Interval, row: FirstRow) -> None:
-        """A chain's run must not be of an instant that its bounds exclude."""
-        if not (row.sent_ms or row.state in OPEN):
-            return
-        if why := why_unproven(interval.job):
+    def _judge_bounds(self, held: Sequence[_Stretch], row: FirstRow) -> None:
+        """A chain's run, which must not be of an instant that its bounds exclude."""
+        may_start = row.sent_ms or row.state in OPEN
+        if may_start and (why := next((one.why for one in held if one.why), "")):
             self.proof.unproven[why] += 1
-        elif not is_slot(interval.job, schedule_of(interval.job), row.slot_ms):
-            if self._was_on_its_way(interval, row.slot_ms):
+        elif may_start and not any(one.allows(row.slot_ms) for one in held):
+            if self._was_on_its_way(held[0].interval, row.slot_ms):
                 self.proof.unproven["on its way as the job was changed"] += 1
             else:
                 self.proof.unexpected.append(row.slot_ms)
+                self._judge(row)
+        else:
+            self._judge(row)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """An interval of a chain. `why`: why its bounds are not known, if they are not."""
+
+    interval: Interval
+    schedule: Slots | None
+    why: str
+    delay_ms: int
+
+    @classmethod
+    def of(cls, interval: Interval) -> _Stretch:
+        why = why_unproven(interval.job)
+        schedule = None if why else schedule_of(interval.job)
+        return cls(interval, schedule, why, delay_of(interval.job))
+
+    def may_hold(self, slot_ms: int) -> bool:
+        """At the instant of a change a chain goes on by what it was before, or by what it is from then on."""
+        return self.interval.holds(slot_ms) or self.interval.since_ms == slot_ms
+
+    def allows(self, slot_ms: int) -> bool:
+        return self.schedule is not None and is_slot(self.interval.job, self.schedule, slot_ms)
+
+    def first_from(self, over_ms: int) -> int:
+        """The first instant from that one on that its bounds allow, as far as they are known."""
+        found = None if self.schedule is None else self.schedule.first_after(over_ms)
+        return over_ms if found is None else found
 
 
 def word(reason: str) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gateway.core.catalog import AppCatalog, CalendarCatalog, JobCatalog, RunCatalog
+from gateway.core.calendar_days import days_at
+from gateway.core.catalog import AppCatalog, JobCatalog, RunCatalog
 from gateway.core.chain import is_chained
 from gateway.core.clock import Clock
 from gateway.core.errors import InvalidValue, NotFound
@@ -30,6 +31,7 @@ _NEAR_RUNS = 50
 _AHEAD_MS = HORIZON_YEARS * 366 * 86_400_000
 _LONG_RUN_MS = 24 * 3_600_000
 _QUEUE = 500
+_NOW = 1 << 62  # later than any change
 
 
 class FlowExplainer:
@@ -44,7 +46,6 @@ class FlowExplainer:
         reader: RunReader,
         hindsight: Hindsight,
         pauses: PauseReader,
-        calendars: CalendarCatalog,
         events: EventCatalog,
         queues: QueueDesk,
         operations: Operations,
@@ -57,7 +58,6 @@ class FlowExplainer:
         self._reader = reader
         self._hindsight = hindsight
         self._pauses = pauses
-        self._calendars = calendars
         self._events = events
         self._queues = queues
         self._operations = operations
@@ -67,11 +67,12 @@ class FlowExplainer:
     async def explain(self, job_id: int, at: str | None) -> tuple[int, Explanation]:
         now_ms = self._clock.now_ms()
         job = await self._job(job_id)
-        newest = await self._hindsight.version_at(job_id, 1 << 62)
+        newest = await self._hindsight.version_at(job_id, _NOW)
         told = job or (newest.job if newest else None)
         zone = zone_for(told) if told is not None else Zone("UTC", 0)
         at_ms, gap = _instant(at, zone, now_ms)
-        version, calendar_ms = await self._with_days(await self._hindsight.version_at(job_id, at_ms))
+        version = await self._hindsight.version_at(job_id, at_ms)
+        version, calendar_ms, calendar_known = await self._with_days(version, at_ms)
         known = Known(
             at_ms=at_ms,
             now_ms=now_ms,
@@ -80,6 +81,7 @@ class FlowExplainer:
             version=version,
             look=look(version.job, at_ms, version.created_ms) if version else NOWHERE,
             calendar_ms=calendar_ms,
+            calendar_known=calendar_known,
             gap=gap,
             changed=job is not None and version is not None and job.version != version.number,
         )
@@ -104,16 +106,23 @@ class FlowExplainer:
         except NotFound:
             return None
 
-    async def _with_days(self, version: JobVersion | None) -> tuple[JobVersion | None, int]:
-        """With the days of its calendars, of which only the present ones are known, and when they were last changed."""
+    async def _with_days(self, version: JobVersion | None, at_ms: int) -> tuple[JobVersion | None, int, bool]:
+        """With the days of its calendars at that instant; when these were changed after it; and whether they are known.
+
+        Where they are not, with the present ones.
+        """
         if version is None or not version.job.timing.calendars:
-            return version, 0
-        try:
-            found = [await self._calendars.get(use.name) for use in version.job.timing.calendars]
-        except NotFound:
-            return version, 0
-        job = replace(version.job, days=tuple(one.days for one in found))
-        return replace(version, job=job), max(one.updated_ms for one in found)
+            return version, 0, True
+        uses = version.job.timing.calendars
+        editions = await self._hindsight.editions(version.job, at_ms)
+        days = days_at(uses, editions, at_ms)
+        is_known = days is not None
+        ends = [one.until_ms for all_of in editions.values() for one in all_of if one.until_ms]
+        starts = [one.from_ms for all_of in editions.values() for one in all_of if not one.until_ms]
+        changed_ms = min(ends, default=0) if is_known else max(starts, default=0)
+        if not is_known:
+            days = days_at(uses, editions, _NOW)
+        return replace(version, job=replace(version.job, days=days)), changed_ms, is_known
 
     # ------------------------------------------------------------ rows
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from gateway.core.clock import Clock
-from gateway.core.proof import EvidenceReader, JobProof, Judge, expected, intervals
+from gateway.core.expected import expected, intervals
+from gateway.core.proof import EvidenceReader, JobProof, Judge
 
 SLOTS_AT_ONCE = 200
 
@@ -25,7 +26,7 @@ class Prover:
         now_ms = self._clock.now_ms()
         to_ms = min(to_ms, now_ms + 1)
         evidence = await self._evidence.of_job(job_id, from_ms, to_ms)
-        found = intervals(evidence.versions, evidence.deleted_ms, from_ms, to_ms)
+        found = intervals(evidence.versions, evidence.deleted_ms, from_ms, to_ms, evidence.editions)
         judge = Judge(job_id, evidence, found, now_ms)
         for number, (interval, slot_ms) in enumerate(expected(found)):
             judge.take(interval, slot_ms)

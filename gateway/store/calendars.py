@@ -24,6 +24,7 @@ from gateway.core.ports import IdSource
 from gateway.store import chains, cursors
 from gateway.store.days import DaysReader, days_of, text_of
 from gateway.store.definitions import job_of
+from gateway.store.editions import keep
 from gateway.store.engine import Database
 from gateway.store.events import note
 from gateway.store.job_calendars import users_of
@@ -88,6 +89,7 @@ class CalendarStore:
             old, now_ms = _calendar_of(row), self._clock.now_ms()
             if (old.days, old.description) == (changed.days, changed.description):
                 return old, []
+            await keep(conn, old, now_ms)
             new = replace(changed, version=old.version + 1, created_ms=old.created_ms, updated_ms=now_ms)
             await conn.execute(update(calendar).where(*_mine(new.name)).values(**_changeable(new)))
             await note(conn, now_ms, Source.CALENDAR, "changed", [(new.name, new.name, _told(new))])
@@ -98,8 +100,9 @@ class CalendarStore:
 
     async def delete(self, name: str) -> None:
         async def body(conn: AsyncConnection) -> None:
-            query = select(calendar.c.name).where(*_mine(name)).with_for_update()
-            if (await conn.execute(query)).first() is None:
+            query = select(calendar).where(*_mine(name)).with_for_update()
+            row = (await conn.execute(query)).first()
+            if row is None:
                 raise NotFound("calendar", name)
             users = (await users_of(conn, name))[: _NAMED + 1]
             named = select(job.c.id, job.c.name).where(job.c.id.in_(users)).order_by(job.c.id)
@@ -107,8 +110,10 @@ class CalendarStore:
                 names = ", ".join(f"{row.id} {row.name!r}" for row in found[:_NAMED])
                 more = ", …" if len(found) > _NAMED else ""
                 raise Conflict(f"calendar {name!r} is used by the jobs {names}{more}: change them first")
+            now_ms = self._clock.now_ms()
+            await keep(conn, _calendar_of(row), now_ms)
             await conn.execute(delete(calendar).where(*_mine(name)))
-            await note(conn, self._clock.now_ms(), Source.CALENDAR, "deleted", [(name, name, "")])
+            await note(conn, now_ms, Source.CALENDAR, "deleted", [(name, name, "")])
 
         await transact(self._db, self._clock, body)
 

@@ -10,17 +10,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.core.clock import Clock
 from gateway.core.errors import InvalidValue, NotFound
-from gateway.core.model import Job, TriggerKind
+from gateway.core.model import TriggerKind
 from gateway.core.proof import MOST_SLOTS, Evidence, FirstRow
 from gateway.core.retention import cut_ms
 from gateway.core.states import RunState
 from gateway.core.versions import JobVersion
 from gateway.store.daily import REMOVED
-from gateway.store.days import days_of
 from gateway.store.definitions import job_at
+from gateway.store.editions import editions_of
 from gateway.store.engine import Database
 from gateway.store.run_rows import count_open
-from gateway.store.tables import calendar, deleted_job, job, job_next_fire, job_version, run, run_daily
+from gateway.store.tables import deleted_job, job, job_next_fire, job_version, run, run_daily
 from gateway.store.transact import reading
 
 _PAGE = 1000
@@ -69,6 +69,10 @@ class EvidenceStore:
         async with reading(self._db) as conn:
             mine, deleted_ms = await _whose(conn, job_id)
             versions = await _versions(conn, job_id, mine, from_ms, to_ms)
+            names = {use.name for one in versions for use in one.job.timing.calendars}
+            # The version before the range is looked at as well, at its end.
+            first_ms = min([from_ms, *(one.created_ms for one in versions)])
+            editions = await editions_of(conn, mine.namespace_id, names, first_ms, to_ms)
             # Read before the rows: what is planned meanwhile has a row then, and is not called missing.
             fire = select(job_next_fire.c.next_fire_at).where(job_next_fire.c.job_id == job_id)
             next_fire_at = (await conn.execute(fire)).scalar()
@@ -83,6 +87,7 @@ class EvidenceStore:
             now_ms + 1 if deleted_ms and not mine.keep_history else cut_ms(now_ms, own or self._days),
             days,
             deleted_ms,
+            editions,
         )
 
 
@@ -109,25 +114,8 @@ async def _versions(
         .where(of_job, job_version.c.version >= first - 1, job_version.c.created_ms < to_ms)
         .order_by(job_version.c.version)
     )
-    found: list[JobVersion] = []
-    for row in (await conn.execute(wanted)).all():
-        one = await _with_days(conn, job_at(row, mine), from_ms)
-        found.append(JobVersion(one, row.author, row.created_ms))
-    return found
-
-
-async def _with_days(conn: AsyncConnection, one: Job, from_ms: int) -> Job:
-    """With the days of its calendars, if they are those of the whole range: earlier ones are not kept."""
-    if not one.timing.calendars:
-        return one
-    names = [use.name for use in one.timing.calendars]
-    query = select(calendar.c.name, calendar.c.days).where(
-        calendar.c.namespace_id == one.namespace_id,
-        calendar.c.name.in_(names),
-        calendar.c.updated_ms < from_ms,
-    )
-    found = {row.name: days_of(row.days) for row in await conn.execute(query)}
-    return replace(one, days=tuple(found[name] for name in names)) if found.keys() == set(names) else one
+    rows = (await conn.execute(wanted)).all()
+    return [JobVersion(job_at(row, mine), row.author, row.created_ms) for row in rows]
 
 
 async def _rows(conn: AsyncConnection, job_id: int, from_ms: int, to_ms: int) -> list[FirstRow]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from sqlalchemy import select
 
+from gateway.core.calendar_days import Edition
 from gateway.core.errors import NotFound
 from gateway.core.hindsight import Grave
-from gateway.core.model import Run
+from gateway.core.model import Job, Run
 from gateway.core.versions import JobVersion
 from gateway.store.definitions import job_at
+from gateway.store.editions import editions_of
 from gateway.store.engine import Database
 from gateway.store.run_rows import COLUMNS, run_of
 from gateway.store.tables import deleted_job, job, job_version, run
@@ -41,6 +43,11 @@ class HindsightStore:
             )
             row = (await conn.execute(query)).first()
         return None if row is None else JobVersion(job_at(row, whose), row.author, row.created_ms)
+
+    async def editions(self, job: Job, at_ms: int) -> dict[str, list[Edition]]:
+        names = {use.name for use in job.timing.calendars}
+        async with reading(self._db) as conn:
+            return await editions_of(conn, job.namespace_id, names, at_ms, at_ms + 1)
 
     async def grave(self, job_id: int) -> Grave | None:
         query = select(deleted_job).where(deleted_job.c.job_id == job_id)

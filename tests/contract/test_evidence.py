@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import delete, insert
 
-from gateway.core.calendar_days import CalendarMode, CalendarUse
+from gateway.core.calendar_days import Calendar, CalendarMode, CalendarUse, Days
 from gateway.core.errors import NotFound
+from gateway.core.expected import intervals, why_unproven
 from gateway.core.model import AddressMode, App, Job, Task
-from gateway.core.proof import FirstRow, why_unproven
+from gateway.core.proof import FirstRow
 from gateway.core.states import RunState
 from gateway.core.timing import Timing
 from gateway.store import evidence as evidence_module
 from gateway.store import ids
 from gateway.store.apps import AppStore
+from gateway.store.calendars import CalendarStore
 from gateway.store.evidence import EvidenceStore
 from gateway.store.jobs import JobStore
-from gateway.store.tables import calendar, run, run_daily
+from gateway.store.tables import calendar_edition, run, run_daily
 
 
 @pytest.fixture
@@ -102,16 +105,45 @@ async def test_jobs_of_a_range_and_an_app(clock, db, made, jobs):
     assert await store.jobs(77, 0, 10, begun, end) == []
 
 
-async def test_days_of_a_calendar_count_if_they_are_those_of_the_whole_range(db, clock, made, jobs):
-    async with db.write() as conn:
-        values = {"name": "holidays", "days": '{"2026":["2026-12-25"]}', "updated_ms": 100}
-        await conn.execute(insert(calendar).values(namespace_id=1, **values))
-    await jobs.update(
-        replace(made, timing=Timing(calendars=(CalendarUse("holidays", CalendarMode.EXCLUDE),)))
-    )
+async def test_each_stretch_has_the_days_that_its_calendar_had_then(db, clock, made, jobs):
+    calendars = CalendarStore(db, clock, ids.run_ids(db, clock))
+    lists = [Days([date(2026, 12, 24 + n)]) for n in range(4)]
+    begun = clock.ms
+    kept = await calendars.create(Calendar("holidays", lists[0]))
+    use = Timing(calendars=(CalendarUse("holidays", CalendarMode.EXCLUDE),))
+    await jobs.update(replace(made, timing=use))
+    for days in lists[1:3]:
+        clock.ms += 100
+        kept, _ = await calendars.replace(replace(kept, days=days))
+    kept, _ = await calendars.replace(replace(kept, days=lists[3]))  # in the same instant: no slot between
     store = EvidenceStore(db, clock, 30)
-    known = (await store.of_job(made.id, 101, clock.ms + 1)).versions[-1].job
-    assert known.days is not None
-    assert why_unproven(known) == ""
-    unknown = (await store.of_job(made.id, 100, clock.ms + 1)).versions[-1].job
-    assert "earlier days" in why_unproven(unknown)
+    found = await store.of_job(made.id, begun, clock.ms + 100)
+    stretches = intervals(found.versions, 0, begun, clock.ms + 100, found.editions)
+    told = [(one.after_ms - begun, one.until_ms - begun, one.job.days) for one in stretches]
+    assert told == [(0, 100, (lists[0],)), (100, 200, (lists[1],)), (200, 299, (lists[3],))]
+    clock.ms += 50
+    await jobs.update(replace(await jobs.get(made.id), timing=Timing()))
+    await calendars.delete("holidays")
+    clock.ms += 50
+    await calendars.create(Calendar("holidays", lists[0]))
+    assert (await store.of_job(made.id, begun, clock.ms)).editions["holidays"][-2].days == lists[3]
+    async with db.write() as conn:
+        await conn.execute(delete(calendar_edition).where(calendar_edition.c.from_ms == begun + 100))
+    found = await store.of_job(made.id, begun, clock.ms + 1)
+    stretches = intervals(found.versions, 0, begun, clock.ms + 1, found.editions)
+    unproven = [why_unproven(one.job) for one in stretches]
+    assert [bool(why) for why in unproven] == [False, True, False, False]
+    assert "days of then were not kept" in unproven[1]
+
+
+async def test_only_so_many_editions_of_a_calendar_are_kept(db, clock, monkeypatch, rows):
+    monkeypatch.setattr("gateway.store.editions.MOST_KEPT", 3)
+    calendars = CalendarStore(db, clock, ids.run_ids(db, clock))
+    kept = {name: await calendars.create(Calendar(name, Days([]))) for name in "ab"}
+    for n in range(5):
+        clock.ms += 1
+        for name in "ab"[: 2 if n < 2 else 1]:
+            days = Days([date(2026, 1, 1 + n)])
+            kept[name], _ = await calendars.replace(replace(kept[name], days=days))
+    found = [(row["name"], clock.ms - row["until_ms"]) for row in await rows(calendar_edition)]
+    assert sorted(found) == [("a", 0), ("a", 1), ("a", 2), ("b", 3), ("b", 4)]

@@ -158,7 +158,6 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
             reader=runs,
             hindsight=HindsightStore(db),
             pauses=pauses,
-            calendars=calendars,
             events=events,
             queues=queues,
             operations=operations,

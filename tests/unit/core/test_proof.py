@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 from gateway.core.exclusions import Once
+from gateway.core.expected import expected, intervals
 from gateway.core.model import Job, Task
-from gateway.core.proof import Evidence, FirstRow, Judge, expected, intervals, word
+from gateway.core.proof import Evidence, FirstRow, Judge, word
 from gateway.core.states import RunState
 from gateway.core.timing import Timing
 from gateway.core.versions import JobVersion
@@ -44,7 +45,7 @@ def a_row(slot_ms: int, state: RunState = RunState.SUCCEEDED, **more) -> FirstRo
 
 def proof_of(versions, rows, *, from_ms=T, to_ms=T + 100 * S, now_ms=T + 1000 * S, **more):
     evidence = Evidence(versions, rows, **({"next_fire_at": None, "cut_ms": 0} | more))
-    found = intervals(versions, evidence.deleted_ms, from_ms, to_ms)
+    found = intervals(versions, evidence.deleted_ms, from_ms, to_ms, evidence.editions)
     judge = Judge(1, evidence, found, now_ms)
     for interval, slot in expected(found):
         judge.take(interval, slot)

@@ -47,7 +47,6 @@ async def explained(world, job, at=None):
         reader=life.runs,
         hindsight=HindsightStore(life.db),
         pauses=life.pauses,
-        calendars=CalendarStore(life.db, world.clock, life.ids),
         events=EventStore(life.db, world.clock),
         queues=FlowQueues(life.flow, life.runs, QueueStore(life.db)),
         operations=life.operations,
@@ -394,6 +393,17 @@ async def test_a_calendar_that_was_changed_since(world):
     assert "calendar 'open' lists the day" in found.answer
     old = await calendars.get("open")
     await world.do(calendars.replace(replace(old, days=Days([]))))
+    await world.do(world.now.operations.jobs_changed([job.id]))
+    found = await explained(world, job, slot)
+    assert found.verdict == "no_slot"
+    assert "calendar 'open' lists the day" in found.answer
+    assert "Calendar 'open' was changed at" in text_of(found)
+    assert "its days of then count" in text_of(found)
+    await world.clock.advance(15)
+    found = await explained(world, job, slot + 10_000)
+    assert (found.verdict, "its days of then" in text_of(found)) == ("ran", False)
+    async with world._look.write() as conn:  # as after an upgrade: what was replaced before it is not known
+        await conn.execute(delete(tables.calendar_edition))
     found = await explained(world, job, slot)
     assert found.verdict == "not_kept"
     assert "calendar 'open' was changed at" in found.answer

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 
+from gateway.core.calendar_days import Calendar, CalendarMode, CalendarUse, Days
 from gateway.core.errors import InvalidValue, NotFound
 from gateway.core.model import Route
 from gateway.core.proof import JobProof
+from gateway.core.timing import Timing
 from gateway.flow.proving import Prover
+from gateway.store.calendars import CalendarStore
 from gateway.store.evidence import EvidenceStore
 from gateway.store.tables import run
 from tests.kit.fake_link import Behaviour
@@ -111,3 +116,31 @@ async def test_a_range_with_too_many_slots(
     await world.clock.advance(9)
     with pytest.raises(InvalidValue, match="at most 3 slots"):
         await prove(job.id)
+
+
+@pytest.mark.parametrize(
+    "schedule", [{"kind": "fixed_rate", "expression": "3s"}, {"kind": "second_delay", "expression": "3s"}]
+)
+async def test_calendars_that_were_changed_meanwhile(
+    world: World, prove: Prove, schedule: dict[str, str]
+) -> None:
+    await world.executor()
+    calendars = CalendarStore(world.now.db, world.clock, world.now.ids)
+    today = datetime.fromtimestamp(world.clock.now_ms() / 1000, UTC).date()
+    kept = [await world.do(calendars.create(Calendar(name, Days([])))) for name in ("a", "b")]
+    uses = tuple(CalendarUse(one.name, CalendarMode.EXCLUDE) for one in kept)
+    job = await world.job(schedule={**schedule, "timezone": "UTC"}, timing=Timing(calendars=uses))
+    for index, listed in ((0, [today]), (1, [today]), (0, []), (1, []), (1, [today])):
+        await world.clock.advance(10.7)
+        kept[index], ids = await world.do(calendars.replace(replace(kept[index], days=Days(listed))))
+        await world.do(world.now.operations.jobs_changed(ids))
+    await world.clock.advance(20)
+    found = await prove(job.id)
+    assert (found.is_right, sum(found.unproven.values()), found.missing) == (True, 0, []), found
+    assert 5 <= found.fired <= 8
+    lost = (await world.rows(job_id=job.id))[1]
+    # Were all judged by the days of now, each run would be one too many.
+    assert found.expected == found.fired + sum(found.skipped.values())
+    async with world._look.write() as conn:
+        await conn.execute(update(run).where(run.c.id == lost.id).values(slot_key=lost.slot_key + 20_000))
+    assert (await prove(job.id)).unexpected == [lost.slot_key + 20_000]
