@@ -238,7 +238,7 @@ class RestLink:
                 return self._old.answer(dialect, method, status, answer)
             return wire.parse_answer(status, answer)
         except wire.MalformedError as error:
-            raise Unreachable(address, str(error)) from None
+            raise Unreachable(address, str(error), may_have_heard=True) from None
 
     async def _call(
         self, address: str, dialect: str, appname: str, method: str, body: bytes
@@ -255,7 +255,8 @@ class RestLink:
             if sent is Sent.ANSWERED:
                 done.set_result((status, answer))
             else:
-                done.set_exception(Unreachable(address, call.error))
+                heard = sent is Sent.NO_ANSWER
+                done.set_exception(Unreachable(address, call.error, may_have_heard=heard))
 
         send_before = self._clock.monotonic() + self._timeout_s
         self._pool.send(head.origin, Call(_whole(head, body), send_before, on_done))

@@ -68,12 +68,13 @@ class Refused(GatewayError):
 
 
 class Unreachable(GatewayError):
-    """An executor cannot be reached."""
+    """An executor cannot be reached. `may_have_heard`: the request left, and no answer came that could be read."""
 
-    def __init__(self, address: str, why: str) -> None:
+    def __init__(self, address: str, why: str, *, may_have_heard: bool = False) -> None:
         super().__init__(f"{address} cannot be reached: {why}")
         self.address = address
         self.why = why
+        self.may_have_heard = may_have_heard
 
 
 class StoreError(GatewayError):

@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import structlog
+
 from gateway.core.chain import chain_end
 from gateway.core.context import Context
 from gateway.core.errors import Conflict, NotFound, Unreachable
 from gateway.core.inflight import Flight
+from gateway.core.kills import KillState, kill_state
 from gateway.core.model import BROADCAST_PARENT, Run
 from gateway.core.policy import seed_of
 from gateway.core.ports import StopReport
@@ -22,6 +25,8 @@ from gateway.core.work import Move, Value, Work
 from gateway.flow.admit import Admitter
 from gateway.flow.dispatch import Dispatcher
 from gateway.flow.ports import Finisher
+
+log = structlog.get_logger(__name__)
 
 _STOPPABLE = frozenset({RunState.DISPATCHING, RunState.RUNNING})
 _GOING = frozenset({RunState.STOPPING})
@@ -65,14 +70,14 @@ class Stopper:
                         await self._finisher.close_parent(run.job_id, run.slot_key)
                     return StopReport(run_id, RunState.STOPPED)
                 run = await self._look(run_id)
-            if run.state is RunState.STOPPING:
+            if run.state is RunState.STOPPING and not self._was_ignored(run):
                 if run.sequel == Sequel.AGAIN and not await self._not_again(run, why):
                     run = await self._look(run_id)
                     continue
                 return StopReport(run_id, run.state)
             if run.state in WAITING:
                 continue
-            if run.state not in _STOPPABLE:
+            if run.state not in _STOPPABLE | _GOING:
                 raise Conflict(
                     f"run {run_id} is {run.state.word}: only a run that waits or runs can be stopped"
                 )
@@ -137,14 +142,21 @@ class Stopper:
             answer = await self._context.link.kill(
                 run.address, run.dialect, app.appname if app else "", run.job_id
             )
-        except Unreachable:
-            await self._unmark(going, before, "the executor could not be reached to stop it")
-            raise
-        if not answer.ok:
-            # Some clients answer 500 when nothing runs: the sweeper finds out.
-            self._context.counters.add("kills_refused")
-        self._context.counters.add("kills")
+        except Unreachable as error:
+            if not error.may_have_heard:
+                await self._unmark(going, before, "the executor could not be reached to stop it")
+                raise
+            # An executor that stands still reads it when it goes on: what ends then was stopped by this.
+            self._context.counters.add("kills_unanswered")
+            log.warning("kill_unanswered", run_id=run.id, error=str(error)[:200])
+        else:
+            self._context.counters.add("kills")
+            if not answer.ok:  # some clients say so when nothing runs: the sweeper finds out
+                self._context.counters.add("kills_refused")
         return going
+
+    def _was_ignored(self, run: Run) -> bool:
+        return kill_state(run, self._context.clock.now_ms()) is KillState.IGNORED
 
     async def _not_again(self, run: Run, why: Stop) -> bool:
         """A run that was only to make room is stopped for good. False if it has ended meanwhile."""
@@ -186,7 +198,8 @@ class Stopper:
             else:
                 self._tell_flight(run.id, one, again=False)
             values = _mark_values(one, now_ms, Sequel.AGAIN if again else Sequel.BY_JOB)
-            moves.append(Move(run.id, RunState.STOPPING, _STOPPABLE, values))
+            sources = _STOPPABLE | _GOING if index == 0 else _STOPPABLE
+            moves.append(Move(run.id, RunState.STOPPING, sources, values))
         lost = (await self._context.writer.write(Work(moves=moves))).lost_moves
         for run_id, one in others.items():  # not before: a result that comes first is the run's own
             self._tell_flight(run_id, one, again=True)

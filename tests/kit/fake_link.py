@@ -87,6 +87,7 @@ class FakeExecutor:
     running: dict[int, Request] = field(default_factory=dict)
     queues: dict[int, deque[Request]] = field(default_factory=dict)
     unread: list[Request] = field(default_factory=list)
+    unread_kills: list[int] = field(default_factory=list)
     strict_time: bool = True
     # What it reports of a run that it has killed; None for code that goes on, whatever it is told.
     kill_code: int | None = 500
@@ -171,6 +172,7 @@ class FakeExecutor:
         self.running.clear()
         self.queues.clear()
         self.unread.clear()
+        self.unread_kills.clear()
         self.up, self.frozen = True, False
 
     def stop(self) -> None:
@@ -179,6 +181,9 @@ class FakeExecutor:
 
     def thaw(self) -> None:
         self.frozen = False
+        kills, self.unread_kills = self.unread_kills, []
+        for job_id in kills:
+            self.kill(job_id)
         unread, self.unread = self.unread, []
         for request in unread:
             self.receive(request)
@@ -298,7 +303,7 @@ class FakeLink:
             raise Unreachable(address, "connection refused")
         if executor.frozen:
             await self._clock.sleep(TIMEOUT_S)
-            raise Unreachable(address, "no answer in time")
+            raise Unreachable(address, "no answer in time", may_have_heard=True)
         await self._clock.sleep(NETWORK_S)
         return executor
 
@@ -312,6 +317,9 @@ class FakeLink:
         return Answer(ok=idle, code=200 if idle else 500, message="" if idle else "job thread is running")
 
     async def kill(self, address: str, dialect: str, appname: str, job_id: int) -> Answer:
+        there = self._executors.get(address)
+        if there is not None and there.up and there.frozen:
+            there.unread_kills.append(job_id)
         executor = await self._ask(address, "kill")
         executor.kill(job_id)
         return Answer(ok=True, code=200, message="")

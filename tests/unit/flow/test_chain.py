@@ -339,17 +339,17 @@ async def test_a_window_begins_and_ends_a_chain(world):
     first, second = await first_rows(world, job)
     assert first.due_ms == now_ms + 4_000
     assert second.due_ms == first.finished_ms + DELAY
-    assert state_of(await world.now.jobs.get(job.id)) == "done"
+    assert state_of(await world.now.jobs.get(job.id), None) == "done"
 
 
 async def test_a_chain_has_as_many_runs_as_its_maximum(world):
     executor = await world.executor(usual=Behaviour(runs_s=2))
     job, _ = await bounded(world, window=Window(max_fires=3))
     await world.clock.advance(9)
-    assert state_of(await world.now.jobs.get(job.id)) == "enabled"
+    assert state_of(await world.now.jobs.get(job.id), None) == "enabled"
     await world.clock.advance(40)
     stored = await world.now.jobs.get(job.id)
-    assert (len(await first_rows(world, job)), stored.fired, state_of(stored)) == (3, 3, "done")
+    assert (len(await first_rows(world, job)), stored.fired, state_of(stored, None)) == (3, 3, "done")
     await world.change(job, timing=Timing(Window(max_fires=5)))
     await world.clock.advance(40)
     assert len(executor.executed) == 5

@@ -193,6 +193,26 @@ async def test_a_crash_while_a_broadcast_runs(world, seconds):
     assert [len(executor.executed) for executor in executors] == [1, 1, 1]
 
 
+async def test_a_stop_that_got_no_answer_holds_and_can_be_asked_again(world):
+    executor = await world.executor(usual=Behaviour(runs_s=1000))
+    heard, deaf = [await world.trigger(await world.job(enabled=False, max_attempts=3)) for _ in range(2)]
+    await world.clock.advance(1)
+    executor.frozen = True
+    assert (await world.stop(heard)).state is RunState.STOPPING
+    executor.thaw()
+    await world.clock.advance(1)
+    assert (await world.row(heard)).state is RunState.STOPPED  # and no further attempt
+    executor.kill_code = None
+    assert (await world.stop(deaf)).state is RunState.STOPPING
+    await world.clock.advance(31)
+    assert executor.asked["kill"] == 2
+    executor.kill_code = 500
+    assert (await world.stop(deaf)).state is RunState.STOPPING
+    await world.clock.advance(1)
+    assert ((await world.row(deaf)).state, executor.asked["kill"]) == (RunState.STOPPED, 3)
+    assert {run.attempt for run in await world.rows()} == {1}
+
+
 async def test_an_unreachable_shard_fails_alone(world):
     executors, job = await broadcast(world)
     executors[0].plan.append(NOT_SENT)

@@ -123,6 +123,19 @@ async def test_an_executor_that_cannot_be_reached_is_asked_again(world):
     assert (await world.row(run_id)).state is RunState.TIMED_OUT
 
 
+async def test_a_kill_without_an_answer_may_have_been_heard(world):
+    """The executor stands still, reads it when it goes on, and ends the run: by this kill."""
+    executor, _, run_id = await slow(world)
+    executor.frozen = True
+    await world.clock.advance(12)
+    run = await world.row(run_id)
+    assert (run.state, kill_state(run, world.clock.now_ms())) == (RunState.STOPPING, "asked")
+    executor.thaw()
+    await world.clock.advance(2)
+    run = await world.row(run_id)
+    assert (run.state, kill_state(run, world.clock.now_ms())) == (RunState.TIMED_OUT, "confirmed")
+
+
 async def test_what_the_job_says_now_counts(world):
     _, job, run_id = await slow(world)
     await world.clock.advance(5)

@@ -222,7 +222,7 @@ async def test_one_time_runs_once_and_the_job_stays(world):
     (run,) = await world.rows(job_id=job.id)
     assert (run.slot_key, run.state) == (at_ms, RunState.SUCCEEDED)
     assert len(executor.executed) == 1
-    assert state_of(await world.now.jobs.get(job.id)) == "done"
+    assert state_of(await world.now.jobs.get(job.id), None) == "done"
 
 
 async def test_late_slots_are_counted_apart_from_one_that_kept_its_row(world):
@@ -310,7 +310,7 @@ async def test_a_maximum_holds_over_an_outage_and_edits(world):
     slots = covered(await world.rows(job_id=job.id), 1000)
     assert slots == Counter(range(job.anchor_ms + 1000, job.anchor_ms + 21_000, 1000))
     now = await world.now.jobs.get(job.id)
-    assert (state_of(now), now.fired, now.next_fire_at) == ("done", 20, None)
+    assert (state_of(now, None), now.fired, now.next_fire_at) == ("done", 20, None)
     assert max(executor.executions.values()) == 1
     await world.change(now, timing=Timing(Window(max_fires=22)))
     await world.clock.advance(10)
@@ -328,7 +328,7 @@ async def test_a_window_and_exclusions_leave_no_rows(world):
     wanted = [start + s * 1000 for s in (*range(0, 20, 5), *range(40, 60, 5))]
     assert [run.slot_key for run in await world.rows(job_id=job.id)] == wanted
     assert [request.at_ms for request in executor.executed] == wanted
-    assert state_of(await world.now.jobs.get(job.id)) == "done"
+    assert state_of(await world.now.jobs.get(job.id), None) == "done"
 
 
 async def test_jitter_moves_the_run_and_not_the_slot(world):
