@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway.api.drafts import merged
 from gateway.api.intake import checked, query_as, read_as, read_object
 from gateway.api.models.apps import AppBody, AppList, AppQuery
+from gateway.api.patching import merged
 from gateway.api.render import app_answer, json_answer, nothing
 from gateway.api.services import SERVICES
 from gateway.core.errors import InvalidValue

@@ -191,28 +191,3 @@ def body_of(job: Job, appname: str) -> dict[str, Any]:
         "enabled": job.enabled,
         **timing_fields(job.timing),
     }
-
-
-def changed(body: Mapping[str, Any], patch: Mapping[str, Any]) -> object:
-    """A job's body after a merge patch. A schedule of another kind keeps nothing that only the old kind had."""
-    old, new = body.get("schedule"), patch.get("schedule")
-    if (
-        isinstance(old, dict)
-        and isinstance(new, dict)
-        and new.get("kind", old.get("kind")) != old.get("kind")
-    ):
-        body = {**body, "schedule": {name: old[name] for name in ("timezone", "misfire") if name in old}}
-    return merged(body, patch)
-
-
-def merged(target: object, patch: object) -> object:
-    """JSON merge patch (RFC 7396): objects are merged, null takes a field back to its default."""
-    if not isinstance(patch, dict):
-        return patch
-    result = dict(target) if isinstance(target, dict) else {}
-    for name, value in patch.items():
-        if value is None:
-            result.pop(name, None)
-        else:
-            result[name] = merged(result.get(name), value)
-    return result

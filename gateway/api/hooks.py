@@ -10,6 +10,7 @@ from gateway.api.models.trigger_urls import CallBody
 from gateway.api.problems import NoRoute, WrongMethod, problem, problem_of
 from gateway.api.render import JSON
 from gateway.api.services import SERVICES, Services
+from gateway.api.trigger import KEY, key_of, run_id_of
 from gateway.api.trigger_urls import PATH, caller_in
 from gateway.core.errors import GatewayError, NotFound, Refused
 from gateway.core.model import DEFAULT_NAMESPACE
@@ -55,7 +56,13 @@ async def _call(request: web.Request) -> web.Response:
     wanted = _wanted(url, parsed(body, CallBody) if body else CallBody())
     await services.quotas.take(DEFAULT_NAMESPACE)
     try:
-        run_id = await services.operations.trigger(url.job_id, wanted)
+        if KEY in request.headers:
+            name = f"trigger-url-{url.id}"
+            key = key_of(request, name, body, space=f"{name}:")
+            (outcome,) = await services.operations.submit(url.job_id, [wanted], key=key)
+            run_id = run_id_of(outcome, wanted)
+        else:
+            run_id = await services.operations.trigger(url.job_id, wanted)
     except NotFound:
         raise NoRoute("there is nothing at this address") from None
     headers = _NO_STORE | {"X-Run-Id": str(run_id)}

@@ -6,10 +6,11 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.api.drafts import body_of, changed, job_of
+from gateway.api.drafts import body_of, job_of
 from gateway.api.intake import checked, path_id, query_as, read_as, read_object
 from gateway.api.models.base import MAX_ID
 from gateway.api.models.jobs import MAX_BATCH, JobBody, JobIds, JobList, JobQuery
+from gateway.api.patching import changed_job
 from gateway.api.problems import FieldError, InvalidInput
 from gateway.api.render import job_answer, json_answer
 from gateway.api.services import SERVICES, Services
@@ -106,7 +107,7 @@ async def change_job(
             raise Conflict(f"job {job_id} is at version {old.version}, not {version}")
         names = await services.apps.names([old.app_id])
         appname = names[old.app_id]
-        body = checked(changed(body_of(old, appname), change), JobBody)
+        body = checked(changed_job(body_of(old, appname), change), JobBody)
         if body.app != appname:
             raise InvalidValue("app", body.app, f"{appname!r}: a job cannot move to another app")
         draft = job_of(

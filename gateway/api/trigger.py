@@ -38,8 +38,9 @@ async def trigger(request: web.Request) -> web.Response:
     if KEY not in request.headers:
         run_id = await operations.trigger(job_id_in(request), wanted)
     else:
-        (outcome,) = await operations.submit(job_id_in(request), [wanted], key=key_of(request, body))
-        run_id = _run_id(outcome, wanted)
+        key = key_of(request, request.path, body)
+        (outcome,) = await operations.submit(job_id_in(request), [wanted], key=key)
+        run_id = run_id_of(outcome, wanted)
     return web.Response(status=202, body=b'{"run_id":%d}' % run_id, content_type=JSON)
 
 
@@ -48,7 +49,7 @@ async def trigger_batch(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     job_id = job_id_in(request)
     body = await read_body(request)
-    key = key_of(request, body) if KEY in request.headers else None
+    key = key_of(request, request.path, body) if KEY in request.headers else None
     given = _submissions_in(body)
     found = await _checked(given, services.clock)
     good = [one for one in found if isinstance(one, Submission)]
@@ -83,13 +84,14 @@ def submission_of(body: TriggerBody) -> Submission:
     )
 
 
-def key_of(request: web.Request, body: bytes) -> IdempotencyKey:
-    """The caller's name for this call. Raises `InvalidInput`."""
+def key_of(request: web.Request, what: str, body: bytes, *, space: str = "") -> IdempotencyKey:
+    """The caller's name for this call of `what`. Names of one `space` differ from all others. Raises `InvalidInput`."""
     text = request.headers[KEY]
-    if not (0 < len(text) <= MAX_NAME and text.isascii() and text.isprintable() and " " not in text):
-        expected = f"1 to {MAX_NAME} visible ASCII characters without blanks"
+    most = MAX_NAME - len(space)
+    if not (0 < len(text) <= most and text.isascii() and text.isprintable() and " " not in text):
+        expected = f"1 to {most} visible ASCII characters without blanks"
         raise InvalidInput([FieldError(KEY, text, expected)])
-    return IdempotencyKey(text, hashlib.sha256(request.path.encode() + b"\n" + body).hexdigest())
+    return IdempotencyKey(space + text, hashlib.sha256(what.encode() + b"\n" + body).hexdigest())
 
 
 def _submissions_in(body: bytes) -> list[object]:
@@ -127,7 +129,7 @@ def _one(value: object, within: str) -> Submission | GatewayError:
         return error
 
 
-def _run_id(outcome: Submitted | InvalidValue, wanted: Submission) -> int:
+def run_id_of(outcome: Submitted | InvalidValue, wanted: Submission) -> int:
     if isinstance(outcome, InvalidValue):
         raise outcome
     if not outcome.is_new:

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from aiohttp import web
 
-from gateway.api.drafts import merged
 from gateway.api.intake import checked, read_as, read_object
 from gateway.api.models.users import PasswordBody, UserAnswer, UserBody, UserChange, UserList
+from gateway.api.patching import merged
 from gateway.api.render import json_answer, nothing, times
 from gateway.api.services import SERVICES, Services
 from gateway.core.errors import InvalidValue, NotFound

@@ -236,6 +236,8 @@ class NewRun:
     starts_children: bool = True
     # Attempts before this one that were none of its job's policy.
     uncounted: int = 0
+    # The pause that has held it up, for the row of its claim.
+    paused_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

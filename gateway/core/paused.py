@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from gateway.core.chain import is_chained
 from gateway.core.claims import OF_SCHEDULE
 from gateway.core.model import Job, NewRun
-from gateway.core.pauses import Pauses
+from gateway.core.pauses import Pause, Pauses
 
 
 def waits_for_end(run: NewRun, job: Job | None) -> bool:
@@ -32,8 +32,9 @@ class Paused:
     def __iter__(self) -> Iterator[NewRun]:
         return iter(self._runs.values())
 
-    def add(self, run: NewRun, pauses: Pauses, now_ms: int) -> None:
+    def add(self, run: NewRun, pause: Pause, pauses: Pauses, now_ms: int) -> None:
         self._runs[run.id] = run
+        run.paused_by = pause.words
         self._until_ms = pauses.next_end_ms(now_ms)
 
     def has_end(self, now_ms: int) -> bool:

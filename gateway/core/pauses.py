@@ -10,6 +10,8 @@ from typing import Protocol
 from gateway.core.clock import iso_utc
 from gateway.core.model import Covered
 
+PAUSED_BY = " is paused by "
+
 
 class Scope(StrEnum):
     """What a pause covers. Stored as these words."""
@@ -38,7 +40,7 @@ class Pause:
         what = "everything" if self.scope is Scope.ALL else f"the {self.scope.value}"
         why = f": {self.reason}" if self.reason else ""
         until = f", until {iso_utc(self.until_ms)}" if self.until_ms else ""
-        return f"{what} is paused by {self.author}{until}{why}"
+        return f"{what}{PAUSED_BY}{self.author}{until}{why}"
 
 
 class Pauses:

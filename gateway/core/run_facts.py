@@ -9,6 +9,7 @@ from gateway.core.daily import LATE_MS
 from gateway.core.facts import Fact, span, when
 from gateway.core.kills import kill_state
 from gateway.core.model import BROADCAST_PARENT, Job, Run, TriggerKind
+from gateway.core.pauses import PAUSED_BY
 from gateway.core.shards import tally
 from gateway.core.states import IN_FLIGHT, WAITING, RunState
 from gateway.core.zones import Zone
@@ -106,11 +107,8 @@ class Story:
 
     def _why_late(self, run: Run) -> str:
         if run.waiting_ms:
-            return (
-                f"it waited for a place: {self._waited(run)}"
-                if self._waited(run)
-                else "it waited for a place"
-            )
+            why = self._waited(run)
+            return f"it waited for {_what(why)}: {why}" if why else "it waited for a place"
         if run.trigger_kind is TriggerKind.MISFIRE:
             return f"it makes up for what was missed, misfire {self.job.misfire.value}"
         if run.slot_key > 0 and run.created_ms > run.due_ms + LATE_MS:
@@ -188,7 +186,7 @@ class Story:
         if run.waiting_ms and run.claimed_ms:
             waited_ms = max(run.claimed_ms - run.waiting_ms, 0)
             why = f": {self._waited(run)}" if self._waited(run) else ""
-            text = f"It waited for a place for {span(waited_ms)}{why}."
+            text = f"It waited for {_what(why)} for {span(waited_ms)}{why}."
             yield Fact("waited", text, {"since": run.waiting_ms}, {"waited_ms": waited_ms})
         if run.bypass:
             yield Fact("bypass", "It was let past the limits.")
@@ -253,3 +251,7 @@ class Story:
             name: getattr(found, name) for name in ("total", "succeeded", "failed", "stopped", "pending")
         }
         yield Fact("shards", text, fields=counts)
+
+
+def _what(waited: str) -> str:
+    return "the end of a pause" if PAUSED_BY in waited else "a place"

@@ -198,7 +198,7 @@ class Admitter:
                 and (pause := pauses.find(run.app_id, run.job_id, max(now_ms, run.due_ms)))
             ):
                 if waits_for_end(run, job):
-                    self._paused.add(run, pauses, now_ms)
+                    self._paused.add(run, pause, pauses, now_ms)
                     continue
                 if run.due_ms > now_ms:
                     self._early.append(run)  # the pause may be over by then

@@ -93,8 +93,9 @@ class Batch:
             flight = self._fly(run, job, addresses)
             self.flights[run.id] = flight
             move = claim_move(flight, self.now_ms, self.now_ms + self._budget_ms)
-            if waited:
-                move.values = {**move.values, "waiting_ms": run.waiting_ms, "reason": f"waits: {waited}"}
+            if waited := waited or run.paused_by:
+                since_ms = run.waiting_ms or run.due_ms
+                move.values = {**move.values, "waiting_ms": since_ms, "reason": f"waits: {waited}"}
             self._add(run, move)
 
     def _expand(self, run: NewRun, job: Job, replay: Replay) -> None:

@@ -16,6 +16,7 @@ from gateway.core.errors import InvalidValue
 NOT_YET = "not supported yet by this version"
 APPNAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 MAX_ID = (1 << 31) - 1
+MAX_RUN_ID = (1 << 63) - 1
 
 
 class Body(BaseModel):

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from gateway.api.models.base import MAX_ID, Answer, Instant, Iso, Paging, Query, refusal
+from gateway.api.models.base import MAX_ID, MAX_RUN_ID, Answer, Instant, Iso, Paging, Query, refusal
 from gateway.core.kills import ANSWER_S, KillState
 from gateway.core.model import TriggerKind
 from gateway.core.states import PUBLIC_WORDS, RunState
@@ -52,14 +52,16 @@ class RunQuery(Paging):
     )
     from_: Instant | None = Field(None, alias="from", description="Due at or after this.")
     to: Instant | None = Field(None, description="Due before this.")
-    root_id: int | None = Field(None, ge=1, description="All attempts and shards of this first run.")
+    root_id: int | None = Field(
+        None, ge=1, le=MAX_RUN_ID, description="All attempts and shards of this first run."
+    )
     task_id: str | None = Field(
         None, max_length=128, description="All attempts of the submission of this name."
     )
     trigger: Annotated[str, AfterValidator(_known_trigger)] | None = Field(
         None, description=f"Why it exists: {', '.join(_TRIGGERS)}."
     )
-    parent_id: int | None = Field(None, ge=1, description="The run that caused it.")
+    parent_id: int | None = Field(None, ge=1, le=MAX_RUN_ID, description="The run that caused it.")
     author: str | None = Field(None, description="Who asked for it: the name of a token.")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from gateway.api.models.base import Answer, Body, Iso, JsonObject, Paging
+from gateway.api.models.base import MAX_ID, Answer, Body, Iso, JsonObject, Paging
 
 
 class VersionQuery(Paging):
@@ -55,5 +55,5 @@ class DiffAnswer(Answer):
 class RollbackBody(Body):
     """Which version to go back to. It becomes the newest one; none is lost."""
 
-    version: int = Field(ge=1)
+    version: int = Field(ge=1, le=MAX_ID)
     enabled: bool | None = Field(None, description="Instead of what that version had.")

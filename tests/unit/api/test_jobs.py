@@ -251,6 +251,35 @@ async def test_another_kind_keeps_nothing_of_the_old_one(billing):
     ] == "schedule.expression"
 
 
+async def test_another_way_to_wait_takes_the_place_of_the_old_one(billing):
+    made = await billing.job(retry={"max_attempts": 4, "initial_interval_s": 5, "backoff_coefficient": 2})
+    path = f"/api/v1/jobs/{made['id']}"
+    listed = await billing.ok("PATCH", path, {"retry": {"intervals_s": [5, "1m"]}})
+    assert waits(listed) == {"max_attempts": 4, "intervals_s": [5, 60]}
+    grown = await billing.ok("PATCH", path, {"retry": {"initial_interval_s": 10}})
+    assert waits(grown)["initial_interval_s"] == 10
+    both = {"retry": {"intervals_s": [1], "initial_interval_s": 10}}
+    assert (await billing.wrong("PATCH", path, both))[:2] == ("retry.initial_interval_s", 10)
+
+
+async def test_a_number_of_places_alone_means_skip_in_a_change_as_well(billing):
+    path = f"/api/v1/jobs/{(await billing.job())['id']}"
+    changed = await billing.ok("PATCH", path, {"max_concurrency": 2})
+    assert (changed["overlap"], changed["max_concurrency"]) == ("skip", 2)
+    queue = await billing.ok("PATCH", path, {"overlap": "queue"})
+    assert (queue["overlap"], queue["max_concurrency"]) == ("queue", 2)
+    assert (await billing.ok("PATCH", path, {"max_concurrency": 3}))["overlap"] == "queue"
+
+
+async def test_excluded_for_ever(billing):
+    ever = [{"from": "2026-11-01 00:00:00", "to": "9999-12-31 23:59:59"}]
+    made = await billing.job(schedule={"kind": "interval", "expression": "15m"}, exclusions=ever)
+    assert (made["state"], made["next_fire"]) == ("done", None)
+    late = {"start": "9999-12-31 23:59:59"}
+    assert (await billing.job(window=late, name="late"))["state"] == "done"
+    assert len((await billing.ok("GET", "/api/v1/jobs"))["items"]) == 2
+
+
 async def test_a_schedule_that_its_bounds_leave_nothing_of_is_taken_with_a_warning(billing):
     whole = [{"from": "00:00", "to": "24:00"}]
     made = await billing.job(exclusions=whole)

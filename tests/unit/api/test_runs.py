@@ -183,6 +183,8 @@ async def test_runs_in_pages(runs):
         ("from=yesterday", "from", "ISO 8601"),
         ("to=2026-01-01", "to", "ISO 8601"),
         ("job_id=0", "job_id", "greater than or equal to 1"),
+        (f"root_id={1 << 63}", "root_id", "less than or equal to"),
+        (f"parent_id={1 << 63}", "parent_id", "less than or equal to"),
         ("job=3", "job", "did you mean 'job_id'?"),
         ("limit=5&limit=6", "limit", "once"),
     ],

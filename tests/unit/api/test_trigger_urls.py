@@ -90,6 +90,20 @@ async def test_an_address_from_its_making_to_its_end(site):
     await site.api.problem(404, "POST", f"{one}/rotate")
 
 
+async def test_a_call_that_is_repeated_with_its_key_starts_one_run(site):
+    one, other = await site.url(), await site.url()
+    named = {"headers": {"Idempotency-Key": "7f1c"}}
+    first = await site.call(one, **named)
+    assert first == (202, {"run_id": 1 << 32})
+    assert await site.call(one, **named) == first
+    assert (await site.call(other, **named))[1] != first[1]  # keys of each address are its own
+    assert {key.text for key in site.api.operations.answers} == {
+        f"trigger-url-{url['id']}:7f1c" for url in (one, other)
+    }
+    status, problem = await site.call(one, headers={"Idempotency-Key": "x" * 128})
+    assert (status, problem["errors"][0]["field"]) == (422, "Idempotency-Key")
+
+
 async def test_only_a_hash_of_the_secret_is_kept(site):
     made = await site.url()
     async with site.api.db.read() as conn:

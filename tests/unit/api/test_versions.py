@@ -126,6 +126,7 @@ async def test_bad_input_changes_nothing(billing, job):
         ({"version": 0}, "version", "greater than or equal to 1"),
         ({"version": "1"}, "version", "integer"),
         ({}, "version", "required"),
+        ({"version": 1 << 63}, "version", "less than or equal to"),
         ({"version": 1, "enabled": "no"}, "enabled", "boolean"),
         ({"version": 1, "to": 1}, "to", "a known field"),
     ):

@@ -20,6 +20,7 @@ from gateway.core.pauses import Scope
 from gateway.core.placement import Placement
 from gateway.core.reruns import Rerun
 from gateway.core.retry import Retry
+from gateway.core.states import RunState
 from gateway.core.timing import Timing, Window
 from gateway.flow.explain import FlowExplainer
 from gateway.flow.queue import FlowQueues
@@ -32,7 +33,7 @@ from gateway.store.queue import QueueStore
 from tests.kit.fake_link import FAILING, Behaviour
 from tests.kit.flow_world import A, B
 from tests.unit.flow.test_limits import limit
-from tests.unit.flow.test_pausing import pause
+from tests.unit.flow.test_pausing import pause, resume
 from tests.unit.flow.test_routes import say
 
 EVERY_HOUR = {"kind": "cron", "expression": "0 0 * * * ?", "timezone": "UTC"}
@@ -155,6 +156,26 @@ async def test_what_waits_for_the_end_of_a_pause(world):
     assert [(one.reason, one.predicted_ms) for one in queue.first] == [
         ("the app is paused by ann: stock-taking", None)
     ]
+    await resume(world, Scope.APP, job.app_id)
+    await world.clock.advance(2)
+    retry = (await world.rows(job_id=job.id))[-1]
+    assert (retry.state, retry.reason) == (
+        RunState.SUCCEEDED,
+        "waits: the app is paused by ann: stock-taking",
+    )
+
+
+async def test_a_chain_that_waited_for_the_end_of_a_pause(world):
+    await world.executor()
+    job = await world.job(schedule={"kind": "second_delay", "expression": "10s"})
+    await world.clock.advance(5)
+    await pause(world, Scope.JOB, job.id)
+    await world.clock.advance(12)
+    await resume(world, Scope.JOB, job.id)
+    await world.clock.advance(2)
+    late = (await world.rows(job_id=job.id))[1]
+    found = await explained(world, job, late.due_ms)
+    assert "late (it waited for the end of a pause: the job is paused by ann: stock-taking)" in found.answer
 
 
 async def test_a_maximum_that_is_reached_before(world):
