@@ -70,12 +70,12 @@ def endpoint(prefix: str, handler: Handler) -> Answer:
             cookies.require_same_site(request)
             given = await read_parameters(request)
             said = told(path, given.names)
-            caller = await _caller(request, prefix, said, given)
-            if caller is None:
+            call = await caller(request, prefix, said, given)
+            if call is None:
                 return replies.not_logged_in(stranger_style(request, prefix, said))
-            style = caller.style
-            with acting_for(AUTHOR + caller.user.username):
-                return replies.success(style, await handler(caller))
+            style = call.style
+            with acting_for(AUTHOR + call.user.username):
+                return replies.success(style, await handler(call))
         except Exception as error:
             return refusal(request, style, error)
 
@@ -116,7 +116,7 @@ def _words(error: GatewayError) -> str:
     return str(error)
 
 
-async def _caller(
+async def caller(
     request: web.Request, prefix: str, said: Generation | None, given: Parameters
 ) -> Call | None:
     ports = request.app[PORTS]

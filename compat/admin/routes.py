@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from compat.admin import accounts, charts, groups, health, job_api, jobs, login, logs, sources
+from compat.admin import accounts, charts, groups, health, job_api, jobs, login, logs, pages, sources
 from compat.admin.calls import ATTEMPTS, CALLERS, FREE_OF_A_CALLER, Handler, endpoint
 from compat.admin.generations import LOGIN_PAGES, OLD_PREFIX, Generation
 from compat.admin.ports import PORTS, AdminPorts
@@ -13,7 +13,7 @@ from gateway.core.attempts import Attempts
 # The last two are for clients that are given an address with a slash at its end.
 PREFIXES = (OLD_PREFIX, "", OLD_PREFIX + "/", "/")
 
-_ENDPOINTS: dict[str, Handler] = {
+ENDPOINTS: dict[str, Handler] = {
     "/jobinfo/pageList": jobs.page,
     "/jobinfo/add": jobs.add,
     "/jobinfo/insert": jobs.add,
@@ -53,16 +53,18 @@ _ENDPOINTS: dict[str, Handler] = {
 }
 
 
-def setup_admin_routes(app: web.Application, ports: AdminPorts) -> None:
+def setup_admin_routes(app: web.Application, ports: AdminPorts, front: pages.Front) -> None:
     """Every method is taken, as at the admin: scripts send what they like.
 
-    To be added before the executors' calls, which take all that is left below `/api`.
+    To be added before the executors' calls, which take all that is left below `/api`, and before whoever else has `/`:
+    `front` is what stands there for callers who are not logged in here.
     """
     app[PORTS] = ports
     app[ATTEMPTS] = Attempts()
     app[CALLERS] = Attempts(FREE_OF_A_CALLER)
     for path in (OLD_PREFIX, OLD_PREFIX + "/"):
-        app.router.add_get(path, login.page)
+        app.router.add_get(path, pages.page(OLD_PREFIX, pages.front))
+    app.router.add_get("/", pages.page("", pages.front, front))
     for prefix in PREFIXES:
         for path, generation in (("/login", Generation.G2), ("/auth/doLogin", Generation.G3B)):
             app.router.add_route("*", prefix + path, login.login(prefix, generation))
@@ -70,9 +72,11 @@ def setup_admin_routes(app: web.Application, ports: AdminPorts) -> None:
             app.router.add_route("*", prefix + path, login.logout(prefix, generation))
         for path in sorted(set(LOGIN_PAGES.values())):
             app.router.add_get(prefix + path, login.page)
+        for path, render in (("/dashboard", pages.front), ("/jobinfo", pages.jobs)):
+            app.router.add_get(prefix + path, pages.page(prefix, render))
         for path in health.PATHS:
             app.router.add_get(prefix + path, health.health)
         for path, handler in job_api.CALLS.items():
             app.router.add_route("*", prefix + path, job_api.endpoint(prefix, handler))
-        for path, handler in _ENDPOINTS.items():
+        for path, handler in ENDPOINTS.items():
             app.router.add_route("*", prefix + path, endpoint(prefix, handler))

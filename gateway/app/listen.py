@@ -14,6 +14,7 @@ from aiohttp.typedefs import Middleware
 from compat.admin.ports import AdminPorts
 from compat.admin.routes import setup_admin_routes
 from compat.inbound import setup_executor_routes
+from gateway.api import system
 from gateway.api.hooks import setup_hooks
 from gateway.api.services import Services
 from gateway.api.setup import setup_api
@@ -67,8 +68,8 @@ async def listen(
     """Serve until the stack is left. A worker serves on the sockets that its parent has bound."""
     inherited = is_worker()
     app = web.Application(middlewares=[_turnover()] if inherited else [])
+    setup_admin_routes(app, admin, system.root)
     setup_api(app, services)
-    setup_admin_routes(app, admin)
     setup_executor_routes(app, flow, access=access, clock=clock)
     setup_hooks(app, services, UrlKind.PUBLIC)
     if (private := settings.private_address) is not None:

@@ -12,9 +12,9 @@ from gateway.core.errors import InvalidValue
 MIN_PASSWORD, MAX_PASSWORD = 4, 128
 MAX_USERNAME = 50
 WEAK_PASSWORD = 10
-SESSION_S = 7 * 86_400
+SESSION_S = 30 * 86_400
 """A session ends when it was not used for this long."""
-LONGEST_SESSION_S = 90 * 86_400
+LONGEST_SESSION_S = 365 * 86_400
 """A session ends this long after its login, however much it is used."""
 
 

@@ -22,6 +22,7 @@ from gateway.core.access import AccessTokens
 from gateway.core.model import FIRST_LONG_ID, AddressMode, App, Job, Task, TriggerKind
 from gateway.core.registry import Registry
 from gateway.core.states import OPEN, RunState
+from gateway.core.trigger_url import Network
 from gateway.core.users import Role, User
 from gateway.core.zones import resolve_zone
 from gateway.flow.quotas import SharedQuotas
@@ -164,6 +165,10 @@ def _strings(pairs: Pairs) -> list[tuple[str, str]]:
     return [(name, str(value)) for name, value in items]
 
 
+async def _front(request: web.Request) -> web.StreamResponse:
+    return web.Response(text="the front of the gateway")
+
+
 _templates: list[bytes] = []
 
 
@@ -185,7 +190,7 @@ def _url(path: Path) -> SqlUrl:
 
 @contextlib.asynccontextmanager
 async def admin_site(
-    directory: Path, access_tokens: tuple[str, ...] = ("secret",)
+    directory: Path, access_tokens: tuple[str, ...] = ("secret",), trusted: tuple[Network, ...] = ()
 ) -> AsyncIterator[AdminSite]:
     clock, operations = StillClock(), FakeOperations()
     (directory / "gateway.db").write_bytes(await _with_tables(directory))
@@ -204,9 +209,10 @@ async def admin_site(
         quotas=SharedQuotas(clock, QuotaRows(db, clock)),
         clock=clock,
         zone=resolve_zone("Asia/Shanghai"),
+        trusted=trusted,
     )
     app = web.Application()
-    setup_admin_routes(app, ports)
+    setup_admin_routes(app, ports, _front)
     async with TestServer(app) as server, ClientSession(cookie_jar=DummyCookieJar()) as session:
         yield AdminSite(session, str(server.make_url("")).rstrip("/"), db, clock, operations, ports)
     await db.close()

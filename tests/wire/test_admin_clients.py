@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from http.cookies import SimpleCookie
 from typing import ClassVar
 
@@ -399,6 +400,16 @@ class Dbx:
         assert reply.json["code"] == 200
         self.cookie = reply.set_cookies[0].partition(";")[0]
         assert self.version == "3.4" or self.cookie.startswith("XXL_JOB_LOGIN_IDENTITY=")
+        page = await self.page_at("/")
+        self.is_admin = f'href="{self.base}/jobgroup"' in page
+        assert self.is_admin or f'href="{self.base}/jobinfo"' in page
+
+    async def page_at(self, path):
+        """HTML: who it is and for which executors stands nowhere else."""
+        reply = await self.site.ask(self.base + path, method="GET", cookie=self.cookie)
+        assert reply.status == 200
+        assert 'id="loginForm"' not in reply.text
+        return reply.text
 
     async def request(self, path, values):
         headers = {"Accept": "application/json, text/html;q=0.9"}
@@ -577,6 +588,14 @@ async def test_dbx_console_shows_logs_and_users(site, version):
     await client.request("/user/add" if version == "2.3" else "/user/insert", user)
     users = await client.request("/user/pageList", client.page(username="", role=-1))
     assert [one["username"] for one in users] == ["admin", "eve"]
+    assert client.is_admin
+    overview = await client.page_at("/" if version == "2.3" else "/dashboard")
+    assert re.findall(r'<span class="info-box-number">(\d+)</span>', overview) == ["1", "0", "0"]
+    assert f'<option value="{job.app_id}">Billing</option>' in await client.page_at("/jobinfo")
+    fires = await client.request(
+        "/jobinfo/nextTriggerTime", {"scheduleType": "CRON", "scheduleConf": "0 0 3 * * ?"}
+    )
+    assert len(fires) == 5
     chart = {"startDate": "2026-11-12 00:00:00", "endDate": "2026-11-18 23:59:59"}
     assert len((await client.request("/chartInfo", chart))["triggerDayList"]) == 7
 
@@ -666,3 +685,22 @@ async def test_front_ends_send_forms_of_several_parts(site):
     ) as answer:
         assert (await answer.json())["code"] == 200
     assert site.operations.triggered[-1].wanted.params == "日=1"
+
+
+async def test_zongkx_sends_empty_texts_for_what_is_null(site):
+    """zongkx/xxljob-api-client: every field is there, also the numbers."""
+    await site.login(f"{OLD}/login", password="123456")
+    shop = await site.app("shop")
+    bean = AutoRegister(site).bean(
+        shop.id, executorTimeout=None, executorFailRetryCount=None, triggerStatus=None
+    )
+    sent = {name: "" if value is None else value for name, value in bean.items() if name != "id"}
+    added = (await site.ask(f"{OLD}/jobinfo/add", sent)).json
+    assert added["code"] == 200, added
+    asked = dict.fromkeys(
+        ("start", "length", "jobGroup", "triggerStatus", "jobDesc", "executorHandler", "author"), ""
+    )
+    assert (await site.ask(f"{OLD}/jobinfo/pageList", asked)).json["recordsTotal"] == 1
+    assert (await site.ask(f"{OLD}/jobgroup/pageList", {"appname": "", "title": "", "start": ""})).json[
+        "data"
+    ]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from gateway.core.model import Task
+from gateway.core.model import Executor, Task
 from gateway.core.ports import Health
 from gateway.core.users import Role
 
@@ -129,3 +131,41 @@ async def test_health(site):
 async def test_what_is_nowhere(admin):
     for path in ("/jobinfo/addAndStart", "/xxl-job-admin/jobgroup/saveOrUpdate"):
         assert (await admin.ask(path, {})).status == 404
+
+
+async def test_pages_that_programs_read(site):
+    shop, other = await site.app("shop", "A & B"), await site.app("other", "")
+    await site.job(shop)
+    site.operations.executors.append(Executor(shop.id, "http://h:1/", "rest", "java", 0, 0))
+    await site.user()
+    await site.user("bob", role=Role.NORMAL, app_ids=frozenset({shop.id}))
+    for prefix in (OLD, ""):
+        await site.login()
+        page = await site.ask(f"{prefix}/", method="GET")
+        assert (page.status, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+        assert f'<a href="{prefix}/jobgroup">' in page.text
+        assert re.findall(r'class="info-box-number">(\d+)<', page.text) == ["1", "0", "1"]
+        assert (await site.ask(f"{prefix}/dashboard", method="GET")).text == page.text
+        listed = (await site.ask(f"{prefix}/jobinfo", method="GET")).text
+        assert f'<option value="{shop.id}">A &amp; B</option>' in listed
+        assert f'<option value="{other.id}">other</option>' in listed
+        await site.login(username="bob")
+        page = await site.ask(f"{prefix}/", method="GET")
+        assert f'<a href="{prefix}/jobinfo">' in page.text
+        assert "jobgroup" not in page.text
+        assert str(other.id) not in re.findall(
+            r'value="(\d+)"', (await site.ask(f"{prefix}/jobinfo", method="GET")).text
+        )
+
+
+async def test_pages_for_those_who_are_not_logged_in(site):
+    for path, location in (
+        ("/xxl-job-admin", "/xxl-job-admin/toLogin"),
+        ("/xxl-job-admin/", "/xxl-job-admin/toLogin"),
+        ("/xxl-job-admin/jobinfo", "/xxl-job-admin/toLogin"),
+        ("/dashboard", "/auth/login"),
+    ):
+        reply = await site.ask(path, method="GET")
+        assert (reply.status, reply.headers["Location"]) == (302, location)
+    root = await site.ask("/", method="GET")
+    assert (root.status, root.text) == (200, "the front of the gateway")
