@@ -32,6 +32,9 @@ log = structlog.get_logger(__name__)
 
 JAVA = "java"  # of releases whose calls do not tell their version
 MAX_BODY = 64 * 1024 * 1024
+LARGE = (
+    256 * 1024
+)  # bytes in Hessian that take too long to read between two sends: one such call at a time, in a thread
 USUAL_PREFIXES = ("", "/xxl-job-admin")  # the defaults of the Java settings; any other works as well
 # Everything under an `api` that is not the native API; `//api` comes from old clients with a slash too many.
 _ANY_PREFIX = r"/{path:(?!api/v1(?:/|$))(?:.*/)?api(?:/.*)?}"
@@ -104,6 +107,7 @@ class ExecutorCalls:
         self._desk = desk
         self._access = access
         self._clock = clock
+        self._large = asyncio.Lock()
         self._in_turn: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._methods: dict[str, Callable[[web.Request], Awaitable[None]]] = {
             "registry": self._registry,
@@ -194,7 +198,11 @@ class ExecutorCalls:
         if frame is None:
             return self._refuse(request, f"there is no call {request.path[:200]!r} here")
         try:
-            call = old_inbound.read_call(body)
+            if len(body) > LARGE:
+                async with self._large:
+                    call = await asyncio.to_thread(old_inbound.read_call, body)
+            else:
+                call = old_inbound.read_call(body)
         except wire.MalformedError as error:
             self._note(request, str(error))
             return _octets(old_inbound.error(frame, None, str(error)))

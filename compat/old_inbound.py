@@ -77,7 +77,7 @@ def results(call: OldCall, received_ms: int) -> Callback:
     for item in plain:
         if isinstance(item, dict) and "executeResult" not in item and "code" in item:  # 1.6.0 and 1.6.1
             item["executeResult"] = {"code": item["code"], "msg": item.get("msg")}
-    return wire.results_of(plain, received_ms, strict_time=True)
+    return wire.results_of(plain, received_ms, True)
 
 
 def form_result(body: bytes, received_ms: int) -> Callback:
@@ -89,7 +89,7 @@ def form_result(body: bytes, received_ms: int) -> Callback:
         "logDateTim": fields.get("logDateTim"),
         "executeResult": {"code": code, "msg": fields.get("msg")},
     }
-    return wire.results_of([item], received_ms, strict_time=True)
+    return wire.results_of([item], received_ms, True)
 
 
 # ---------------------------------------------------------------- answers

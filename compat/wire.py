@@ -21,6 +21,7 @@ BEAT = b"{}"
 MAX_INT = (1 << 31) - 1  # jobId is a Java int in every release
 _MAX_LONG = (1 << 63) - 1
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_OLD_RESULT = b'"executeResult"'
 _FIRST_FRAME = 200  # bytes in which the first result of releases up to 2.2.0 shows its form
 _SHOWN = 200  # characters of an answer nobody expected that are worth showing
 
@@ -75,16 +76,17 @@ def parse_callback(body: bytes, received_ms: int, *, strict_time: bool = False) 
     not readable is 0, hence a failure: the run is over, whatever became of it. What has no readable
     `logId` is left out and named in `bad`. `strict_time` is handed on to the results.
     """
-    items = _callback_items(body)
+    items = load(body) if body.find(_OLD_RESULT, 0, _FIRST_FRAME) < 0 else _old_items(body)
     if isinstance(items, dict):
         items = items.get("callbackList", [items])
     if not isinstance(items, list):
         raise MalformedError(f"the callback is {_kind(items)}, expected an array of results")
-    return results_of(items, received_ms, strict_time=strict_time)
+    return results_of(items, received_ms, strict_time)
 
 
-def _callback_items(body: bytes) -> object:
-    if b'"executeResult"' not in body[:_FIRST_FRAME] or (framed := raw_json.results(body)) is None:
+def _old_items(body: bytes) -> object:
+    framed = raw_json.results(body)
+    if framed is None:
         return load(body)
     try:
         items = json.loads(body)
@@ -93,7 +95,7 @@ def _callback_items(body: bytes) -> object:
     return items if raw_json.same_results(items, framed) else framed
 
 
-def results_of(items: list[Any], received_ms: int, *, strict_time: bool) -> Callback:
+def results_of(items: list[Any], received_ms: int, strict_time: bool) -> Callback:
     """The results in the elements of a callback."""
     results: list[ExecutorResult] = []
     bad: list[str] = []

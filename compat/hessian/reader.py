@@ -9,10 +9,11 @@ from compat.hessian.values import Container, HessianError, Long, Value
 
 MAX_DEPTH = 32
 MAX_VALUES = 200_000  # a result in a callback has about ten
+MOST_PAIRS = 4096
 MAX_NAME = 255  # of a class, a field, a type
 
 _CONTINUATION = bytes(range(0x80, 0xC0))
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_PAIR = re.compile(rb"\xed[\xa0-\xaf][\x80-\xbf]\xed[\xb0-\xbf][\x80-\xbf]")
 
 
 class Reader:
@@ -122,14 +123,28 @@ def _is_continuation(byte: int) -> bool:
     return 0x80 <= byte < 0xC0
 
 
+class _Pairs(dict[bytes, bytes]):
+    """Two halves of three bytes as the four bytes of their character; the codec for halves is slow."""
+
+    def __missing__(self, pair: bytes) -> bytes:
+        halves = pair.decode("utf-8", "surrogatepass").encode("utf-16-le", "surrogatepass")
+        if len(self) >= MOST_PAIRS:
+            self.clear()
+        self[pair] = whole = halves.decode("utf-16-le").encode()
+        return whole
+
+
+_PAIRS = _Pairs()
+
+
 def text_of(raw: bytes) -> str:
     try:
-        text = raw.decode("utf-8", "surrogatepass")
-        if not text.isascii() and _SURROGATE.search(text):
-            text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+        if b"\xed" in raw:
+            raw = _PAIR.sub(lambda match: _PAIRS[match[0]], raw)
+            return raw.decode("utf-8", "surrogatepass")
+        return raw.decode()
     except UnicodeDecodeError as error:
         raise HessianError(f"a text is not UTF-8: {error.reason}") from None
-    return text
 
 
 def name_of(raw: bytes) -> str:

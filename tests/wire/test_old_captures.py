@@ -543,6 +543,27 @@ async def test_what_is_no_call_is_answered_and_logged_without_an_exception(path:
     assert [line["log_level"] for line in lines] == ["warning"]
 
 
+async def test_a_large_callback_is_read_beside_the_loop() -> None:
+    """A queue of results, each as long as these clients send them."""
+    capture = next(one for one in captures_of("2.0.2") if one.name == "callback")
+    call = hessian2.decode(capture.request_body)
+    assert isinstance(call, Struct)
+    results = [
+        Struct("com.xxl.job.core.biz.model.HandleCallbackParam",
+               {"logId": number, "logDateTim": Long(5), "executeResult": Struct("ReturnT", {"code": 500, "msg": "错😀" * 10_000})})
+        for number in range(1, 31)
+    ]  # fmt: skip
+    call.fields["parameters"][0] = results  # type: ignore[index, call-overload]
+    body = hessian2.encode(call)
+    assert len(body) > 2_000_000
+    desk = Desk()
+    async with gateway(desk, SystemClock()) as port:
+        _, answer = await send(port, capture.request_head, body)
+    assert [one.run_id for one in desk.results] == list(range(1, 31))
+    assert {one.message for one in desk.results} == {"错😀" * 10_000}
+    assert hessian2.decode(answer).fields["errorMsg"] is None  # type: ignore[union-attr]
+
+
 # ---------------------------------------------------------------- 1.4 and 1.5
 
 
