@@ -19,6 +19,8 @@ M = TypeVar("M", bound=BaseModel)
 
 MAX_BODY = 8 * 1024 * 1024
 _MOST_ERRORS = 20
+_ALIKE = 0.65
+_MOST_TOLD = 15
 _TYPES = frozenset({"str", "int", "float", "bool"})
 
 
@@ -159,9 +161,11 @@ def _path(steps: Sequence[int | str], within: str) -> str:
 
 
 def _known_field(name: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, known, 1)
+    close = difflib.get_close_matches(name, known, 1, _ALIKE)
     if close:
         return f"a known field; did you mean {close[0]!r}?"
+    if len(known) > _MOST_TOLD:
+        return "a known field; /openapi.json lists them"
     return f"a known field: {', '.join(known)}"
 
 

@@ -68,6 +68,7 @@ def job_fields(command: F) -> F:
     @click.option("--anchor", help="For --every: an instant of its phase.")
     @click.option("--offset", help="For --interval: how long after each multiple.")
     @click.option("--second-delay", help="So long after the end of the run before: seconds, or text.")
+    @click.option("--rule", help="For --second-delay: schedulerx refuses what it refuses, all but 1 to 60 s.")
     @click.option("--on-demand", is_flag=True, help="No schedule: it runs when it is triggered.")
     @click.option("--timezone", help="IANA name, or an offset such as GMT+8.")
     @click.option("--misfire", help="skip, fire_once or fire_all: what becomes of a slot found too late.")
@@ -130,7 +131,7 @@ _FIELD_OPTIONS = {
     *_PLAIN,
     *_TASK,
     *_KIND_OPTIONS,
-    *("anchor", "offset", "timezone", "misfire", "glue_source", "file", "envs"),
+    *("anchor", "offset", "rule", "timezone", "misfire", "glue_source", "file", "envs"),
     *POLICY_OPTIONS,
     *TIMING_OPTIONS,
 }
@@ -150,8 +151,8 @@ def _lay_over(body: dict[str, Any], options: Mapping[str, Any]) -> None:
     if kinds:
         kind = _KIND_OPTIONS[kinds[0]]
         expression = None if kind == "api" else options[kinds[0]]
-        schedule = {"kind": kind, "expression": expression, "anchor": None, "offset": None}
-    own = ("timezone", "anchor", "offset", "misfire")
+        schedule = {"kind": kind, "expression": expression, "anchor": None, "offset": None, "rule": None}
+    own = ("timezone", "anchor", "offset", "rule", "misfire")
     schedule |= {name: options[name] for name in own if options[name] is not None}
     for name, part in (("task", task), ("schedule", schedule)):
         if part:
@@ -170,12 +171,15 @@ def _env_of(text: str) -> dict[str, str]:
 @jobs.command()
 @click.option("--app", help="The appname.")
 @click.option("--disabled", is_flag=True, help="Create it without slots.")
+@click.option("--xxl-style", is_flag=True, help="XXL-JOB's defaults for what is left out.")
 @job_fields
 @calls_api
-def create(client: Client, body: dict[str, Any], app: str | None, *, disabled: bool) -> None:
+def create(client: Client, body: dict[str, Any], app: str | None, *, disabled: bool, xxl_style: bool) -> None:
     """Create a job."""
     if app is not None:
         body["app"] = app
+    if xxl_style:
+        body["xxl_style"] = True
     if disabled:
         body["enabled"] = False
     _show(client, client.call("POST", "/api/v1/jobs", body))
@@ -321,7 +325,10 @@ def version(client: Client, job_id: int, number: int) -> None:
 def diff(client: Client, job_id: int, old: int, new: int) -> None:
     """What differs between two versions of a job."""
     answer = client.call("GET", f"{_path(job_id)}/versions/{old}/diff/{new}")
-    show.as_json(answer) if client.as_json else show.table(answer["changes"], ("field", "old", "new"))
+    if client.as_json:
+        show.as_json(answer)
+    else:
+        show.table(answer["changes"], ("field", "old", "new"), none="no difference")
 
 
 @jobs.command()

@@ -14,11 +14,11 @@ def as_json(value: Any) -> None:
     click.echo(json.dumps(value, ensure_ascii=False, indent=2))
 
 
-def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
+def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], none: str = "nothing found") -> None:
     """One line a row; a column that is empty in all rows keeps its place."""
     lines = [[_cell(row.get(name)) for name in columns] for row in rows]
     if not lines:
-        click.echo("nothing found")
+        click.echo(none)
         return
     lines.insert(0, [name.upper().replace("_", " ") for name in columns])
     widths = [max(_width(line[index]) for line in lines) for index in range(len(columns))]
