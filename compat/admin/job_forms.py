@@ -12,7 +12,7 @@ from gateway.core.children import MOST as MOST_CHILDREN
 from gateway.core.children import Child, On
 from gateway.core.contact import Contact
 from gateway.core.errors import InvalidValue
-from gateway.core.model import BlockStrategy, Job, Route, Task
+from gateway.core.model import MOST_NAME, BlockStrategy, Job, Route, Task
 from gateway.core.retry import MAX_ATTEMPTS
 from gateway.core.schedule import zone_of
 
@@ -28,7 +28,7 @@ GLUE_TYPES = (
     "GLUE_PHP",
     "GLUE_POWERSHELL",
 )
-_MOST_NAME, _MOST_AUTHOR, _MOST_TEXT = 128, 64, 255
+_MOST_AUTHOR, _MOST_TEXT = 64, 255
 MOST_SOURCE = 1_000_000
 
 
@@ -171,8 +171,8 @@ async def _children(call: Call, job: Job) -> tuple[Child, ...]:
 
 def _name(given: Parameters) -> str:
     name = (given.text("jobDesc", "name") or "").strip()
-    if not 0 < len(name) <= _MOST_NAME:
-        raise InvalidValue("jobDesc", name[:200], f"1 to {_MOST_NAME} characters")
+    if not 0 < len(name) <= MOST_NAME:
+        raise InvalidValue("jobDesc", name[:200], f"1 to {MOST_NAME} characters")
     return name
 
 

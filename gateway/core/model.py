@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PARTS = 128
+MOST_NAME = 255
+"""Characters of a job's name: as many as XXL-JOB's descriptions have."""
 DEFAULT_NAMESPACE = 1
 FIRST_LONG_ID = 1 << 32
 BROADCAST_PARENT = -1

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.core.clock import Clock, iso_utc
 from gateway.core.daily import DAY_MS, day_of, tally
 from gateway.core.events import Source
-from gateway.core.model import Run
+from gateway.core.model import MOST_NAME, Run
 from gateway.core.parts import part_of
 from gateway.core.retention import PORTION, Kept, Portion, removable
 from gateway.store import daily
@@ -203,7 +203,7 @@ class HistoryStore:
             {
                 "job_id": row.job_id,
                 "part": part_of(row.job_id),
-                "name": str(json.loads(row.definition).get("name", ""))[:128],
+                "name": str(json.loads(row.definition).get("name", ""))[:MOST_NAME],
                 "keep_history": 1,
                 "created_ms": row.created_ms,
                 "deleted_ms": now_ms,

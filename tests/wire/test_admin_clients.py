@@ -529,17 +529,23 @@ async def test_okhttp_registrars(site, base):
     assert again == []
 
 
-@pytest.mark.parametrize(("path", "verb"), [("/login", "save"), ("/auth/doLogin", "insert")])
-async def test_php_takes_either_cookie(site, path, verb):
-    """A Laravel client."""
+@pytest.mark.parametrize("path", ["/auth/doLogin", "/login"])
+async def test_php_takes_either_cookie(site, path):
+    """Laravel and Hyperf clients: the newer login if it answers, then the addresses of 2.x and 3.2 all the same."""
     reply = await site.ask(OLD + path, {"userName": "admin", "password": "123456"})
     pairs = [one.partition(";")[0].strip() for one in reply.set_cookies]
     names = ("xxl_job_login_token", "XXL_JOB_LOGIN_IDENTITY")
     cookie = "; ".join(pair for pair in pairs if pair.partition("=")[0] in names)
     form = {"appname": "shop", "title": "Shop", "addressType": 0}
-    assert (await site.ask(f"{OLD}/jobgroup/{verb}", form, cookie=cookie)).json["code"] == 200
+    assert (await site.ask(f"{OLD}/jobgroup/save", form, cookie=cookie)).json["code"] == 200
     page = (await site.ask(f"{OLD}/jobgroup/pageList", {"start": 0, "length": 10}, cookie=cookie)).json
     assert page["data"][0]["appname"] == "shop"
+    bean = without_nulls(AutoRegister(site).bean(page["data"][0]["id"], triggerStatus=None))
+    del bean["scheduleType"], bean["scheduleConf"]
+    added = await site.ask(f"{OLD}/jobinfo/add", bean | {"jobCron": "0 0 3 * * ?"}, cookie=cookie)
+    assert added.json["content"].isdigit()
+    started = await site.ask(f"{OLD}/jobinfo/start", {"id": added.json["content"]}, cookie=cookie)
+    assert started.json["code"] == 200
 
 
 async def test_help_lixin_reads_kills_and_clears_logs(site):
@@ -704,3 +710,24 @@ async def test_zongkx_sends_empty_texts_for_what_is_null(site):
     assert (await site.ask(f"{OLD}/jobgroup/pageList", {"appname": "", "title": "", "start": ""})).json[
         "data"
     ]
+
+
+async def test_auraboot_finds_a_job_by_a_part_of_its_description(site):
+    """Descriptions are as long as the admin lets them be, and jobs are known by what stands in them."""
+    client = Okhttp(site)
+    await client.login()
+    shop = await site.app("shop")
+    name = ("AuraBoot:task-1:" + "很" * 300)[:255]
+    bean = without_nulls(AutoRegister(site).bean(shop.id, jobDesc=name, executorTimeout=2147483647))
+    job_id = int(await client.post("/jobinfo/insert", bean))
+    asked = {
+        "offset": 0,
+        "pagesize": 10,
+        "jobGroup": shop.id,
+        "triggerStatus": -1,
+        "jobDesc": "task-1",
+        "executorHandler": "sync",
+        "author": "",
+    }
+    (job,) = (await client.post("/jobinfo/pageList", asked))["data"]
+    assert (job["id"], job["jobDesc"]) == (job_id, name)

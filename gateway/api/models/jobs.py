@@ -17,7 +17,7 @@ from gateway.core.children import Join
 from gateway.core.deadlines import LOST_AFTER_S, MAX_DEADLINE_S, OnDeadline
 from gateway.core.job_state import JobState
 from gateway.core.misfire import DAY_OF_100, MAX_MOST, MAX_WINDOW_S
-from gateway.core.model import BlockStrategy, Guarantee, Route
+from gateway.core.model import MOST_NAME, BlockStrategy, Guarantee, Route
 from gateway.core.named_shards import MOST as MOST_SHARDS
 from gateway.core.overlap import MAX_CONCURRENCY, MAX_QUEUE, QUEUE_LIMIT, Overlap
 from gateway.core.placement import Fallback
@@ -32,7 +32,7 @@ class JobBody(TimingFields, PlacementFields):
     """What to run, when, and under which policies."""
 
     app: str = Field(min_length=1, max_length=64, description="The appname. Cannot be changed.")
-    name: Text = Field(min_length=1, max_length=128)
+    name: Text = Field(min_length=1, max_length=MOST_NAME)
     description: str = Field("", max_length=2000)
     schedule: Schedules
     task: TaskBody

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, SmallInteger, String, Table
 
+from gateway.core.model import MOST_NAME
 from gateway.store.tables.base import MYSQL, LongText, big_column, int_column, metadata
 
 job = Table(
@@ -14,7 +15,7 @@ job = Table(
     int_column("app_id"),
     int_column("part", 0, SmallInteger),
     int_column("version", 1),
-    Column("name", String(128), nullable=False),
+    Column("name", String(MOST_NAME), nullable=False),
     Column("enabled", Boolean, nullable=False),
     Column("definition", LongText, nullable=False),
     big_column("anchor_ms"),
@@ -72,7 +73,7 @@ deleted_job = Table(
     int_column("namespace_id", 1),
     int_column("app_id"),
     int_column("part", 0, SmallInteger),
-    Column("name", String(128), nullable=False, server_default=""),
+    Column("name", String(MOST_NAME), nullable=False, server_default=""),
     # Its runs stay for as long as those of other jobs.
     int_column("keep_history", 0, SmallInteger),
     big_column("created_ms"),

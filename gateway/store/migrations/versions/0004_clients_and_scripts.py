@@ -102,6 +102,23 @@ def _drop_old_executors() -> None:
     op.drop_column("app", "dialect")
 
 
+def _set_job_names(length: int, before: int) -> None:
+    """As long as XXL-JOB's descriptions, which scripts and an importer bring along."""
+    for table, default in (("job", None), ("deleted_job", "")):
+        if length < before:
+            rows = sa.table(table, sa.column("name"))
+            short = sa.func.substr(rows.c.name, 1, length)
+            op.execute(rows.update().where(rows.c.name != short).values(name=short))
+        with op.batch_alter_table(table) as batch:
+            batch.alter_column(
+                "name",
+                type_=sa.String(length=length),
+                existing_type=sa.String(length=before),
+                existing_nullable=False,
+                existing_server_default=default,
+            )
+
+
 def _say_oldest(value: str) -> None:
     settings = sa.table("setting", sa.column("name"), sa.column("value"))
     op.execute(settings.update().where(settings.c.name == "oldest_schema").values(value=value))
@@ -140,6 +157,7 @@ def _drop_attempts_beside_the_policy() -> None:
 
 
 def upgrade() -> None:
+    _set_job_names(255, 128)
     _add_calendars()
     _create_access_tokens()
     _create_users()
@@ -155,4 +173,5 @@ def downgrade() -> None:
     _drop_attempts_beside_the_policy()
     op.drop_table("calendar_edition")
     op.drop_table("job_calendar")
+    _set_job_names(128, 255)
     _say_oldest(f"{down_revision}:0001")

@@ -162,7 +162,7 @@ BAD = [
     ({"jobGroup": 99}, "jobGroup"),
     ({"jobGroup": "x"}, "jobGroup"),
     ({"jobDesc": " "}, "jobDesc"),
-    ({"jobDesc": "x" * 129}, "jobDesc"),
+    ({"jobDesc": "x" * 256}, "jobDesc"),
     ({"author": ""}, "author"),
     ({"scheduleType": ""}, "scheduleType"),
     ({"scheduleType": "DAILY"}, "scheduleType"),
