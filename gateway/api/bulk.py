@@ -17,7 +17,8 @@ from gateway.api.services import SERVICES, Services
 from gateway.core.errors import Conflict, GatewayError, InvalidValue, NotFound
 from gateway.core.model import Job, JobFilter
 
-_SLICE = 20
+_SLICE, _LARGEST_SLICE = 20, 200
+_SLICE_S = 0.06  # claims are made 180 ms ahead: a shorter stop makes none late
 _PAGE = 500
 
 
@@ -26,10 +27,13 @@ async def bulk(request: web.Request) -> web.Response:
     body = await read_as(request, BulkBody)
     ids = await _matching(services, body) if body.ids is None else sorted(set(body.ids))
     items: list[BulkItem] = []
-    for start in range(0, len(ids), _SLICE):
-        some = ids[start : start + _SLICE]
+    size, begun = _SLICE, services.clock.monotonic()
+    while len(items) < len(ids):
+        some = ids[len(items) : len(items) + size]
         items += await (_would(services, body, some) if body.dry_run else _do(services, body, some))
         await services.clock.sleep(0)
+        took_s, begun = services.clock.monotonic() - begun, services.clock.monotonic()
+        size = min(2 * size, _LARGEST_SLICE) if took_s < _SLICE_S else max(size // 2, _SLICE)
     counts = Counter(item.result for item in items)
     return json_answer(
         BulkAnswer(
