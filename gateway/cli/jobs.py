@@ -20,6 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _COLUMNS = ("id", "app", "name", "state", "schedule", "next_fire", "version")
 _POLL_S = 0.5
+_TRIES = 100
 _OPEN = {"planned", "queued", "dispatching", "running", "stopping"}
 
 
@@ -343,15 +344,18 @@ def rollback(client: Client, job_id: int, number: int, *, enabled: bool | None) 
 
 
 def _ended(client: Client, run_id: int) -> Any:
-    """The run, or its last attempt, when it has ended."""
+    """The run, or the attempt that speaks for it, when it has ended."""
     while True:
         run = client.call("GET", f"/api/v1/runs/{run_id}")
-        if run["state"] == "retrying":
-            tries = client.items(
-                "/api/v1/runs", query={"root_id": run["root_id"], "job_id": run["job_id"]}, limit=1
-            )
+        is_over = run["state"] not in _OPEN
+        if run["state"] == "retrying" or (is_over and run["attempt"] > 1 and run["state"] != "succeeded"):
+            query = {"root_id": run["root_id"], "job_id": run["job_id"]}
+            tries = list(client.items("/api/v1/runs", query=query, limit=_TRIES))
+            good = [one for one in tries if one["state"] == "succeeded" and one["shard"] == run["shard"]]
+            if good:
+                return good[0]
             run_id = max((one["id"] for one in tries), default=run_id)
-        elif run["state"] not in _OPEN:
+        if is_over and run["state"] != "retrying":
             return run
         time.sleep(_POLL_S)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gateway.core.late import Correction
 from gateway.core.model import NewRun
 from gateway.core.states import RunState
 
@@ -15,6 +16,7 @@ class End:
     Zero times and None texts leave the row's columns as they are. `sources` and `claim` narrow the guard. `as_owner`:
     it is this node's judgement, not an executor's word, so it counts only while the node owns the run. `is_last`: no
     attempt follows, whatever the job says. `again`: one does, whatever it says (`core.sequel`). `holds`: its place stays taken (`core.holding`).
+    `late`: there is a next attempt already (`core.late`).
     """
 
     seed: NewRun
@@ -31,3 +33,4 @@ class End:
     is_last: bool = False
     again: bool = False
     holds: bool = False
+    late: Correction | None = None

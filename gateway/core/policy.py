@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gateway.core.chain import is_chained
 from gateway.core.model import ExecutorResult, Job, Misfire, NewRun, Run, TriggerKind
 from gateway.core.retry import FAILURES
-from gateway.core.states import OPEN, RunState
+from gateway.core.states import OPEN, RunState, rank
 
 TIMED_OUT_CODE = 502
 SUCCESS_CODE = 200
@@ -177,7 +177,8 @@ def parent_ending(shards: Iterable[Run]) -> RunState | None:
             continue
         if run.state in OPEN:
             return None
-        if run.shard not in last or last[run.shard].attempt < run.attempt:
+        rival = last.get(run.shard)
+        if rival is None or rank(rival.attempt, rival.state) < rank(run.attempt, run.state):
             last[run.shard] = run
     states = {run.state for run in last.values()}
     if states <= {RunState.SUCCEEDED}:

@@ -11,7 +11,7 @@ from gateway.core.errors import Conflict
 from gateway.core.model import BROADCAST_PARENT, Job, NewRun, Run, RunFilter, TriggerKind
 from gateway.core.policy import seed_of
 from gateway.core.shards import Shard, first_row, is_shard
-from gateway.core.states import MARKABLE, OPEN, WAITING, RunState
+from gateway.core.states import MARKABLE, OPEN, WAITING, RunState, rank
 from gateway.core.work import After, Move, Value
 
 MOST = 10_000
@@ -131,7 +131,9 @@ def failed_shards(family: Sequence[Run], live: Sequence[str]) -> Replay:
     for run in family:
         if run.shard == BROADCAST_PARENT:
             total = max(total, run.shard_total)
-        elif run.shard not in last or last[run.shard].attempt < run.attempt:
+        elif (rival := last.get(run.shard)) is None or rank(rival.attempt, rival.state) < rank(
+            run.attempt, run.state
+        ):
             last[run.shard] = run
     shards = [
         Shard(run.shard_name, run.params, _addresses(run, live), index)

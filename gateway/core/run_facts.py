@@ -11,7 +11,7 @@ from gateway.core.kills import kill_state
 from gateway.core.model import BROADCAST_PARENT, Job, Run, TriggerKind
 from gateway.core.pauses import PAUSED_BY
 from gateway.core.shards import tally
-from gateway.core.states import IN_FLIGHT, WAITING, RunState
+from gateway.core.states import IN_FLIGHT, WAITING, RunState, rank
 from gateway.core.zones import Zone
 
 _WAITS = "waits: "
@@ -44,8 +44,11 @@ class Story:
 
     @property
     def last(self) -> Run:
+        """The attempt that speaks for it."""
         shard = self.first.shard
-        return max((run for run in self.rows if run.shard == shard), key=lambda run: run.attempt)
+        return max(
+            (run for run in self.rows if run.shard == shard), key=lambda run: rank(run.attempt, run.state)
+        )
 
     # ------------------------------------------------------------ the answer
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from gateway.core.envs import with_envs
 from gateway.core.model import BROADCAST_PARENT, Job, NewRun, Route, TriggerKind
-from gateway.core.states import OPEN, WAITING, RunState
+from gateway.core.states import OPEN, WAITING, RunState, rank
 from gateway.core.work import Move
 
 
@@ -140,7 +140,7 @@ def tally(rows: Iterable[tuple[int, int, RunState]]) -> Tally:
     """From the (shard, attempt, state) of all rows of a parent's shards."""
     last: dict[int, tuple[int, RunState]] = {}
     for shard, attempt, state in rows:
-        if shard >= 0 and (shard not in last or last[shard][0] < attempt):
+        if shard >= 0 and (shard not in last or rank(*last[shard]) < rank(attempt, state)):
             last[shard] = (attempt, state)
     states = [state for _, state in last.values()]
     pending = sum(state in OPEN for state in states)

@@ -65,6 +65,9 @@ MOVES: dict[RunState, frozenset[RunState]] = {
 # By hand only, never by a result: a person says that what failed has been dealt with.
 MARKABLE = frozenset({_S.FAILED, _S.TIMED_OUT, _S.LOST, _S.STOPPED})
 
+# Only together with what that means for the next attempt (`core.late`): its executor was heard of after all.
+LATE = frozenset({_S.RETRYING})
+
 SOURCES: dict[RunState, frozenset[RunState]] = {
     to: frozenset(source for source, targets in MOVES.items() if to in targets) for to in RunState
 }
@@ -90,3 +93,8 @@ PUBLIC_WORDS: dict[RunState, str] = {
 def allowed(source: RunState, target: RunState) -> bool:
     """Whether a run may move from one state to the other."""
     return target in MOVES[source]
+
+
+def rank(attempt: int, state: RunState) -> tuple[bool, int]:
+    """The largest of its attempts speaks for a run, or for a shard: a success is the last word, whoever reports it."""
+    return state is RunState.SUCCEEDED, attempt

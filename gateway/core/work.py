@@ -9,6 +9,7 @@ from typing import NamedTuple
 from gateway.core.chain import ChainEnd
 from gateway.core.children import ParentEnd
 from gateway.core.model import NewRun
+from gateway.core.sequel import Sequel
 from gateway.core.states import RunState
 
 
@@ -93,7 +94,8 @@ class Move:
     A `job_version` makes the move depend on the job still being at that version. Nobody asks what became of
     an `optional` one. The values of a `belated` one are written even where the state has moved on, as long as the
     claim is the same; the state is left alone then. With `chain`, the job goes on after this end.
-    With a `sequel` the row must say the same (`core.sequel`); where it says something else, `otherwise` is tried instead.
+    With `sequels` the row must say one of them (`core.sequel`); where it says something else, `otherwise` is tried instead.
+    A `pair` is made together with the other move, or neither of them is.
     """
 
     run_id: int
@@ -107,8 +109,9 @@ class Move:
     optional: bool = False
     belated: bool = False
     chain: ChainEnd | None = None
-    sequel: int | None = None
+    sequels: frozenset[Sequel] | None = None
     otherwise: Move | None = None
+    pair: Move | None = None
 
 
 @dataclass(slots=True, eq=False)

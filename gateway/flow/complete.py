@@ -16,15 +16,18 @@ from gateway.core.chain import chain_end
 from gateway.core.children import Child
 from gateway.core.context import Context
 from gateway.core.ending import End
+from gateway.core.late import Correction
 from gateway.core.model import BROADCAST_PARENT, Job, NewRun, Run
 from gateway.core.policy import clip, ending, parent_ending, seed_of
 from gateway.core.ports import Writer
-from gateway.core.sequel import Sequel
-from gateway.core.states import SOURCES, RunState
+from gateway.core.sequel import HAS_SEQUEL, Sequel
+from gateway.core.states import LATE, SOURCES, RunState
 from gateway.core.work import After, JoinEnd, Lease, Move, Value, Work, Written
 from gateway.flow.follow_ups import NONE, again_of, children_of, retry_of
 
 log = structlog.get_logger(__name__)
+
+NO_SEQUEL = "an attempt before it had succeeded by then: nothing follows"
 
 OnQueued = Callable[[Iterable[NewRun]], None]
 OnEnded = Callable[[list[NewRun]], None]
@@ -59,6 +62,7 @@ class Completer:
         """
         joins: list[JoinEnd] = []
         moves = [self._move(end, joins) for end in ends]
+        moves += [move.pair for move in moves if move.pair is not None]
         lease = self._context.lease if any(end.as_owner for end in ends) else None
 
         def written_(result: Written | Exception) -> None:
@@ -160,10 +164,46 @@ class Completer:
 
     def _move(self, end: End, joins: list[JoinEnd]) -> Move:
         """The move that ends this run, and what is to be done where its row says that something else follows."""
-        move = self._move_as(end, joins)
+        if end.late is not None:
+            return self._late_move(end, end.late, joins)
+        move = last = self._move_as(end, joins)
         if end.again:
-            move.sequel = Sequel.AGAIN
-            move.otherwise = self._move_as(replace(end, again=False), joins, instead=True)
+            move.sequels = frozenset({Sequel.AGAIN})
+            move.otherwise = last = self._move_as(replace(end, again=False), joins, instead=True)
+        if end.seed.attempt > 1:
+            last.sequels = HAS_SEQUEL
+            last.otherwise = self._without_sequel(end)
+        return move
+
+    def _without_sequel(self, end: End) -> Move:
+        """An attempt before it has succeeded meanwhile: no other follows, and no children."""
+        seed = replace(end.seed, starts_children=False)
+        reason = "; ".join(filter(None, (end.reason, NO_SEQUEL)))
+        move = self._move_as(replace(end, seed=seed, again=False, is_last=True, reason=reason), [])
+        move.sequels = frozenset({Sequel.NOTHING})
+        if move.to is RunState.SUCCEEDED:
+            move.values = {
+                **move.values,
+                "rerun_id": 0,
+            }  # nothing is left that the other would have dealt with
+        return move
+
+    def _late_move(self, end: End, found: Correction, joins: list[JoinEnd]) -> Move:
+        """What is to become of the last attempt is done with it."""
+        if found.state is RunState.RETRYING:
+            values: dict[str, Value] = {
+                "outcome": int(end.outcome),
+                "result_code": end.code,
+                "message": clip(end.message),
+                "reason": end.reason,
+            }
+            return Move(end.seed.id, RunState.RETRYING, LATE, values)
+        seed = replace(end.seed, state=found.before or RunState.RUNNING)
+        move = self._move_as(replace(end, seed=seed, sources=LATE), joins)
+        if not found.ends_chain:
+            move.chain = None
+        if found.beside is not None:
+            move.pair, found.beside.pair = found.beside, move
         return move
 
     def _move_as(self, end: End, joins: list[JoinEnd], *, instead: bool = False) -> Move:

@@ -19,11 +19,13 @@ from gateway.core.context import Context
 from gateway.core.ending import End
 from gateway.core.errors import GatewayError, StoreError
 from gateway.core.inflight import Flight
+from gateway.core.late import is_unheard
 from gateway.core.model import ExecutorResult, Run
 from gateway.core.policy import came_first, matches_run, outcome_of, seed_of
 from gateway.core.ports import ForeignResults, Spool
 from gateway.core.sequel import Sequel
 from gateway.core.states import ENDED_BY_RESULT, IN_FLIGHT, RunState
+from gateway.flow.late import correct
 from gateway.flow.ports import Finisher
 
 log = structlog.get_logger(__name__)
@@ -194,12 +196,15 @@ class Reporter:
         found = await self._find({result.run_id for result in results})
         foreign: list[tuple[ExecutorResult, str]] = []
         ends: dict[int, End] = {}
+        late: dict[int, ExecutorResult] = {}
         pending: list[asyncio.Future[bool]] = []
         for result in results:
             run = found.get(result.run_id)
             why = _why_foreign(result, run)
             if run is None or why:
                 foreign.append((result, why or ""))
+            elif is_unheard(run):
+                late[run.id] = result
             elif run.state in ENDED_BY_RESULT or run.id in ends:
                 self._context.counters.add("results_repeated")
             else:
@@ -221,6 +226,9 @@ class Reporter:
         for one in pending:
             if not await asyncio.shield(one):
                 raise StoreError("the database does not take a result")
+        for run_id, result in late.items():
+            if not await correct(self._context, self._finisher, run_id, result):
+                self._context.counters.add("results_repeated")
 
     async def _find(self, run_ids: set[int]) -> Mapping[int, Run]:
         """Rows by id, and perhaps others: all that are wanted while a query is under way share the next one."""
@@ -340,8 +348,6 @@ def _settle(durable: asyncio.Future[bool], lost: frozenset[int] | Exception) -> 
 def _why_foreign(result: ExecutorResult, run: Run | None) -> str | None:
     if run is None:
         return "no run has this log id"
-    if run.state is RunState.RETRYING and run.outcome is RunState.LOST:
-        return "the run had been given up as lost, and tried again"
     if run.state not in IN_FLIGHT | ENDED_BY_RESULT | {RunState.LOST} and not run.address:
         return "the run was never sent"
     if not matches_run(result, run.trigger_ms):

@@ -161,7 +161,9 @@ class Stopper:
     async def _not_again(self, run: Run, why: Stop) -> bool:
         """A run that was only to make room is stopped for good. False if it has ended meanwhile."""
         self._tell_flight(run.id, why, again=False)
-        move = Move(run.id, RunState.STOPPING, _GOING, _mark_values(why, self._context.clock.now_ms()))
+        move = Move(
+            run.id, RunState.STOPPING, _GOING, _mark_values(why, self._context.clock.now_ms(), Sequel.BY_JOB)
+        )
         return run.id not in (await self._context.writer.write(Work(moves=[move]))).lost_moves
 
     async def _siblings(self, run: Run) -> list[Run]:
@@ -192,12 +194,14 @@ class Stopper:
         now_ms = self._context.clock.now_ms()
         for index, run in enumerate(runs):
             again = index > 0 and why.others_again and run.root_id != runs[0].root_id
+            again = again and not _is_spent(run)
             one = why if index == 0 else _together(runs[0], again=again)
             if again:
                 others[run.id] = one
             else:
                 self._tell_flight(run.id, one, again=False)
-            values = _mark_values(one, now_ms, Sequel.AGAIN if again else Sequel.BY_JOB)
+            follows = Sequel.AGAIN if again else Sequel.NOTHING if _is_spent(run) else Sequel.BY_JOB
+            values = _mark_values(one, now_ms, follows)
             sources = _STOPPABLE | _GOING if index == 0 else _STOPPABLE
             moves.append(Move(run.id, RunState.STOPPING, sources, values))
         lost = (await self._context.writer.write(Work(moves=moves))).lost_moves
@@ -225,7 +229,7 @@ class Stopper:
                 run.id,
                 RunState.RUNNING,
                 _GOING,
-                {"reason": why, "stop_asked_ms": 0, "outcome": 0, "sequel": 0},
+                {"reason": why, "stop_asked_ms": 0, "outcome": 0, "sequel": run.sequel},
             )
             for run in runs
             if before[run.id] in _STOPPABLE
@@ -239,12 +243,17 @@ class Stopper:
         return found[run_id]
 
 
+def _is_spent(run: Run) -> bool:
+    """Whether nothing follows its end: an attempt before it has succeeded after all."""
+    return run.sequel == Sequel.NOTHING
+
+
 def _together(run: Run, *, again: bool) -> Stop:
     why = f"stopped together with run {run.id}: a kill takes the whole job"
     return Stop(f"{why}; it runs again" if again else why)
 
 
-def _mark_values(why: Stop, now_ms: int, sequel: Sequel = Sequel.BY_JOB) -> dict[str, Value]:
+def _mark_values(why: Stop, now_ms: int, sequel: int) -> dict[str, Value]:
     """What the row of a run says that is being stopped, for whoever learns of its end."""
     return {
         "reason": why.reason,

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.core.clock import Clock
 from gateway.core.errors import InvalidValue, NotFound
+from gateway.core.late import TRIED_AGAIN
 from gateway.core.model import TriggerKind
 from gateway.core.proof import MOST_SLOTS, Evidence, FirstRow
 from gateway.core.retention import cut_ms
@@ -163,7 +164,9 @@ def _row_of(row: Any) -> FirstRow:
 
 async def _with_ends(conn: AsyncConnection, job_id: int, rows: list[FirstRow]) -> list[FirstRow]:
     """A slot has ended when the last of its attempts has."""
-    retried = sorted({row.slot_ms for row in rows if row.state is RunState.RETRYING})
+    retried = sorted(
+        {row.slot_ms for row in rows if row.state is RunState.RETRYING or row.reason.startswith(TRIED_AGAIN)}
+    )
     ends: dict[int, int] = {}
     for start in range(0, len(retried), _PAGE):
         some = run.c.slot_key.in_(retried[start : start + _PAGE])

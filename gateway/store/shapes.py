@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from gateway.core.states import OPEN
@@ -21,7 +21,7 @@ def by_shape(moves: Iterable[Move]) -> Iterable[tuple[frozenset[Any], tuple[str,
         previous = move.run_id
         is_guarded = move.claim is not None
         key = (
-            turn, move.sources, tuple(move.values), move.to, is_guarded, move.optional, move.belated, move.sequel,
+            turn, move.sources, tuple(move.values), move.to, is_guarded, move.optional, move.belated, move.sequels,
         )  # fmt: skip
         groups.setdefault(key if move.belated else (*key[:3], move.to in OPEN, *key[4:]), []).append(move)
     for (_, sources, names, *_), group in sorted(groups.items(), key=lambda item: item[0][0]):
@@ -49,14 +49,33 @@ def fits(move: Move, state: int, claim: int, sequel: int) -> bool:
     return (
         state in move.sources
         and (move.claim is None or move.claim == claim)
-        and (move.sequel is None or move.sequel == sequel)
+        and (move.sequels is None or sequel in move.sequels)
     )
 
 
-def claim_after(move: Move, claim: int) -> int:
-    """The claim of a run after this move."""
-    value = move.values.get("claim_token", claim)
-    return value if isinstance(value, int) else claim
+def variants(move: Move) -> Iterator[Move]:
+    """The move, and what is to be tried instead, in order."""
+    one: Move | None = move
+    while one is not None:
+        yield one
+        one = one.otherwise
+
+
+def fits_row(move: Move, rows: Mapping[int, tuple[int, int, int, int]]) -> bool:
+    """As `fits`, for rows of (state, claim, finished, sequel) by run."""
+    state, claim, _, sequel = rows.get(move.run_id, (0, 0, 0, 0))
+    return fits(move, state, claim, sequel)
+
+
+def row_after(move: Move, claim: int, finished: int, sequel: int) -> tuple[int, int, int, int]:
+    """The (state, claim, finished, sequel) of a run after this move; `finished` is that of before it."""
+    token, follows = move.values.get("claim_token", claim), move.values.get("sequel", sequel)
+    return (
+        move.to,
+        token if isinstance(token, int) else claim,
+        finished,
+        follows if isinstance(follows, int) else sequel,
+    )
 
 
 def is_applied(move: Move, state: int, claim: int, finished: int) -> bool:
@@ -68,3 +87,8 @@ def is_applied(move: Move, state: int, claim: int, finished: int) -> bool:
     if "finished_ms" in move.values:
         return finished == move.values["finished_ms"]
     return True
+
+
+def applied_one(move: Move, state: int, claim: int, finished: int) -> Move | None:
+    """The one of its variants that has been done so, if any."""
+    return next((one for one in variants(move) if is_applied(one, state, claim, finished)), None)

@@ -32,7 +32,16 @@ from gateway.core.work import (
 from gateway.store.engine import Database
 from gateway.store.joins import Joins
 from gateway.store.names import NOTHING_TAKEN, Taken, Tools, take_names
-from gateway.store.shapes import by_shape, claim_after, fits, is_applied, values_of, without_state
+from gateway.store.shapes import (
+    applied_one,
+    by_shape,
+    fits,
+    fits_row,
+    row_after,
+    values_of,
+    variants,
+    without_state,
+)
 from gateway.store.sqltext import in_list, in_lists, insert_runs, quote_mysql, quote_sqlite, update_by_id
 
 _WITH_PAUSES = " UNION ALL SELECT 0,n FROM revision WHERE name='pause'"
@@ -162,8 +171,8 @@ class Transaction:
             claims = {move.claim for move in group}
             if claims != {None}:
                 guard += f" AND claim_token IN ({in_list([claim or 0 for claim in claims])})"
-            if group[0].sequel is not None:
-                guard += f" AND sequel={group[0].sequel:d}"
+            if group[0].sequels is not None:
+                guard += f" AND sequel IN ({in_list(group[0].sequels)})"
             pairs = [(move.run_id, values_of(move, columns)) for move in group]
             for sql, expected in update_by_id("run", "id", pairs, columns, guard, self._quote, fixed):
                 if await self._execute(sql) != expected and not optional:
@@ -198,19 +207,17 @@ class Transaction:
         for move in merged.moves:
             state, claim, finished, sequel = present.get(move.run_id, (0, 0, 0, 0))
             is_stale = move.job_version and move.job_id in stale
-            if not is_stale and fits(move, state, claim, sequel):
-                winners.append(move)
-                present[move.run_id] = (move.to, claim_after(move, claim), finished, sequel)
-            elif move.otherwise is not None and fits(move.otherwise, state, claim, sequel):
-                winners.append(move.otherwise)
-                otherwise.append(move.otherwise)
-                present[move.run_id] = (move.otherwise.to, claim, finished, sequel)
+            is_paired = move.pair is None or move.pair in winners or fits_row(move.pair, present)
+            fitting = next((one for one in variants(move) if fits(one, state, claim, sequel)), None)
+            if not is_stale and is_paired and fitting is not None:
+                winners.append(fitting)
+                if fitting is not move:
+                    otherwise.append(fitting)
+                present[move.run_id] = row_after(fitting, claim, finished, sequel)
             elif move.belated and move.claim == claim:
                 belated.append(move)
-            elif applied_before and is_applied(move, state, claim, finished):
-                continue
-            elif applied_before and move.otherwise and is_applied(move.otherwise, state, claim, finished):
-                otherwise.append(move.otherwise)
+            elif applied_before and (done := applied_one(move, state, claim, finished)) is not None:
+                otherwise.extend([] if done is move else [done])
             else:
                 lost.append(move)
         for _, columns, group in (*by_shape(winners), *without_state(belated)):

@@ -16,6 +16,7 @@ from gateway.core.clock import SystemClock
 from gateway.core.errors import LeaseLost, StoreError
 from gateway.core.model import Counters, NewRun, TriggerKind
 from gateway.core.parts import part_of
+from gateway.core.sequel import Sequel
 from gateway.core.states import IN_FLIGHT, WAITING, RunState
 from gateway.core.work import JobFire, Lease, Move, TaskName, Work, Written
 from gateway.store import sqltext, transaction
@@ -580,8 +581,8 @@ def told(run_id: int, sequel: int, *, then: int, instead: int) -> Move:
         run(n, slot_key=SLOT + run_id, attempt=n, uncounted=n - 1, state=RunState.QUEUED)
         for n in (then, instead)
     ]
-    otherwise = end(run_id, RunState.STOPPED, then=(rows[1],), sequel=0)
-    return end(run_id, RunState.RETRYING, then=(rows[0],), sequel=sequel, otherwise=otherwise)
+    otherwise = end(run_id, RunState.STOPPED, then=(rows[1],), sequels=frozenset({Sequel.BY_JOB}))
+    return end(run_id, RunState.RETRYING, then=(rows[0],), sequels=frozenset({sequel}), otherwise=otherwise)
 
 
 async def test_what_follows_an_end_is_what_its_row_says_then(writer, rows):
@@ -609,3 +610,27 @@ async def test_what_was_done_otherwise_is_known_after_a_commit_of_unknown_outcom
     written = await writer.write(Work(moves=[move]))
     assert (written.lost_moves, written.otherwise) == (frozenset(), {move.otherwise})
     assert sorted(await states(rows)) == [1, 21]
+
+
+@pytest.mark.parametrize("other", [RunState.QUEUED, RunState.RUNNING])
+@pytest.mark.parametrize("mine", [RunState.RETRYING, RunState.SUCCEEDED])
+async def test_a_pair_is_made_together_or_not_at_all(writer, rows, mine, other):
+    await writer.write(Work(inserts=[run(9, state=mine), run(4, state=other)]))
+    first = Move(9, RunState.SUCCEEDED, frozenset({RunState.RETRYING}), {"result_code": 200, "sequel": 0})
+    second = Move(4, RunState.SKIPPED, WAITING, {"reason": "not needed"})
+    first.pair, second.pair = second, first
+    written = await writer.write(Work(moves=[first, second]))
+    is_made = (mine, other) == (RunState.RETRYING, RunState.QUEUED)
+    assert written.lost_moves == (frozenset() if is_made else {4, 9})
+    assert (await states(rows))[4] is (RunState.SKIPPED if is_made else other)
+    assert (await states(rows))[9] is (RunState.SUCCEEDED if is_made else mine)
+
+
+async def test_a_mark_and_an_end_of_one_commit(writer, rows):
+    """The careful form sees the mark as the row would have it by then."""
+    await writer.write(Work(inserts=[run(n, state=RunState.RUNNING) for n in (1, 2)]))
+    mark = Move(1, RunState.STOPPING, IN_FLIGHT, {"sequel": 1})
+    lost = Move(2, RunState.RUNNING, WAITING, {"reason": "never"})
+    works = (Work(moves=[mark]), Work(moves=[told(1, 1, then=11, instead=21)]), Work(moves=[lost]))
+    await asyncio.gather(*map(writer.write, works))
+    assert sorted(await states(rows)) == [1, 2, 11]

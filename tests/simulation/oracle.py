@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from gateway.core.late import TRIED_AGAIN
 from gateway.core.model import PARTS, Guarantee, Job, Run, TriggerKind
 from gateway.core.overlap import Overlap
 from gateway.core.pauses import Scope
 from gateway.core.states import OPEN, RunState
+from gateway.flow.complete import NO_SEQUEL
 from gateway.store import tables
 from tests.simulation.simulation import Simulation
 
@@ -272,8 +274,6 @@ class Oracle:
             first.setdefault(result.run_id, result.code)
         for run_id, code in first.items():
             run = self.by_id[run_id]
-            if run.state is RunState.RETRYING and run.outcome is RunState.LOST:
-                continue  # given up, and tried again: kept apart
             wanted = {MEANINGS[code], RunState.STOPPED} if self._may_be_stopped(run) else {MEANINGS[code]}
             assert run.outcome in wanted, run
             assert run.result_code == code, run
@@ -289,9 +289,15 @@ class Oracle:
         keys = {(run.job_id, run.slot_key, run.shard, run.attempt) for run in self.runs}
         for run in self.runs:
             again = (run.job_id, run.slot_key, run.shard, run.attempt + 1)
-            assert (run.state is RunState.RETRYING) == (again in keys), run
+            is_late = run.state is RunState.SUCCEEDED and (run.reason or "").startswith(TRIED_AGAIN)
+            assert (run.state is RunState.RETRYING or is_late) == (again in keys), run
             job = self.people.jobs[run.job_id]
-            if run.state in UNSUCCESSFUL and run.shard >= 0 and not self._was_deleted(job.id):
+            if (
+                run.state in UNSUCCESSFUL
+                and run.shard >= 0
+                and not self._was_deleted(job.id)
+                and (run.reason or "").find(NO_SEQUEL) < 0
+            ):
                 assert run.attempt - run.uncounted == job.max_attempts, f"not tried again: {run}"
 
     def _was_deleted(self, job_id: int) -> bool:
