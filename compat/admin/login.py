@@ -92,9 +92,15 @@ async def change_password(call: Call) -> Json:
     """One's own. The old one is asked for, also by callers of a time when it was not: a cookie is no password."""
     password, old = call.given.text("password") or "", call.given.text("oldPassword") or ""
     require_password(password)
-    users = call.ports.users
+    users, attempts = call.ports.users, call.ports.own_passwords
+    key, now = str(call.user.id), call.ports.clock.monotonic()
+    wait_s = attempts.wait_s(key, now)
+    if wait_s:
+        raise Refused(f"too many old passwords were wrong: try again in {math.ceil(wait_s)} s")
+    attempts.failed(key, now)
     if await users.with_password(call.user.username, old) is None:
         raise InvalidValue("oldPassword", "***", "the present password")
+    attempts.succeeded(key)
     await users.set_password(call.user, password, keep=call.session)
 
 

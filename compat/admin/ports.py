@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aiohttp import web
 
 from gateway.core.access import TokenCheck
+from gateway.core.attempts import Attempts
 from gateway.core.catalog import AppCatalog, JobCatalog, RunCatalog
 from gateway.core.clock import Clock
 from gateway.core.daily import DailyCatalog
@@ -37,6 +38,8 @@ class AdminPorts:
     clock: Clock
     zone: Zone
     trusted: tuple[Network, ...] = ()
+    # Of users who are logged in, for whom their own password stands against a stolen session.
+    own_passwords: Attempts = field(default_factory=Attempts)
 
 
 PORTS = web.AppKey("admin_ports", AdminPorts)

@@ -143,7 +143,7 @@ def job_of(row: Any) -> Job:
         on_deadline=OnDeadline(stored.get("on_deadline", OnDeadline.ALERT)),
         lost_after_s=stored.get("lost_after_s", LOST_AFTER_S),
         hold_limit_on_lost=stored.get("hold_limit_on_lost", False),
-        contact=Contact(**stored.get("contact", {})),
+        contact=Contact(**stored["contact"]) if "contact" in stored else UNSIGNED,
         retention_days=stored.get("retention_days", 0),
         anchor_ms=row.anchor_ms,
         next_fire_at=row.next_fire_at,

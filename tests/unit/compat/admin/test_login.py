@@ -152,6 +152,19 @@ async def test_one_s_own_password(site):
     await site.login(password="another-8")
 
 
+async def test_a_stolen_session_does_not_find_the_password(site):
+    await site.user()
+    await site.login(G3)
+    for _ in range(5):
+        guess = await site.ask(ASK_G3, {"password": "another-8", "oldPassword": "no"})
+        assert guess.json["msg"] == "oldPassword: the present password"
+    right = await site.ask(ASK_G3, {"password": "another-8", "oldPassword": PASSWORD})
+    assert (right.json["code"], "too many" in right.json["msg"]) == (500, True)
+    site.clock.ms += 1000
+    right = await site.ask(ASK_G3, {"password": "another-8", "oldPassword": PASSWORD})
+    assert right.json["code"] == 200
+
+
 async def test_a_user_who_is_removed_or_changed(site):
     user = await site.user()
     cookie = await site.login()
