@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from compat.admin import job_forms
 from compat.admin.calls import Call
@@ -62,19 +62,13 @@ async def add(call: Call) -> Json:
 
 
 async def update(call: Call) -> Json:
-    job_id = call.given.number("id")
-    for attempt in range(1, _ATTEMPTS + 1):
-        old = await job_of(call, job_id)
+    async def changed(old: Job) -> Job:
         app_id = call.given.number("jobGroup", 0)
         if app_id > 0 and app_id != old.app_id:
             raise InvalidValue("jobGroup", app_id, f"{old.app_id}: a job cannot move to another executor")
-        try:
-            await call.ports.jobs.update(await job_forms.changed_job(call, old))
-            break
-        except Conflict:
-            if attempt == _ATTEMPTS:
-                raise
-    await call.ports.operations.jobs_changed([job_id])
+        return await job_forms.changed_job(call, old)
+
+    await change_job(call, call.given.number("id"), changed)
 
 
 async def remove(call: Call) -> Json:
@@ -116,6 +110,19 @@ async def trigger(call: Call) -> Json:
 async def next_trigger_time(call: Call) -> Json:
     found = next_fires(call.given, call.ports.zone.name, call.ports.clock.now_ms())
     return [local_date(at_ms, call.ports.zone) for at_ms in found]
+
+
+async def change_job(call: Call, job_id: int, changed: Callable[[Job], Awaitable[Job]]) -> None:
+    """Again, if somebody else was faster. Raises `NotFound`, `Refused`, and what `changed` raises."""
+    for attempt in range(1, _ATTEMPTS + 1):
+        job = await changed(await job_of(call, job_id))
+        try:
+            await call.ports.jobs.update(job)
+            break
+        except Conflict:
+            if attempt == _ATTEMPTS:
+                raise
+    await call.ports.operations.jobs_changed([job_id])
 
 
 async def job_of(call: Call, job_id: int) -> Job:

@@ -6,11 +6,10 @@ from dataclasses import replace
 
 from compat.admin.calls import Call
 from compat.admin.job_forms import source_of
-from compat.admin.jobs import job_of
+from compat.admin.jobs import change_job
 from compat.admin.replies import Json
 from gateway.core.errors import Conflict, InvalidValue
-
-_ATTEMPTS = 3
+from gateway.core.model import Job
 
 
 async def save(call: Call) -> Json:
@@ -19,18 +18,14 @@ async def save(call: Call) -> Json:
     remark = (call.given.text("glueRemark") or "").strip()
     if not 4 <= len(remark) <= 100:
         raise InvalidValue("glueRemark", remark[:200], "4 to 100 characters")
-    for attempt in range(1, _ATTEMPTS + 1):
-        job = await job_of(call, job_id)
+
+    async def changed(job: Job) -> Job:
         if job.task.glue_type == "BEAN":
             raise Conflict(f"job {job_id} has the glueType BEAN: it has no source")
         source = source_of(call.given, job.task.glue_type)
         if not source:
             raise InvalidValue("glueSource", "", "the source")
         task = replace(job.task, glue_source=source, glue_updated_ms=call.ports.clock.now_ms())
-        try:
-            await call.ports.jobs.update(replace(job, task=task, contact=replace(job.contact, remark=remark)))
-            break
-        except Conflict:
-            if attempt == _ATTEMPTS:
-                raise
-    await call.ports.operations.jobs_changed([job_id])
+        return replace(job, task=task, contact=replace(job.contact, remark=remark))
+
+    await change_job(call, job_id, changed)

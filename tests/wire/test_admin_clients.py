@@ -288,15 +288,18 @@ async def test_colin_zou(site):
 
 
 async def test_aitxiaogang_searches_by_author(site):
-    """aitxiaogang/xxl-job-boot-starter (2.3.0)."""
+    """aitxiaogang/xxl-job-boot-starter (2.3.0): lists and next times by GET, the cookie of its start in a header."""
     await site.login(f"{OLD}/login", password="123456")
     shop = await site.app("shop")
     for author in ("xxl-registry", "somebody"):
         bean = AutoRegister(site).bean(shop.id, author=author)
         assert (await site.ask(f"{OLD}/jobinfo/add", without_nulls(bean))).json["code"] == 200
     asked = {"jobGroup": shop.id, "triggerStatus": -1, "author": "xxl-registry", "start": 0, "length": 10}
-    page = (await site.ask(f"{OLD}/jobinfo/pageList", asked)).json
+    page = (await site.ask(f"{OLD}/jobinfo/pageList", query=asked, method="GET")).json
     assert (page["recordsFiltered"], page["data"][0]["author"]) == (1, "xxl-registry")
+    conf = {"scheduleType": "CRON", "scheduleConf": "0 0 3 * * ?"}
+    times = await site.ask(f"{OLD}/jobinfo/nextTriggerTime", query=conf, method="GET")
+    assert (times.status, len(times.json["content"])) == (200, 5)
 
 
 async def test_photowey_and_its_kind(site):
