@@ -11,6 +11,7 @@ from gateway.api.intake import read_as
 from gateway.api.models.executors import ExecutorAnswer, ExecutorBody, ExecutorList, PlacementFields
 from gateway.api.render import json_answer, times
 from gateway.api.services import SERVICES, Services
+from gateway.core.generations import GENERATIONS
 from gateway.core.model import App, Executor, Job
 from gateway.core.placement import WEIGHT, ExecutorSetting, Placement, SettingChange, address_key
 
@@ -73,6 +74,7 @@ def _answer(
     key: str, live: Executor | None, setting: ExecutorSetting, running: int, dialect: str
 ) -> ExecutorAnswer:
     """`dialect` is that of executors entered by hand."""
+    dialect = live.dialect if live else dialect
     return ExecutorAnswer(
         address=live.address if live else key,
         state="online" if live else "offline",
@@ -81,7 +83,8 @@ def _answer(
         weight=setting.weight,
         note=setting.note,
         running=running,
-        dialect=live.dialect if live else dialect or None,
+        dialect=dialect or None,
+        releases=GENERATIONS[dialect].releases if dialect in GENERATIONS else None,
         client=live.client if live else None,
         **times(
             draining_since=setting.draining_ms,

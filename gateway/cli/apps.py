@@ -9,6 +9,7 @@ import click
 
 from gateway.cli import show
 from gateway.cli.client import Client, calls_api
+from gateway.core.generations import GENERATIONS
 
 _COLUMNS = ("appname", "title", "address_mode", "addresses", "max_running", "starts_per_second", "created")
 _NONE = "none"
@@ -62,8 +63,8 @@ def old_options(command: Any) -> Any:
     options = (
         click.option(
             "--dialect",
-            type=click.Choice(["form14", "form15", "netcom16", "none"]),
-            help="Generation of executors up to 1.7.1 at the fixed addresses: they do not register.",
+            type=click.Choice([*GENERATIONS, "none"]),
+            help="Generation of executors at the fixed addresses that do not register: `form14` 1.4, `form15` 1.5, `netcom16` 1.6 to 1.7.1.",
         ),
         click.option(
             "--tokenless-from",
@@ -171,7 +172,7 @@ def executors(client: Client, appname: str) -> None:
     """List the executors of an app, and those for which something is set."""
     found = client.call("GET", f"{_path(appname)}/executors")["items"]
     columns = (
-        *("address", "state", "draining", "running", "labels", "weight", "dialect", "client"),
+        *("address", "state", "draining", "running", "labels", "weight", "dialect", "releases", "client"),
         *("last_beat", "registered", "note"),
     )
     show.as_json(found) if client.as_json else show.table(found, columns)

@@ -186,7 +186,10 @@ class Registry:
         return [self._executors[app_id][address] for address in sorted(self._executors.get(app_id, ()))]
 
     def executor(self, app_id: int, address: str) -> Executor | None:
-        return self._executors.get(app_id, {}).get(address)
+        executors = self._executors.get(app_id, {})
+        found = executors.get(address)
+        # A list that people have written may leave out the slash with which all register.
+        return found or (None if address.endswith("/") else executors.get(f"{address}/"))
 
     def addresses(self, app_id: int) -> tuple[str, ...]:
         """Where runs of this app may go, in text order: the app's own list if it is manual, none that drains."""

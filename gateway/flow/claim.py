@@ -13,7 +13,7 @@ from gateway.core.claims import claim_move, skip_move, stop_move
 from gateway.core.context import Context
 from gateway.core.data_time import data_ms_of, params_at
 from gateway.core.errors import StoreError
-from gateway.core.generations import REST
+from gateway.core.generations import MAX_INT_ID, REST, int_ids
 from gateway.core.inflight import Flight
 from gateway.core.model import BROADCAST_PARENT, App, Job, NewRun, Route
 from gateway.core.placement import ANYWHERE, is_drained_since
@@ -122,6 +122,8 @@ class Batch:
         context = self._context
         if job.concurrency.limited and not run.addresses:
             addresses = self._idle(job.id, addresses)
+        if run.app_id in context.registry.int_apps and run.id > MAX_INT_ID:
+            addresses = self._for_long_id(run.app_id, addresses)
         weights = context.registry.weights(run.app_id, addresses) if job.route is _WEIGHTED else None
         address = self._router.choose(job.route, job.id, addresses, weights)
         executor = context.registry.executor(run.app_id, address)
@@ -150,6 +152,12 @@ class Batch:
             place.address = address
         candidates = tuple(addresses) if job.route in PROBED and not is_pinned(run) else ()
         return Flight(run, order, self._token, candidates=candidates)
+
+    def _for_long_id(self, app_id: int, addresses: Sequence[str]) -> Sequence[str]:
+        """A run that was made before the first old executor came: those that can take its id, if there are any."""
+        executor = self._context.registry.executor
+        able = [one for one in addresses if (has := executor(app_id, one)) and not int_ids(has.dialect)]
+        return able or addresses
 
     def _idle(self, job_id: int, addresses: Sequence[str]) -> Sequence[str]:
         """Executors without a run of this job, if there are any: a kill there would take no other with it."""

@@ -61,12 +61,12 @@ class Presence:
             task.add_done_callback(self._checks.discard)
             return
         if not app.int_ids and int_ids(beat.dialect):
-            await self._give_int_ids(app)
+            await self._give_int_ids(app, beat)
         self._note(app, beat)
         if self._unsaved or not self._context.writer.healthy:
             self._pass_on(beat)
 
-    async def _give_int_ids(self, app: App) -> None:
+    async def _give_int_ids(self, app: App, beat: Beat) -> None:
         """For good: when its old executors are away for a while, runs for them go on being made."""
         if self._context.int_ids is None:
             return
@@ -77,7 +77,10 @@ class Presence:
             log.warning("int_ids_not_set", app=app.appname, error=str(error)[:200])
             return  # its next beat tries again
         self._context.registry.set_app(replace(app, int_ids=True))
-        log.info("int_ids_set", app=app.appname)
+        log.info("int_ids_set", app=app.appname, executor=beat.address)
+        now_ms = self._context.clock.now_ms()
+        text = f"runs get log ids of 32 bits from now on: {beat.address} ({beat.dialect}) takes no others"
+        self._context.journal.note(now_ms, Level.INFO, Source.APP, app.appname, "int_log_ids", text)
 
     def hear(self, beat: Beat) -> None:
         """What another node has heard and cannot write down."""

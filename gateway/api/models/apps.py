@@ -8,6 +8,19 @@ from pydantic import Field, model_validator
 
 from gateway.api.models.base import APPNAME, Address, Answer, Body, Iso, Network, Paging, refusal
 
+Dialect = Literal[
+    "form14",
+    "form15",
+    "netcom16",
+    "netcom17",
+    "netcom18",
+    "netcom19",
+    "xxlrpc20",
+    "xxlrpc21",
+    "rest",
+    "rest35",
+]
+
 
 class AppBody(Body):
     """A group of executors that can run the same jobs."""
@@ -35,9 +48,9 @@ class AppBody(Body):
         description="Whether runs get log ids of 32 bits, which executors up to 2.1.0 need. "
         "Set by itself when one registers.",
     )
-    dialect: Literal["form14", "form15", "netcom16"] | None = Field(
+    dialect: Dialect | None = Field(
         None,
-        description="The generation of executors that do not register, for `addresses`: "
+        description="The generation of executors at `addresses` that do not register: "
         "`form14` 1.4, `form15` 1.5, `netcom16` 1.6.0 to 1.7.1. null: 2.2.0 and later.",
     )
     tokenless_from: list[Network] = Field(

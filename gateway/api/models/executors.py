@@ -67,6 +67,7 @@ class ExecutorAnswer(Answer):
     note: str
     running: int = Field(description="Runs that were sent to it, or are about to be, and have not ended.")
     dialect: str | None = Field(description="The protocol generation it speaks.")
+    releases: str | None = Field(description="The releases of XXL-JOB that speak it.")
     client: str | None
     last_beat: Iso | None
     last_beat_ms: int | None

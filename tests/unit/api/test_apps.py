@@ -86,7 +86,7 @@ async def test_an_unknown_app(api):
         ({"starts_per_second": 0}, "starts_per_second", "greater than or equal to 0.001"),
         ({"starts_per_second": True}, "starts_per_second", "valid"),
         ({"dialect": "form15"}, "dialect", "null in the address mode 'auto'"),
-        ({"dialect": "rest"}, "dialect", "'form14', 'form15' or 'netcom16'"),
+        ({"dialect": "rest2"}, "dialect", "'form14', 'form15'"),
         ({"tokenless_from": ["10.0.0.1/8"]}, "tokenless_from[0]", "a network such as"),
         ({"tokenless_from": ["everywhere"]}, "tokenless_from[0]", "a network such as"),
         ({"int_log_ids": 1}, "int_log_ids", "valid boolean"),

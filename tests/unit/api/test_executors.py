@@ -40,6 +40,7 @@ async def test_executors_of_an_app(billing):
         "note": "",
         "running": 0,
         "dialect": "rest",
+        "releases": "2.2.0 to 3.4.2, and other languages",
         "client": "java",
         "last_beat": "2026-11-18T11:06:40.000+00:00",
         "last_beat_ms": billing.clock.ms,

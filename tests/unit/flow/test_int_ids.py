@@ -72,6 +72,23 @@ async def test_an_app_beside_goes_on_with_long_ones(world):
         assert (row.id <= MAX_INT_ID) == (row.job_id == mine.id)
 
 
+async def test_a_run_made_before_goes_to_who_can_take_its_id(world):
+    await world.executor(B)
+    job = await world.job(enabled=False)
+    paused = await world.trigger(job, delay_ms=20_000)
+    await world.executor(A, dialect="xxlrpc20")
+    run = await world.until_final(paused)
+    assert run.id >= FIRST_LONG_ID
+    assert run.address == B
+
+
+async def test_the_slash_may_be_left_out_by_hand(world):
+    await world.executor(A, dialect="netcom18")
+    registry = world.flow.context.registry
+    assert registry.executor(world.app.id, A.rstrip("/")) is registry.executor(world.app.id, A)
+    assert registry.executor(world.app.id, "http://nobody") is None
+
+
 async def test_a_warning_before_they_run_out(world):
     await world.executor(A, dialect="netcom18")
     context = world.flow.context
