@@ -21,6 +21,8 @@ BEAT = b"{}"
 MAX_INT = (1 << 31) - 1  # jobId is a Java int in every release
 _MAX_LONG = (1 << 63) - 1
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_PLAIN = str.maketrans('"\\{}[]', "'/()()")
+_OLD_ANSWER = re.compile(rb"Mt\x00.com\.xxl|C0.com\.xxl|[0-9A-F]{8}7B22", re.DOTALL)
 _OLD_RESULT = b'"executeResult"'
 _FIRST_FRAME = 200  # bytes in which the first result of releases up to 2.2.0 shows its form
 _SHOWN = 200  # characters of an answer nobody expected that are worth showing
@@ -47,8 +49,11 @@ class Callback(NamedTuple):
 
 
 def failure(message: str) -> bytes:
-    """Code 500 in the envelope; the payload stays null, anything else in it breaks Java executors."""
-    return json.dumps({"code": 500, "msg": message, "content": None}).encode()
+    """Code 500 in the envelope; the payload stays null, anything else in it breaks Java executors.
+
+    2.1.1 and 2.1.2 cannot read an answer whose text has double quotes, brackets or backslashes.
+    """
+    return json.dumps({"code": 500, "msg": message.translate(_PLAIN), "content": None}).encode()
 
 
 def parse_registration(body: bytes) -> Registration:
@@ -273,7 +278,10 @@ def _envelope(status: int, body: bytes) -> dict[str, object] | list[object]:
     try:
         fields = load(body)
     except MalformedError:
-        raise MalformedError(f"no JSON in the answer: {_glimpse(body)}") from None
+        old = (
+            " (an executor before 2.2.0? Its app has to name its dialect)" if _OLD_ANSWER.match(body) else ""
+        )
+        raise MalformedError(f"no JSON in the answer{old}: {_glimpse(body)}") from None
     if not isinstance(fields, dict | list):
         raise MalformedError(f"the answer is {_kind(fields)}, expected an object")
     return fields

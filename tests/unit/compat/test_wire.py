@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from compat import wire
 from gateway.core.errors import InvalidValue
 from gateway.core.model import BlockStrategy, ExecutorResult, Job, LogPage, Task
+from tests.kit.captures import captures_of
 
 NOW = 1_795_247_421_259
 PLAIN = {"logId": 101, "logDateTim": NOW, "handleCode": 200, "handleMsg": "fine"}
@@ -225,7 +226,7 @@ class TestRequests:
 
     def test_the_envelope_never_has_an_object_in_it(self) -> None:
         assert json.loads(wire.OK) == {"code": 200, "msg": None, "content": None}
-        assert json.loads(wire.failure('"你\ud800')) == {"code": 500, "msg": '"你\ud800', "content": None}
+        assert json.loads(wire.failure("'你\ud800")) == {"code": 500, "msg": "'你\ud800", "content": None}
 
 
 JSON = st.recursive(
@@ -269,3 +270,21 @@ def test_what_is_taken_can_be_stored(value: object) -> None:
         assert -(1 << 31) < result.code < 1 << 31
         if result.message is not None:
             result.message.encode()
+
+
+def test_a_failure_has_no_character_that_2_1_1_cannot_read() -> None:
+    said = json.loads(wire.failure('app "x\\y" {1} [2] 你'))
+    assert said == {"code": 500, "msg": "app 'x/y' (1) (2) 你", "content": None}
+    assert wire.failure('"\\{}[]').count(b"\\") == 0
+
+
+@pytest.mark.parametrize("version", ["1.5.2", "1.7.0", "1.9.2", "2.0.2", "2.1.2"])
+def test_an_old_executor_that_is_called_in_json_is_told_from_its_answer(version: str) -> None:
+    answer = next(
+        one.answer_body for one in captures_of(version) if one.name in {"garbage-body", "beat", "run"}
+    )
+    with pytest.raises(wire.MalformedError, match="an executor before"):
+        wire.parse_answer(200, answer)
+    with pytest.raises(wire.MalformedError) as caught:
+        wire.parse_answer(200, b"nonsense")
+    assert "2.2.0" not in str(caught.value)
