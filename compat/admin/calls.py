@@ -18,7 +18,7 @@ from compat.admin.ports import PORTS, AdminPorts
 from compat.admin.replies import Json, Style
 from gateway.core import trigger_url
 from gateway.core.acting import acting_for
-from gateway.core.attempts import Attempts
+from gateway.core.attempts import Attempts, Known
 from gateway.core.errors import GatewayError, InvalidValue, Refused, StoreError
 from gateway.core.model import TriggerKind
 from gateway.core.trigger_url import Caller, Said
@@ -29,6 +29,7 @@ log = structlog.get_logger(__name__)
 # By name and caller, and by caller alone: behind one address there may be many.
 ATTEMPTS = web.AppKey("admin_attempts", Attempts)
 CALLERS = web.AppKey("admin_callers", Attempts)
+KNOWN = web.AppKey("admin_known", Known)
 FREE_OF_A_CALLER = 50
 AUTHOR = "user:"
 
@@ -138,13 +139,17 @@ async def _by_old_cookie(request: web.Request, ports: AdminPorts) -> User | None
     cookie = cookies.old_cookie(request)
     if cookie is None or cookies.is_of_other_origin(request):
         return None
-    attempts, key, now = request.app[CALLERS], str(caller_of(request).address), ports.clock.monotonic()
-    if attempts.wait_s(key, now):
+    attempts, known, now = request.app[ATTEMPTS], request.app[KNOWN], ports.clock.monotonic()
+    address, name = str(caller_of(request).address), cookie.username
+    key = f"cookie of {name[:64]} from {address}"
+    if attempts.wait_s(key, now) and not known.has(name, cookie.digest):
         return None
     attempts.failed(key, now)
-    user = await ports.users.with_digest(cookie.username, cookie.digest)
+    user = await ports.users.with_digest(name, cookie.digest)
     if user is None:
-        log.warning("old_cookie_refused", remote=key)
+        known.discard(name, cookie.digest)
+        log.warning("old_cookie_refused", remote=address)
     else:
-        attempts.forgive(key)
+        known.add(name, cookie.digest)
+        attempts.succeeded(key)
     return user

@@ -8,7 +8,7 @@ import structlog
 from aiohttp import hdrs, web
 
 from compat.admin import cookies, replies
-from compat.admin.calls import ATTEMPTS, CALLERS, Answer, Call, caller_of, refusal
+from compat.admin.calls import ATTEMPTS, CALLERS, KNOWN, Answer, Call, caller_of, refusal
 from compat.admin.generations import LOGIN_PAGES, Generation
 from compat.admin.parameters import Parameters, read_parameters
 from compat.admin.ports import PORTS
@@ -44,17 +44,19 @@ async def _log_in(request: web.Request, style: Style, given: Parameters) -> web.
         raise InvalidValue("userName", name, "the name of a user, and password its password")
     now, caller = ports.clock.monotonic(), str(caller_of(request).address)
     pair = f"{name[:64]} from {caller}"
-    of_pairs, of_callers = request.app[ATTEMPTS], request.app[CALLERS]
+    of_pairs, of_callers, known = request.app[ATTEMPTS], request.app[CALLERS], request.app[KNOWN]
     wait_s = max(of_pairs.wait_s(pair, now), of_callers.wait_s(caller, now))
-    if wait_s:
+    if wait_s and not known.has(name, password):
         raise Refused(f"too many logins have failed: try again in {math.ceil(wait_s)} s")
     of_pairs.failed(pair, now)
     of_callers.failed(caller, now)
     user = await ports.users.with_password(name, password)
     if user is None:
+        known.discard(name, password)
         # The name is left out: people type passwords there.
         log.warning("login_failed", remote=caller)
         raise Refused("the user name or the password is wrong")
+    known.add(name, password)
     of_pairs.succeeded(pair)
     of_callers.forgive(caller)
     text = await ports.sessions.open(user, style.generation)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -55,3 +57,29 @@ class Attempts:
 
     def succeeded(self, key: str) -> None:
         self._records.pop(key, None)
+
+
+class Known:
+    """Secrets that were right before, as digests under a key that never leaves the process.
+
+    Whoever knows one is let in also while others are made to wait, so that nobody locks the owner out by being wrong.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+        self._digests: OrderedDict[bytes, None] = OrderedDict()
+
+    def add(self, name: str, secret: str) -> None:
+        self._digests[self._digest(name, secret)] = None
+        while len(self._digests) > MOST_KEPT:
+            self._digests.popitem(last=False)
+
+    def has(self, name: str, secret: str) -> bool:
+        return self._digest(name, secret) in self._digests
+
+    def discard(self, name: str, secret: str) -> None:
+        self._digests.pop(self._digest(name, secret), None)
+
+    def _digest(self, name: str, secret: str) -> bytes:
+        text = f"{len(name)} {name} {secret}".encode("utf-8", "surrogatepass")
+        return hmac.new(self._key, text, hashlib.sha256).digest()

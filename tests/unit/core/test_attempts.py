@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.core.attempts import FORGET_S, LONGEST_WAIT_S, MOST_KEPT, Attempts
+from gateway.core.attempts import FORGET_S, LONGEST_WAIT_S, MOST_KEPT, Attempts, Known
 
 
 def test_the_first_failures_cost_nothing_and_the_others_more_and_more():
@@ -39,3 +39,19 @@ def test_memory_is_bounded():
         attempts.failed(str(number), 0)
     assert attempts.wait_s("0", 0) == 0
     assert attempts.wait_s(str(MOST_KEPT), 0) == 1
+
+
+def test_what_was_right_before():
+    known = Known(b"key")
+    known.add("ann", "secret")
+    assert known.has("ann", "secret")
+    assert not known.has("ann", "Secret")
+    assert not known.has("bob", "secret")
+    assert not known.has("an", "n secret")
+    assert "secret" not in repr(vars(known))
+    known.discard("ann", "secret")
+    known.discard("ann", "secret")
+    assert not known.has("ann", "secret")
+    for number in range(MOST_KEPT + 1):
+        known.add("ann", str(number))
+    assert [known.has("ann", "0"), known.has("ann", "1")] == [False, True]
