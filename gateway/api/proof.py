@@ -21,7 +21,8 @@ from gateway.api.services import SERVICES, Services
 from gateway.core.clock import iso_utc
 from gateway.core.daily import DAY_MS
 from gateway.core.errors import InvalidValue, NotFound
-from gateway.core.proof import MOST_SHOWN, MOST_SLOTS, JobProof, Total
+from gateway.core.evidence import MOST_SLOTS
+from gateway.core.proof import MOST_SHOWN, JobProof, Total
 
 
 async def page(request: web.Request) -> web.Response:
@@ -97,6 +98,7 @@ def _answer(one: JobProof) -> JobProofAnswer:
         right=one.is_right,
         expected=one.expected,
         fired=one.fired,
+        early=one.early,
         late=one.late,
         lateness_max_ms=one.lateness_max_ms,
         lateness_avg_ms=round(one.lateness_ms / one.fired, 1) if one.fired else None,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from aiohttp import web
 
 from gateway.api.intake import query_as
 from gateway.api.models.stats import MOST_DAYS, DailyAnswer, DailyQuery, DayAnswer, day_text
 from gateway.api.render import json_answer, times
-from gateway.api.services import SERVICES
+from gateway.api.services import SERVICES, Services
 from gateway.core.daily import STATES, DailyFilter, DayTally, Tally, day_of
-from gateway.core.errors import InvalidValue
+from gateway.core.errors import InvalidValue, NotFound
 
 _DAYS = 30
 
@@ -24,10 +26,22 @@ async def daily(request: web.Request) -> web.Response:
     if last - first >= MOST_DAYS:
         raise InvalidValue("from", day_text(first), f"at most {MOST_DAYS} days up to {day_text(last)}")
     app_id = None if query.app is None else (await services.apps.get(query.app)).id
-    found = await services.daily.read(DailyFilter(first, last, job_id=query.job_id, app_id=app_id))
+    wanted = DailyFilter(first, last, job_id=query.job_id, app_id=app_id)
+    found = await services.daily.read(wanted)
+    if query.job_id is not None and not found:
+        await _require(services, query.job_id, replace(wanted, first=0))
     by_day = {one.day: one for one in found}
     days = [_answer(by_day.get(day) or DayTally(day, Tally(), 0)) for day in range(first, last + 1)]
     return json_answer(DailyAnswer(days=days))
+
+
+async def _require(services: Services, job_id: int, ever: DailyFilter) -> None:
+    """Raises `NotFound` for a job that is not there, and of which no counts are left."""
+    try:
+        await services.jobs.get(job_id)
+    except NotFound:
+        if not await services.daily.read(ever):
+            raise
 
 
 def _answer(one: DayTally) -> DayAnswer:

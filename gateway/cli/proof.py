@@ -16,6 +16,7 @@ _COLUMNS = (
     "right",
     "expected",
     "fired",
+    "early",
     "late",
     "lateness_max_ms",
     "waiting",

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from gateway.core.calendar_days import Editions, days_at
-from gateway.core.chain import is_chained
-from gateway.core.confine import schedule_of
+from gateway.core.confine import is_slot, schedule_of
 from gateway.core.errors import InvalidValue
 from gateway.core.model import Job
 from gateway.core.schedule import phases
@@ -31,6 +30,10 @@ class Interval:
 
     def holds(self, slot_ms: int) -> bool:
         return self.after_ms < slot_ms <= self.until_ms
+
+    def holds_of_chain(self, slot_ms: int) -> bool:
+        """At the instant of a change a chain goes on by what it was before, or by what it is from then on."""
+        return self.holds(slot_ms) or slot_ms == self.after_ms == self.since_ms
 
 
 def intervals(
@@ -77,18 +80,6 @@ def before(
     return dated(max(earlier, key=lambda one: one.number).job, editions, interval.since_ms)
 
 
-def expected(found: Iterable[Interval]) -> Iterator[tuple[Interval, int]]:
-    """The slots of the time schedules among them, in order, with the interval each belongs to."""
-    for interval in found:
-        if not interval.job.enabled or is_chained(interval.job) or why_unproven(interval.job):
-            continue
-        schedule = schedule_of(interval.job)
-        slot = schedule.next_after(interval.after_ms)
-        while slot is not None and slot <= interval.until_ms:
-            yield interval, slot
-            slot = schedule.next_after(slot)
-
-
 def why_unproven(job: Job) -> str:
     """Why nobody can tell from this version alone what was due."""
     if job.anchor_ms == 0 and phases(job.schedule):
@@ -100,3 +91,10 @@ def why_unproven(job: Job) -> str:
     except InvalidValue:
         return "the schedule cannot be read by this version"
     return ""
+
+
+def had_slot(job: Job | None, slot_ms: int) -> bool:
+    """Whether the job as it was is known to have had this slot."""
+    if job is None or not job.enabled or why_unproven(job):
+        return False
+    return is_slot(job, schedule_of(job), slot_ms)

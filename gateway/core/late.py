@@ -15,7 +15,9 @@ from gateway.core.sequel import Sequel
 from gateway.core.states import IN_FLIGHT, WAITING, RunState
 from gateway.core.work import After, Move, Value
 
-TRIED_AGAIN = "the result came after the run had been given up and tried again"
+LATE = "the result came after the run had been given up"
+TRIED_AGAIN = f"{LATE} and tried again"
+AFTER_ALL = "has succeeded after all"
 _GIVEN_UP = frozenset({RunState.LOST, RunState.TIMED_OUT, RunState.STOPPED})
 
 
@@ -51,7 +53,7 @@ def correction(run: Run, result: ExecutorResult, last: Run, now_ms: int) -> Corr
         return Correction(RunState.RETRYING, late)
     here = frozenset({last.state})
     if last.state in WAITING:
-        words = f"not started: run {run.id}, an attempt before it, has succeeded after all"
+        words = f"not started: run {run.id}, an attempt before it, {AFTER_ALL}"
         values: dict[str, Value] = {"reason": words, "finished_ms": now_ms}
         return Correction(
             RunState.SUCCEEDED, late, Move(last.id, RunState.SKIPPED, here, values), ends_chain=True

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from gateway.core.clock import Clock
-from gateway.core.expected import expected, intervals
-from gateway.core.proof import EvidenceReader, JobProof, Judge
+from gateway.core.evidence import EvidenceReader
+from gateway.core.expected import intervals
+from gateway.core.judge import Judge
+from gateway.core.proof import JobProof
 
 SLOTS_AT_ONCE = 200
 
@@ -28,8 +30,7 @@ class Prover:
         evidence = await self._evidence.of_job(job_id, from_ms, to_ms)
         found = intervals(evidence.versions, evidence.deleted_ms, from_ms, to_ms, evidence.editions)
         judge = Judge(job_id, evidence, found, now_ms)
-        for number, (interval, slot_ms) in enumerate(expected(found)):
-            judge.take(interval, slot_ms)
+        for number, _ in enumerate(judge.steps()):
             if number % SLOTS_AT_ONCE == SLOTS_AT_ONCE - 1:
                 await self._clock.sleep(0)
         return judge.verdict()

@@ -19,7 +19,7 @@ from gateway.core.context import Context
 from gateway.core.ending import End
 from gateway.core.errors import GatewayError, StoreError
 from gateway.core.inflight import Flight
-from gateway.core.late import is_unheard
+from gateway.core.late import LATE, is_unheard
 from gateway.core.model import ExecutorResult, Run
 from gateway.core.policy import came_first, matches_run, outcome_of, seed_of
 from gateway.core.ports import ForeignResults, Spool
@@ -30,7 +30,6 @@ from gateway.flow.ports import Finisher
 
 log = structlog.get_logger(__name__)
 
-LATE = "the result came after the run had been given up"
 SPARED = "it had ended before the kill that was to take it along"
 SPOOL_CHECK_S = 0.05
 REPLAY_AT_ONCE = 50  # another node has little time to take them

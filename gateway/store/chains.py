@@ -32,8 +32,13 @@ async def carry_over(conn: AsyncConnection, new: Job, removed: Collection[int]) 
     is_open = link != 0 and abs(link) not in removed and await _is_open(conn, new.id, abs(link))
     next_fire_at: int | None = None
     if new.next_fire_at is not None and not is_open:
-        over_ms = max(new.next_fire_at, ended_ms + delay_of(new) if ended_ms else 0)
-        next_fire_at = schedule_of(new).first_after(over_ms)
+        schedule = schedule_of(new)
+        next_fire_at = schedule.first_after(
+            max(new.next_fire_at, ended_ms + delay_of(new) if ended_ms else 0)
+        )
+        # Where the job was something else, its last slot may have been at this very instant.
+        if next_fire_at is not None and await _has_row(conn, new.id, next_fire_at):
+            next_fire_at = schedule.first_after(next_fire_at + 1)
     values = {"next_fire_at": next_fire_at, "chain_run_id": link if is_open else 0}
     await conn.execute(update(job_next_fire).where(mine).values(values))
     return next_fire_at
@@ -85,6 +90,11 @@ async def _is_open(conn: AsyncConnection, job_id: int, root_id: int) -> bool:
         return False
     query = select(count_open()).where(*_family(job_id, slot_key))
     return bool((await conn.execute(query)).scalar_one())
+
+
+async def _has_row(conn: AsyncConnection, job_id: int, slot_key: int) -> bool:
+    query = select(run.c.id).where(*_family(job_id, slot_key)).limit(1)
+    return (await conn.execute(query)).first() is not None
 
 
 def _family(job_id: int, slot_key: int) -> tuple[ColumnElement[bool], ...]:

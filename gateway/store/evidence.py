@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.core.chain import is_chained
 from gateway.core.clock import Clock
+from gateway.core.daily import DAY_MS, STATES
 from gateway.core.errors import InvalidValue, NotFound
-from gateway.core.late import TRIED_AGAIN
+from gateway.core.evidence import MOST_SLOTS, UNLIMITED, Evidence, Fired, FirstRow
+from gateway.core.late import AFTER_ALL, LATE, TRIED_AGAIN
 from gateway.core.model import TriggerKind
-from gateway.core.proof import MOST_SLOTS, Evidence, FirstRow
 from gateway.core.retention import cut_ms
 from gateway.core.states import RunState
 from gateway.core.versions import JobVersion
@@ -38,7 +42,9 @@ _FIRST = (
     "sent_ms",
     "finished_ms",
 )
+_FIRSTS = (run.c.attempt == 1, run.c.shard <= 0, run.c.trigger_kind != int(TriggerKind.SHARD))
 _INDEX = "FORCE INDEX (uq_run_key)"
+_VERSIONS = 200
 
 
 class EvidenceStore:
@@ -78,18 +84,16 @@ class EvidenceStore:
             fire = select(job_next_fire.c.next_fire_at).where(job_next_fire.c.job_id == job_id)
             next_fire_at = (await conn.execute(fire)).scalar()
             rows = await _rows(conn, job_id, from_ms, to_ms)
-            removed = select(run_daily.c.day).where(run_daily.c.job_id == job_id, run_daily.c.kind == REMOVED)
-            days = frozenset(row.day for row in await conn.execute(removed))
-        own = versions[-1].job.retention_days if versions else 0
-        return Evidence(
-            versions,
-            rows,
-            next_fire_at,
-            now_ms + 1 if deleted_ms and not mine.keep_history else cut_ms(now_ms, own or self._days),
-            days,
-            deleted_ms,
-            editions,
-        )
+            removed = await _removed(conn, job_id)
+            before = None
+            if any(is_chained(one.job) for one in versions):
+                rows = await _with_first_sends(conn, job_id, rows)
+                before = await _before(conn, job_id, from_ms)
+            own = versions[-1].job.retention_days if versions else 0
+            is_history_going = deleted_ms and not mine.keep_history
+            gone_ms = now_ms + 1 if is_history_going else cut_ms(now_ms, own or self._days)
+            fired = await _fired(conn, job_id, versions, from_ms, gone_ms, removed)
+        return Evidence(versions, rows, next_fire_at, gone_ms, removed, deleted_ms, fired, before, editions)
 
 
 async def _whose(conn: AsyncConnection, job_id: int) -> tuple[Any, int]:
@@ -140,12 +144,80 @@ async def _rows(conn: AsyncConnection, job_id: int, from_ms: int, to_ms: int) ->
     return await _with_ends(conn, job_id, rows)
 
 
+async def _removed(conn: AsyncConnection, job_id: int) -> list[tuple[int, int]]:
+    """From which instant to which slots may be whose rows were removed."""
+    mine = run_daily.c
+    query = select(run_daily).where(mine.job_id == job_id, mine.kind == REMOVED)
+    found: list[tuple[int, int]] = []
+    for row in await conn.execute(query):
+        first_ms = row.day * DAY_MS - DAY_MS - row.lateness_max_ms - row.duration_max_ms
+        # What was never sent may have been skipped, or have waited, for any time.
+        if sum(getattr(row, name) for name in STATES) > row.sent:
+            first_ms = 0
+        found.append((first_ms, (row.day + 1) * DAY_MS - 1))
+    return sorted(found)
+
+
+async def _before(conn: AsyncConnection, job_id: int, from_ms: int) -> FirstRow | None:
+    """The last slot before the range."""
+    query = _first(job_id, run.c.slot_key < from_ms, run.c.slot_key > 0).order_by(run.c.slot_key.desc())
+    rows = [_row_of(row) for row in await conn.execute(query.limit(1))]
+    rows = await _with_first_sends(conn, job_id, await _with_ends(conn, job_id, rows))
+    return rows[0] if rows else None
+
+
+async def _fired(
+    conn: AsyncConnection,
+    job_id: int,
+    versions: Sequence[JobVersion],
+    from_ms: int,
+    gone_ms: int,
+    removed: Sequence[tuple[int, int]],
+) -> Fired | None:
+    """What the rows say of a maximum of fires that was set before the range: all slots since then count."""
+    begun = [one for one in versions if one.created_ms < from_ms]
+    if not begun or not begun[-1].job.timing.window.max_fires:
+        return None
+    since_ms = await _maximum_since(conn, job_id, begun[-1].number)
+    here = (run.c.slot_key >= since_ms, run.c.slot_key < from_ms)
+    few, all_of_it = run.c.slot_count == 1, run.c.last_slot_ms < from_ms
+    # One that had ended before its slot may have been taken back, and been planned again.
+    certain = case(
+        (run.c.slot_key == since_ms, 0),
+        (and_(run.c.finished_ms > 0, run.c.finished_ms < run.c.slot_key), 0),
+        (or_(few, all_of_it), run.c.slot_count),
+        else_=1,
+    )
+    query = select(func.sum(certain), func.sum(run.c.slot_count)).where(
+        run.c.job_id == job_id, *here, *_FIRSTS
+    )
+    least, most = (await conn.execute(query.with_hint(run, _INDEX, "mysql"))).one()
+    is_gone = since_ms < gone_ms or any(first <= from_ms and since_ms <= last for first, last in removed)
+    return Fired(begun[-1].number, int(least or 0), UNLIMITED if is_gone else int(most or 0))
+
+
+async def _maximum_since(conn: AsyncConnection, job_id: int, number: int) -> int:
+    """When the maximum that this version has was set where there was none."""
+    since_ms = 0
+    while True:
+        query = select(job_version.c.version, job_version.c.created_ms, job_version.c.definition).where(
+            job_version.c.job_id == job_id, job_version.c.version <= number
+        )
+        page = (await conn.execute(query.order_by(job_version.c.version.desc()).limit(_VERSIONS))).all()
+        for row in page:
+            if not json.loads(row.definition).get("timing", {}).get("window", {}).get("max_fires"):
+                return since_ms
+            since_ms = row.created_ms
+        if len(page) < _VERSIONS:
+            return since_ms
+        number = page[-1].version - 1
+
+
 def _first(job_id: int, *bounds: ColumnElement[bool]) -> Select[Any]:
     """Rows of slots that are neither attempts after the first nor shards of a parent."""
     mine = run.c
-    firsts = (mine.attempt == 1, mine.shard <= 0, mine.trigger_kind != int(TriggerKind.SHARD))
     columns = [mine[name] for name in _FIRST]
-    return select(*columns).where(mine.job_id == job_id, *bounds, *firsts).with_hint(run, _INDEX, "mysql")
+    return select(*columns).where(mine.job_id == job_id, *bounds, *_FIRSTS).with_hint(run, _INDEX, "mysql")
 
 
 def _row_of(row: Any) -> FirstRow:
@@ -159,22 +231,52 @@ def _row_of(row: Any) -> FirstRow:
         due_ms=row.due_ms,
         sent_ms=row.sent_ms,
         ended_ms=row.finished_ms,
+        is_belated=LATE in (row.reason or "") and row.state != RunState.LOST,
     )
 
 
 async def _with_ends(conn: AsyncConnection, job_id: int, rows: list[FirstRow]) -> list[FirstRow]:
     """A slot has ended when the last of its attempts has."""
-    retried = sorted(
-        {row.slot_ms for row in rows if row.state is RunState.RETRYING or row.reason.startswith(TRIED_AGAIN)}
-    )
-    ends: dict[int, int] = {}
-    for start in range(0, len(retried), _PAGE):
-        some = run.c.slot_key.in_(retried[start : start + _PAGE])
+    retried = [
+        row.slot_ms for row in rows if row.state is RunState.RETRYING or row.reason.startswith(TRIED_AGAIN)
+    ]
+    is_late = and_(run.c.reason.contains(LATE), run.c.state != int(RunState.LOST))
+    is_none = run.c.reason.contains(AFTER_ALL)
+    in_time = func.max(case((or_(is_late, is_none), 0), else_=run.c.finished_ms))
+    late = func.max(case((is_late, run.c.finished_ms), else_=0))
+    ends: dict[int, tuple[int, bool]] = {}
+    for some in _pages(retried):
         query = (
-            select(run.c.slot_key, func.max(run.c.finished_ms).label("end"), count_open())
+            select(run.c.slot_key, in_time, late, count_open())
             .where(run.c.job_id == job_id, some, run.c.shard <= 0)
             .group_by(run.c.slot_key)
         )
-        for slot_ms, end_ms, still_open in await conn.execute(query):
-            ends[slot_ms] = 0 if still_open else end_ms
-    return [replace(row, ended_ms=ends.get(row.slot_ms, row.ended_ms)) for row in rows] if ends else rows
+        for slot_ms, end_ms, late_ms, still_open in await conn.execute(query):
+            ends[slot_ms] = (0 if still_open else max(end_ms, late_ms), late_ms > end_ms)
+    return [
+        replace(row, ended_ms=ends[row.slot_ms][0], is_belated=ends[row.slot_ms][1])
+        if row.slot_ms in ends
+        else row
+        for row in rows
+    ]
+
+
+async def _with_first_sends(conn: AsyncConnection, job_id: int, rows: list[FirstRow]) -> list[FirstRow]:
+    """A slot has begun when the first of its attempts or shards was sent."""
+    sent_ms = func.min(run.c.sent_ms)
+    sent: dict[int, int] = {}
+    for some in _pages([row.slot_ms for row in rows]):
+        query = (
+            select(run.c.slot_key, sent_ms)
+            .where(run.c.job_id == job_id, some, run.c.sent_ms > 0)
+            .group_by(run.c.slot_key)
+        )
+        sent.update((row[0], row[1]) for row in await conn.execute(query))
+    return [replace(row, first_sent_ms=sent.get(row.slot_ms, 0)) for row in rows]
+
+
+def _pages(slots: Sequence[int]) -> Iterator[ColumnElement[bool]]:
+    """The condition that a row is of one of these slots, some at a time."""
+    wanted = sorted(slots)
+    for start in range(0, len(wanted), _PAGE):
+        yield run.c.slot_key.in_(wanted[start : start + _PAGE])

@@ -6,15 +6,16 @@ from dataclasses import replace
 from datetime import date
 
 import pytest
-from sqlalchemy import delete, insert
+from sqlalchemy import delete, insert, update
 
 from gateway.core.calendar_days import Calendar, CalendarMode, CalendarUse, Days
 from gateway.core.errors import NotFound
+from gateway.core.evidence import UNLIMITED, Fired, FirstRow
 from gateway.core.expected import intervals, why_unproven
+from gateway.core.late import LATE
 from gateway.core.model import AddressMode, App, Job, Task
-from gateway.core.proof import FirstRow
 from gateway.core.states import RunState
-from gateway.core.timing import Timing
+from gateway.core.timing import Timing, Window
 from gateway.store import evidence as evidence_module
 from gateway.store import ids
 from gateway.store.apps import AppStore
@@ -80,9 +81,13 @@ async def test_versions_in_force_and_what_is_gone(db, clock, made, jobs):
     assert found.versions[0].job.anchor_ms == made.anchor_ms
     assert found.cut_ms == (clock.ms // 86_400_000 - 2) * 86_400_000
     async with db.write() as conn:
-        await conn.execute(insert(run_daily).values(day=7, job_id=made.id, kind=1))
+        sent = {"succeeded": 3, "sent": 3, "duration_max_ms": 5000, "lateness_max_ms": 70}
+        await conn.execute(insert(run_daily).values(day=7, job_id=made.id, kind=1, **sent))
         await conn.execute(insert(run_daily).values(day=8, job_id=made.id, kind=0))
-    assert (await store.of_job(made.id, 0, 1)).removed_days == {7}
+        await conn.execute(insert(run_daily).values(day=9, job_id=made.id, kind=1, skipped=1))
+    day = 86_400_000
+    # What was never sent may have waited, or have been found late, for any time.
+    assert (await store.of_job(made.id, 0, 1)).removed == [(0, 10 * day - 1), (6 * day - 5070, 8 * day - 1)]
     clock.ms += 1000
     await jobs.delete(made.id, keep_history=True)
     gone = await store.of_job(made.id, begun, clock.ms)
@@ -147,3 +152,63 @@ async def test_only_so_many_editions_of_a_calendar_are_kept(db, clock, monkeypat
             kept[name], _ = await calendars.replace(replace(kept[name], days=days))
     found = [(row["name"], clock.ms - row["until_ms"]) for row in await rows(calendar_edition)]
     assert sorted(found) == [("a", 0), ("a", 1), ("a", 2), ("b", 3), ("b", 4)]
+
+
+async def test_when_runs_of_a_chain_began_and_which_was_before(db, clock, made, jobs):
+    store = EvidenceStore(db, clock, 30)
+    await add(
+        db,
+        {"id": 1, "slot_key": 50, "state": 10, "sent_ms": 51},
+        {"id": 2, "slot_key": 60, "state": 15, "sent_ms": 0},
+        {
+            "id": 3,
+            "slot_key": 60,
+            "state": 11,
+            "sent_ms": 65,
+            "attempt": 2,
+            "finished_ms": 90,
+            "reason": LATE,
+        },
+        {"id": 4, "slot_key": 100, "state": 10, "shard": -1, "sent_ms": 101},
+        {"id": 5, "slot_key": 100, "state": 10, "shard": 0, "sent_ms": 99, "trigger_kind": 7},
+        {"id": 6, "slot_key": 130, "state": 4},
+    )
+    plain = await store.of_job(made.id, 100, clock.ms + 1)
+    assert (plain.before, [row.first_sent_ms for row in plain.rows]) == (None, [0, 0])
+    await jobs.update(replace(made, schedule={"kind": "second_delay", "expression": 5}))
+    found = await store.of_job(made.id, 100, clock.ms + 1)
+    assert [(row.id, row.began_ms) for row in found.rows] == [(4, 99), (6, 0)]
+    assert found.before is not None
+    assert (found.before.began_ms, found.before.ended_ms, found.before.is_belated) == (65, 90, True)
+    assert (await store.of_job(made.id, 50, clock.ms + 1)).before is None
+
+
+async def test_what_a_maximum_has_had_before_the_range(db, clock, made, jobs, monkeypatch):
+    monkeypatch.setattr(evidence_module, "_VERSIONS", 2)
+    hourly = {"kind": "fixed_rate", "expression": "1h"}
+    (made,) = await jobs.create([replace(made, schedule=hourly, name="hourly")])
+    clock.ms += 1000
+    since = clock.ms
+    for number, most in enumerate((9, 8, 7, 6), start=1):
+        await jobs.update(replace(made, version=number, timing=Timing(Window(max_fires=most))))
+        clock.ms += 1000
+    store = EvidenceStore(db, clock, 30)
+    assert (await store.of_job(made.id, since - 500, clock.ms)).fired is None
+    rows = [
+        {"id": 1, "slot_key": since - 1, "state": 10},
+        {"id": 2, "slot_key": since, "state": 10},
+        {"id": 3, "slot_key": since + 1, "state": 10, "finished_ms": since + 5},
+        {"id": 4, "slot_key": since + 2, "state": 16, "last_slot_ms": since + 4, "slot_count": 3},
+        {"id": 5, "slot_key": since + 5, "state": 10, "finished_ms": since + 4},
+        {"id": 6, "slot_key": since + 6, "state": 16, "last_slot_ms": clock.ms, "slot_count": 9},
+        {"id": 7, "slot_key": since + 7, "state": 10, "attempt": 2},
+        {"id": 8, "slot_key": clock.ms - 500, "state": 10},
+    ]
+    await add(db, *({"job_id": made.id, **row} for row in rows))
+    async with db.write() as conn:
+        await conn.execute(update(run).where(run.c.id != 5).values(finished_ms=clock.ms))
+    assert (await store.of_job(made.id, clock.ms - 500, clock.ms)).fired == Fired(5, 5, 15)
+    async with db.write() as conn:
+        values = {"day": clock.ms // 86_400_000, "succeeded": 1, "sent": 1}
+        await conn.execute(insert(run_daily).values(job_id=made.id, kind=1, **values))
+    assert (await store.of_job(made.id, clock.ms - 500, clock.ms)).fired == Fired(5, 5, UNLIMITED)

@@ -15,4 +15,4 @@ async def judge_proof(simulation: Simulation) -> None:
         assert found.is_right, found
         assert found.waiting == 0, found
         told = found.fired + sum((found.skipped + found.not_sent + found.unproven).values())
-        assert found.expected <= told, found
+        assert found.expected == told, found

@@ -25,20 +25,26 @@ class Instants(Answer):
 
 
 class GapsAnswer(Answer):
-    """Of a second_delay job: from the end of one run to the next."""
+    """Of a second_delay job: from the end of one run to the start of the next."""
 
     runs: int
     kept: int
     too_short: int
-    longest_extra_ms: int = Field(description="By how much the longest pause was longer than the delay.")
+    unproven: int = Field(description="Something is not known of the end, or of what was between.")
+    longest_extra_ms: int = Field(
+        description="By how much the longest pause was longer than the delay and the job's bounds made it."
+    )
 
 
 class JobProofAnswer(Answer):
     job_id: int
     name: str
-    right: bool = Field(description="Nothing is missing, duplicate or unexpected, and no gap is too short.")
+    right: bool = Field(
+        description="Nothing is missing, duplicate, unexpected or early, and no gap is too short."
+    )
     expected: int = Field(description="Slots that the versions of the job had in the range.")
     fired: int = Field(description="Sent once.")
+    early: int = Field(description="Of these, before their slot.")
     late: int = Field(description="Of these, more than a second after they were due.")
     lateness_max_ms: int
     lateness_avg_ms: float | None
@@ -59,6 +65,7 @@ class TotalAnswer(Answer):
     wrong: int
     expected: int
     fired: int
+    early: int
     late: int
     lateness_max_ms: int
     waiting: int

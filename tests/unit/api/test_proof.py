@@ -45,6 +45,13 @@ async def test_per_job_and_in_total(ran):
     assert only["total"]["jobs"] == 2
 
 
+async def test_a_run_before_its_slot_is_wrong(ran):
+    async with ran.db.write() as conn:
+        await conn.execute(update(run).where(run.c.id == 3).values(sent_ms=run.c.slot_key - 1))
+    answer = await ran.ok("GET", "/api/v1/proof?job_id=1")
+    assert (answer["items"][0]["early"], answer["total"]["early"], answer["total"]["wrong"]) == (1, 1, 1)
+
+
 async def test_page_by_page(ran):
     first = await ran.ok("GET", "/api/v1/proof?limit=1")
     second = await ran.ok("GET", f"/api/v1/proof?limit=1&cursor={first['next_cursor']}")
@@ -54,7 +61,7 @@ async def test_page_by_page(ran):
 
 
 async def test_a_job_with_too_many_slots_does_not_hide_the_others(ran, monkeypatch):
-    monkeypatch.setattr("gateway.core.proof.MOST_SLOTS", 5)
+    monkeypatch.setattr("gateway.core.evidence.MOST_SLOTS", 5)
     answer = await ran.ok("GET", "/api/v1/proof")
     assert next(iter(answer["items"][0]["unproven"])).startswith("more than")
     rest = await ran.ok("GET", f"/api/v1/proof?cursor={answer['next_cursor']}")

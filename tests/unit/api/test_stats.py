@@ -8,7 +8,7 @@ import json
 import pytest
 from sqlalchemy import insert
 
-from gateway.store.tables import run
+from gateway.store.tables import run, run_daily
 from tests.unit.api.test_cli import invoke
 
 
@@ -50,6 +50,17 @@ async def test_each_day_has_an_entry(billing, job):
     assert today["counted_ms"] == billing.clock.ms
     assert {one["runs"] for one in answer["days"][:-1]} == {0}
     assert answer["days"][0]["lateness_avg_ms"] is answer["days"][0]["counted"] is None
+
+
+async def test_a_job_of_which_nothing_is_known(billing, job):
+    await billing.problem(404, "GET", "/api/v1/stats/daily?job_id=9999")
+    days = (await billing.ok("GET", f"/api/v1/stats/daily?job_id={job['id']}&to=2026-11-01"))["days"]
+    assert not any(day["runs"] for day in days)
+    async with billing.db.write() as conn:
+        await conn.execute(insert(run_daily).values(day=20_000, job_id=77, kind=1, succeeded=1))
+    assert (await billing.ok("GET", "/api/v1/stats/daily?job_id=77"))[
+        "days"
+    ]  # deleted, and its counts are kept
 
 
 def days_before(last):

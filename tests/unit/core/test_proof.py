@@ -7,50 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.core.exclusions import Once
-from gateway.core.expected import expected, intervals
-from gateway.core.model import Job, Task
-from gateway.core.proof import Evidence, FirstRow, Judge, word
+from gateway.core.evidence import Fired
+from gateway.core.proof import word
 from gateway.core.states import RunState
-from gateway.core.timing import Timing
-from gateway.core.versions import JobVersion
-
-T = 1_795_000_000_000
-S = 1000
-
-
-def a_version(
-    number: int, at_ms: int, every_s: int = 10, *, enabled: bool = True, anchor_ms: int = T
-) -> JobVersion:
-    schedule = {"kind": "fixed_rate", "expression": every_s}
-    job = Job(1, 1, 1, 1, number, "job", enabled=enabled, schedule=schedule, task=Task("h"))
-    return JobVersion(replace(job, anchor_ms=anchor_ms, created_ms=T, updated_ms=at_ms), "alice", at_ms)
-
-
-def a_row(slot_ms: int, state: RunState = RunState.SUCCEEDED, **more) -> FirstRow:
-    sent_ms = slot_ms + 3 if state not in (RunState.SKIPPED, RunState.QUEUED, RunState.PLANNED) else 0
-    fields = {
-        "id": slot_ms,
-        "slot_ms": slot_ms,
-        "last_slot_ms": slot_ms,
-        "slot_count": 1,
-        "state": state,
-        "reason": "misfire: found 61.2 s late" if state is RunState.SKIPPED else "",
-        "due_ms": slot_ms,
-        "sent_ms": sent_ms,
-        "ended_ms": slot_ms + 50,
-    }
-    return FirstRow(**(fields | more))
-
-
-def proof_of(versions, rows, *, from_ms=T, to_ms=T + 100 * S, now_ms=T + 1000 * S, **more):
-    evidence = Evidence(versions, rows, **({"next_fire_at": None, "cut_ms": 0} | more))
-    found = intervals(versions, evidence.deleted_ms, from_ms, to_ms, evidence.editions)
-    judge = Judge(1, evidence, found, now_ms)
-    for interval, slot in expected(found):
-        judge.take(interval, slot)
-    return judge.verdict()
-
+from gateway.core.timing import Timing, Window
+from tests.kit.lives_to_prove import S, T, a_row, a_version, proof_of
 
 SLOTS = range(T + 10 * S, T + 100 * S, 10 * S)
 V1 = [a_version(1, T)]
@@ -126,7 +87,7 @@ def test_what_waits_and_what_is_not_planned_yet() -> None:
 def test_what_may_have_been_removed_is_not_called_missing() -> None:
     found = proof_of(V1, [a_row(slot) for slot in SLOTS[4:]], cut_ms=SLOTS[3])
     assert (dict(found.unproven), found.missing) == ({"removed by age": 3}, [SLOTS[3]])
-    by_hand = proof_of(V1, [], removed_days=frozenset({T // 86_400_000}))
+    by_hand = proof_of(V1, [], removed=[(T, T + 86_400_000)])
     assert (dict(by_hand.unproven), by_hand.is_right) == ({"removed by hand that day": 9}, True)
 
 
@@ -160,39 +121,59 @@ def test_reasons_without_what_differs(reason: str, expected_word: str | None) ->
     assert word(reason) == (expected_word or "the job was changed before this slot was planned")
 
 
-def chained(number: int, at_ms: int, delay_s: int = 5) -> JobVersion:
-    one = a_version(number, at_ms)
-    return replace(one, job=replace(one.job, schedule={"kind": "second_delay", "expression": delay_s}))
+def at_most(fires: int) -> Timing:
+    return Timing(Window(max_fires=fires))
 
 
-def test_second_delay_is_proven_by_its_gaps() -> None:
-    versions = [chained(1, T), chained(2, T + 60 * S, 20)]
-    starts = [T + S, T + 16 * S, T + 40 * S, T + 62 * S, T + 90 * S]
-    lengths = [10, 15, 2, 8, 1]
-    rows = [a_row(at, ended_ms=at + length * S) for at, length in zip(starts, lengths, strict=True)]
+def test_slots_beyond_the_maximum_are_none() -> None:
+    versions = [a_version(1, T, timing=at_most(4))]
+    rows = [a_row(slot) for slot in SLOTS[:4]]
     found = proof_of(versions, rows)
-    assert found.gaps is not None
-    assert (found.gaps.runs, found.gaps.kept, found.gaps.too_short) == (5, 4, 0)
-    assert found.gaps.longest_extra_ms == 4 * S
-    assert (found.expected, found.fired, found.is_right) == (5, 5, True)
-    early = [*rows[:1], replace(rows[1], slot_ms=T + 15_500), *rows[2:]]
-    assert proof_of(versions, early).gaps.too_short == 1  # type: ignore[union-attr]
-    open_one = [replace(rows[0], ended_ms=0, state=RunState.RUNNING), *rows[1:]]
-    assert not proof_of(versions, open_one).is_right
+    assert (found.expected, found.fired, found.is_right) == (4, 4, True)
+    assert proof_of(versions, [*rows[:2], rows[3]]).missing == [SLOTS[2]]
+    assert proof_of(versions, rows[:3]).missing == [SLOTS[3]]
+    assert proof_of(versions, [*rows, a_row(SLOTS[4])]).unexpected == [SLOTS[4]]
 
 
-def test_a_chain_within_bounds_may_wait_longer_and_must_not_run_in_them() -> None:
-    excluded = Timing(exclusions=(Once(T + 18 * S, T + 50 * S),))
-    one = chained(1, T)
-    versions = [replace(one, job=replace(one.job, timing=excluded))]
-    rows = [a_row(at, ended_ms=at + S) for at in (T + S, T + 7 * S, T + 13 * S, T + 53 * S)]
+def test_a_maximum_that_is_raised_goes_on_from_then() -> None:
+    versions = [a_version(1, T, timing=at_most(4)), a_version(2, T + 65 * S, timing=at_most(6))]
+    rows = [a_row(slot) for slot in (*SLOTS[:4], *SLOTS[6:8])]
     found = proof_of(versions, rows)
-    assert found.gaps is not None
-    assert (found.gaps.kept, found.gaps.longest_extra_ms, found.is_right) == (3, 3 * S, True)
-    inside = [*rows[:3], replace(rows[3], slot_ms=T + 49 * S)]
-    assert proof_of(versions, inside).unexpected == [T + 49 * S]
-    skipped = [*rows[:3], replace(inside[3], state=RunState.SKIPPED, sent_ms=0)]
-    assert proof_of(versions, skipped).is_right
+    assert (found.expected, found.fired, found.is_right) == (6, 6, True)
+    assert proof_of(versions, rows[:5]).missing == [SLOTS[7]]
+
+
+def test_a_maximum_that_is_lifted_and_set_again_counts_anew() -> None:
+    versions = [
+        a_version(1, T),
+        a_version(2, T + 15 * S, timing=at_most(2)),
+        a_version(3, T + 45 * S),
+        a_version(4, T + 65 * S, timing=at_most(1)),
+        a_version(5, T + 85 * S, timing=at_most(2)),
+    ]
+    slots = [SLOTS[0], SLOTS[1], SLOTS[2], SLOTS[4], SLOTS[5], SLOTS[6], SLOTS[8]]
+    found = proof_of(versions, [a_row(slot) for slot in slots])
+    assert (found.expected, found.fired, found.is_right) == (7, 7, True)
+    for gone in slots:
+        assert proof_of(versions, [a_row(slot) for slot in slots if slot != gone]).missing == [gone]
+    for more in set(SLOTS) - set(slots):
+        assert proof_of(versions, map_rows([*slots, more])).unexpected == [more]
+
+
+def map_rows(slots):
+    return [a_row(slot) for slot in slots]
+
+
+def test_what_was_fired_before_the_range() -> None:
+    versions = [a_version(1, T - 50 * S, timing=at_most(7))]
+    rows = map_rows(SLOTS[:3])
+    assert proof_of(versions, rows, from_ms=T + 1, fired=Fired(1, 4, 4)).expected == 3
+    assert proof_of(versions, rows, from_ms=T + 1, fired=Fired(1, 3, 3)).missing == [SLOTS[3]]
+    assert proof_of(versions, rows, from_ms=T + 1, fired=Fired(1, 5, 5)).unexpected == [SLOTS[2]]
+    # Some of them may not have counted, or rows are gone.
+    unsure = proof_of(versions, rows, from_ms=T + 1, fired=Fired(1, 2, 4))
+    assert (dict(unsure.unproven), unsure.missing) == ({"perhaps beyond the job's maximum of fires": 6}, [])
+    assert proof_of(versions, [rows[0], rows[2]], from_ms=T + 1, fired=Fired(1, 2, 4)).missing == [SLOTS[1]]
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -201,15 +182,21 @@ def test_random_lives_and_random_damage(seed: int) -> None:
     chance = random.Random(seed)
     versions, model = [], []
     at, anchor, every = T, T, 7
-    number = 1
+    number, maximum, count = 1, 0, 0
     while at < T + 300 * S:
         if chance.random() < 0.6 or number == 1:
             every, anchor = chance.choice([(2, at), (7, at), (9, at)]) if number > 1 else (7, T)
         enabled = chance.random() < 0.7
         end = at + chance.randint(1, 120) * S + chance.choice([0, 500])
-        versions.append(a_version(number, at, every, enabled=enabled, anchor_ms=anchor))
+        before, maximum = maximum, chance.choice([0, maximum, 3, 8, 20])
+        count = count if before else 0
+        timing = at_most(maximum)
+        versions.append(a_version(number, at, every, enabled=enabled, anchor_ms=anchor, timing=timing))
         if enabled:
-            model += [slot for slot in range(anchor, min(end + 1, T + 300 * S), every * S) if slot > at]
+            slots = [slot for slot in range(anchor, min(end + 1, T + 300 * S), every * S) if slot > at]
+            slots = slots[: max(maximum - count, 0)] if maximum else slots
+            count += len(slots)
+            model += slots
         at, number = end, number + 1
     rows, index = [], 0
     while index < len(model):

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from gateway.core.exclusions import Once
 from gateway.core.model import Run
 from gateway.core.states import OPEN
+from gateway.flow.proving import Prover
+from gateway.store.evidence import EvidenceStore
 from tests.kit.fake_link import FAILING, REFUSED, Behaviour
 from tests.kit.flow_world import A, World
 from tests.kit.virtual_loop import VirtualLoop
@@ -100,9 +102,14 @@ async def live(directory: Path, runs: list[Behaviour], steps: list[tuple[str, fl
             life.append((changed, enabled, delay_ms, excluded_ms))
     rows = [run for run in await world.rows(job_id=job.id) if run.slot_key > 0]
     judge(rows, life)
+    known = [run for run in rows if run.slot_key <= world.clock.now_ms()]
     goes_on = (await world.now.jobs.get(job.id)).next_fire_at or any(run.state in OPEN for run in rows)
     assert bool(goes_on) == life[-1][1]
     assert max(world.executions.values()) == 1
+    prover = Prover(world.clock, EvidenceStore(world.now.db, world.clock, 30))
+    proof = await world.do(prover.prove(job.id, 1, world.clock.now_ms() + 1))
+    assert proof.is_right, proof
+    assert (proof.expected, dict(proof.unproven)) == (len({run.slot_key for run in known}), {}), proof
     await world.close()
 
 
