@@ -147,6 +147,8 @@ def claim_move(flight: Flight, now_ms: int, send_deadline_ms: int) -> Move:
     }
     if order.data_ms:
         values["data_ms"] = order.data_ms
+    if flight.seed.reshaped:
+        values["shard"] = flight.seed.shard
     return Move(
         order.run_id,
         RunState.DISPATCHING,

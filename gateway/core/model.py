@@ -238,6 +238,8 @@ class NewRun:
     starts_children: bool = True
     # Attempts before this one that were none of its job's policy.
     uncounted: int = 0
+    # Its `shard` is not, or may not be, what its row says: the claim writes it.
+    reshaped: bool = False
     # The pause that has held it up, for the row of its claim.
     paused_by: str = ""
 

@@ -6,12 +6,13 @@ A parent is never sent itself. Its shards are rows of the same job and slot, ins
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from gateway.core.chain import is_chained
 from gateway.core.envs import with_envs
 from gateway.core.model import BROADCAST_PARENT, Job, NewRun, Route, TriggerKind
 from gateway.core.states import OPEN, WAITING, RunState, rank
-from gateway.core.work import Move
+from gateway.core.work import Move, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,20 @@ class Shard:
 def first_shard(job: Job) -> int:
     """The `shard` of a job's first row: that of a parent, or 0 for a run that is sent itself."""
     return BROADCAST_PARENT if job.route is Route.SHARDING_BROADCAST or job.shards else 0
+
+
+def in_shape(run: NewRun, job: Job) -> NewRun:
+    """A run that waits, as the job is now: a parent of shards, or one that is sent itself.
+
+    Shards and next attempts keep what they are, and so do parents whose submission said how many shards, runs of the
+    failed shards of another, and the open run of a chain, which its job knows by what it is.
+    """
+    wanted = first_shard(job)
+    if run.shard == wanted or run.attempt > 1 or run.shard_total > 1 or run.shard_name:
+        return run
+    if is_shard(run) or is_chained(job):
+        return run
+    return replace(run, shard=wanted, reshaped=True)
 
 
 def first_row(
@@ -74,16 +89,19 @@ def expand_move(
 ) -> Move:
     """A parent starts: all its shards are rows of the transaction that starts it. `total`: where they are but some."""
     total = total or len(shards)
+    values: dict[str, Value] = {
+        "job_version": job.version,
+        "claimed_ms": now_ms,
+        "sent_ms": max(now_ms, run.due_ms),
+        "shard_total": total,
+    }
+    if run.reshaped:
+        values["shard"] = run.shard
     return Move(
         run.id,
         RunState.RUNNING,
         WAITING,
-        {
-            "job_version": job.version,
-            "claimed_ms": now_ms,
-            "sent_ms": max(now_ms, run.due_ms),
-            "shard_total": total,
-        },
+        values,
         then=shard_rows(run, shards, ids, now_ms, total=total),
         job_id=job.id,
         job_version=job.version,

@@ -31,6 +31,7 @@ from gateway.core.model import Misfire, NewRun, Run
 from gateway.core.paused import Paused, waits_for_end
 from gateway.core.places import Scope
 from gateway.core.routing import Router
+from gateway.core.shards import in_shape
 from gateway.core.states import WAITING, RunState
 from gateway.core.work import Move, Value, Work, Written
 from gateway.flow.claim import Batch
@@ -221,9 +222,9 @@ class Admitter:
             elif run.id in gate.places:
                 self._told_of_twice(run)
             elif gate.is_limited(job):
-                gate.offer(run, job, now_ms)
+                gate.offer(in_shape(run, job), job, now_ms)
             else:
-                batch.start(run, job)
+                batch.start(in_shape(run, job), job)
         try:
             self._let_in(batch)
         except Exception:

@@ -232,6 +232,8 @@ class Completer:
             values["sent_ms"] = After("due_ms", end.sent_ms - seed.due_ms)
         if end.holds:
             values["open_part"] = seed.part
+        if seed.reshaped:
+            values["shard"] = seed.shard
         if end.answered_ms:
             values["answered_ms"] = After("due_ms", end.answered_ms - seed.due_ms)
         sources = end.sources if end.sources is not None else SOURCES[verdict.state]

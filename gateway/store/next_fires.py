@@ -12,6 +12,7 @@ from dataclasses import replace
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.core.chain import is_chained
 from gateway.core.confine import schedule_of
 from gateway.core.model import Job, TriggerKind
 from gateway.core.ports import IdSource
@@ -46,10 +47,27 @@ async def replanned(
     is_counted = bool(old.timing.window.max_fires and new.timing.window.max_fires)
     counted = old.fired - await _counted_ahead(conn, old, now_ms) if is_counted else 0
     removed, overdue = await take_back(conn, old, now_ms, reason, ids)
+    new, left = await _beyond_rows(conn, new)
     if is_counted:
-        counted += overdue
+        counted += overdue + left
     is_over = 0 < new.timing.window.max_fires <= counted
     return replace(new, fired=counted, next_fire_at=None if is_over else new.next_fire_at), removed
+
+
+async def _beyond_rows(conn: AsyncConnection, new: Job) -> tuple[Job, int]:
+    """With the first slot that has no row yet, and how many ahead have one: those that were claimed are not taken back.
+
+    The key of a row would not keep a second one out: a parent of shards and a run that is sent itself differ in it.
+    """
+    slot_ms, count = new.next_fire_at, 0
+    if slot_ms is None or is_chained(new):
+        return new, 0
+    firsts = (run.c.job_id == new.id, run.c.slot_key >= slot_ms, run.c.shard <= 0, run.c.attempt == 1)
+    present = {row.slot_key for row in await conn.execute(select(run.c.slot_key).where(*firsts))}
+    while slot_ms is not None and slot_ms in present:
+        count += 1
+        slot_ms = schedule_of(new).next_after(slot_ms)
+    return replace(new, next_fire_at=slot_ms), count
 
 
 async def take_back(

@@ -634,3 +634,21 @@ async def test_a_mark_and_an_end_of_one_commit(writer, rows):
     works = (Work(moves=[mark]), Work(moves=[told(1, 1, then=11, instead=21)]), Work(moves=[lost]))
     await asyncio.gather(*map(writer.write, works))
     assert sorted(await states(rows)) == [1, 2, 11]
+
+
+async def test_a_run_becomes_a_parent_and_back(writer, rows):
+    """The number of a parent's first shard is that which its row had until then."""
+    await writer.write(Work(inserts=[run(n, state=RunState.QUEUED) for n in (1, 2)]))
+    shards = tuple(run(10 + n, slot_key=SLOT + 1, shard=n, root_id=1) for n in range(2))
+    values = {"shard": -1, "claimed_ms": SLOT}
+    await writer.write(Work(moves=[Move(1, RunState.RUNNING, WAITING, values, then=shards)]))
+    again = Move(2, RunState.RUNNING, WAITING, {"shard": -1})
+    lost = Move(1, RunState.RUNNING, WAITING, {"reason": "never"})
+    more = (run(20, slot_key=SLOT + 2, shard=0, root_id=2),)
+    again.then = more
+    await asyncio.gather(*(writer.write(Work(moves=[move])) for move in (again, lost)))
+    found = {row["id"]: row["shard"] for row in await rows(run_table)}
+    assert found == {1: -1, 10: 0, 11: 1, 2: -1, 20: 0}
+    await writer.write(Work(inserts=[run(3, state=RunState.QUEUED, shard=-1)]))
+    await writer.write(Work(moves=[Move(3, RunState.DISPATCHING, WAITING, {"shard": 0})]))
+    assert {row["id"]: row["shard"] for row in await rows(run_table)}[3] == 0
