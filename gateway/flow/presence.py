@@ -25,6 +25,7 @@ CreateApp = Callable[[str], Awaitable[App]]
 GHOST_MS = 1000
 TICK_S = 1.0
 DEAF_MS = 5000
+PATIENCE_S = 1.0  # a beat counts whether or not the database is there
 
 
 class Presence:
@@ -71,10 +72,11 @@ class Presence:
         if self._context.int_ids is None:
             return
         try:
-            await self._context.int_ids.refill()
-            await self._store.use_int_ids(app.id)
-        except StoreError as error:
-            log.warning("int_ids_not_set", app=app.appname, error=str(error)[:200])
+            async with asyncio.timeout(PATIENCE_S):
+                await self._context.int_ids.refill()
+                await self._store.use_int_ids(app.id)
+        except (StoreError, TimeoutError) as error:
+            log.warning("int_ids_not_set", app=app.appname, error=repr(error)[:200])
             return  # its next beat tries again
         self._context.registry.set_app(replace(app, int_ids=True))
         log.info("int_ids_set", app=app.appname, executor=beat.address)

@@ -82,6 +82,20 @@ async def test_a_run_made_before_goes_to_who_can_take_its_id(world):
     assert run.address == B
 
 
+async def test_a_beat_counts_while_the_database_is_away(world):
+    async def away(_app_id):
+        await world.clock.sleep(60)
+
+    world.flow.presence._store.use_int_ids = away
+    registering = world.beat_soon(A, world.now, "netcom18")
+    await world.clock.advance(5)
+    assert registering.done()
+    assert world.flow.context.registry.addresses(world.app.id) == (A,)
+    del world.flow.presence._store.use_int_ids
+    await world.beat(A, dialect="netcom18")
+    assert world.flow.context.registry.app(world.app.id).int_ids
+
+
 async def test_the_slash_may_be_left_out_by_hand(world):
     await world.executor(A, dialect="netcom18")
     registry = world.flow.context.registry
