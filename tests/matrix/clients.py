@@ -30,13 +30,19 @@ class Client:
     title: str
     params: bool = True  # up to 1.8.2 any parameter fails on JDK 9 and later, by a cast of the client's own
     messages: bool = True  # a success may have a message
+    utf8: bool = True
     timeout: str = "timed_out"  # what a run that was too long ends as; empty: it knows no timeout
     shards: bool = True
     token: bool = True
-    by_hand: bool = False  # it does not register over HTTP
+    by_hand: str = ""  # the dialect to enter with its addresses, where it does not register over HTTP
     log: bool = True
     goodbye: bool = True
-    settles: bool = True  # whether its log tells a run that it has from one that it never saw
+    cut_off: bool = False  # its own end may interrupt its goodbye
+    settles: bool = True  # whether its log tells a run that it has
+    sends_again: bool = True  # whether it can also be known that it has not: its log, and whether it is idle
+
+
+BY_HAND = {(1, 5, 0): "form14", (1, 6, 0): "form15", (1, 7, 2): "netcom16"}
 
 
 def _number(version: str) -> tuple[int, ...]:
@@ -50,11 +56,15 @@ def _java(version: str) -> Client:
         f"Java {version}",
         params=number >= (1, 9, 0),
         messages=number >= (1, 6, 0),
+        utf8=number != (2, 1, 1),
         timeout="timed_out" if number >= (1, 9, 2) else "",
         shards=number >= (1, 8, 1),
         token=number >= (1, 8, 1),
-        by_hand=number < (1, 7, 2),
+        by_hand=next((name for below, name in BY_HAND.items() if number < below), ""),
         goodbye=number >= (1, 9, 0),
+        cut_off=(2, 0, 0) <= number <= (2, 1, 0),
+        settles=number >= (1, 6, 0),
+        sends_again=number >= (1, 8, 0),
     )
 
 
@@ -63,15 +73,30 @@ CLIENTS = {
     for client in (
         *map(_java, sorted(RELEASES, key=_number)),
         Client("pyxxl", "Python pyxxl 0.4.8", timeout="failed"),
-        Client("node", "Node xxl-job 0.1.7", timeout="failed", log=False, goodbye=False, settles=False),
+        Client(
+            "node",
+            "Node xxl-job 0.1.7",
+            timeout="failed",
+            log=False,
+            goodbye=False,
+            settles=False,
+            sends_again=False,
+        ),
     )
 }
 
 # Those whose protocol this version does not speak.
-WAITING = frozenset(name for name in CLIENTS if name.startswith("java-") and _number(name[5:]) < (2, 2, 0))
+WAITING: frozenset[str] = frozenset()
 
 # One of each generation at least, for every run of all tests.
-DOZEN = ("java-2.2.0", "java-2.3.1", "java-2.5.0", "java-3.0.0", "java-3.2.0", "java-3.3.2", "pyxxl")
+DOZEN = (
+    *(f"java-{version}" for version in ("1.4.1", "1.6.2", "1.8.0", "1.8.2", "1.9.2", "2.0.1", "2.1.0")),
+    *(f"java-{version}" for version in ("2.1.2", "2.2.0", "2.5.0", "3.3.2")),
+    "pyxxl",
+)
+
+# One of each way to be called, in one app.
+MIXED = ("java-1.9.1", "java-1.9.2", "java-2.0.1", "java-2.1.2", "java-3.3.2", "pyxxl")
 
 NOT_RUN = {
     "Java 3.4.0 to 3.4.2": "not on Maven Central; recorded messages of a build of 3.4.2 are replayed in the tests",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.matrix.clients import CLIENTS, FEATURES, NOT_RUN, WAITING
+from tests.matrix.clients import CLIENTS, FEATURES, MIXED, NOT_RUN, WAITING
 from tests.matrix.drive import NO, Result
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "compatibility.md"
 
+MIXED_TITLES = ", ".join(CLIENTS[name].title for name in MIXED)
 NOT_YET = Result("not yet")
 HEAD = """\
 # Compatibility
@@ -23,7 +24,7 @@ Java clients ran on Java 17, those before 2.2.0 with `--add-opens` of `java.base
 """
 
 
-def page(results: dict[str, dict[str, Result]]) -> str:
+def page(results: dict[str, dict[str, Result]], together: Result) -> str:
     notes: dict[str, int] = {}
     rows = []
     for name, client in CLIENTS.items():
@@ -42,6 +43,11 @@ def page(results: dict[str, dict[str, Result]]) -> str:
     ]
     lines += [*rows, "", LEGEND]
     lines += [f"{number}. {note[0].upper()}{note[1:]}." for note, number in notes.items()]
+    lines += [
+        "",
+        "## Several releases in one app\n",
+        f"{together.mark}: one broadcast to {MIXED_TITLES}, each with its shard.",
+    ]
     lines += ["", "## The columns\n", "| column | what is checked |", "| --- | --- |"]
     lines += [f"| {feature} | {what} |" for feature, what in FEATURES.items()]
     lines += ["", "## Not run\n", "| client | why, and what covers it |", "| --- | --- |"]

@@ -12,9 +12,9 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from tests.matrix.clients import CLIENTS, DOZEN, WAITING  # noqa: E402 – after the path
-from tests.matrix.drive import LACK, NO  # noqa: E402
+from tests.matrix.drive import LACK, NO, YES  # noqa: E402
 from tests.matrix.page import PAGE, page  # noqa: E402
-from tests.matrix.suite import drive_all, gateway_in  # noqa: E402
+from tests.matrix.suite import drive_all, gateway_in, mixed  # noqa: E402
 
 
 def main() -> int:
@@ -42,12 +42,17 @@ def main() -> int:
             results = drive_all(
                 gateway, names, Path(directory), at_once=chosen.at_once, patient=True, say=lambda text: print(text, flush=True)
             )  # fmt: skip
+            together = mixed(gateway, Path(directory)) if chosen.write else None
         finally:
             gateway.kill()
-    if chosen.write:
-        PAGE.write_text(page(results), "utf-8")
+    if together is not None:
+        PAGE.write_text(page(results, together), "utf-8")
         print(f"written: {PAGE.relative_to(ROOT)}")
-    return int(any(one.mark in {NO, LACK} for of_one in results.values() for one in of_one.values()))
+        print(f"several releases in one app: {together.mark} {together.note}")
+    return int(
+        (together is not None and together.mark != YES)
+        or any(one.mark in {NO, LACK} for of_one in results.values() for one in of_one.values())
+    )
 
 
 if __name__ == "__main__":

@@ -9,16 +9,23 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.e2e import java_releases
-from tests.e2e.gateway_process import GatewayProcess
+from tests.e2e.gateway_process import ACCESS_TOKEN, GatewayProcess
 from tests.e2e.java_releases import PeerUnavailableError
-from tests.matrix.clients import CLIENTS, FEATURES
-from tests.matrix.drive import EXECUTOR_TIMEOUT_S, LACK, NO, Drive, Result
+from tests.e2e.peers import make_peer
+from tests.kit.process import wait_until
+from tests.matrix.clients import CLIENTS, FEATURES, MIXED
+from tests.matrix.drive import EXECUTOR_TIMEOUT_S, LACK, NO, YES, Drive, Result
 
 Results = dict[str, dict[str, Result]]
 
 
 def gateway_in(directory: Path) -> GatewayProcess:
-    return GatewayProcess(directory, env={"XXLJOB_GATEWAY_EXECUTOR_TIMEOUT_S": str(EXECUTOR_TIMEOUT_S)})
+    gateway = GatewayProcess(directory)
+    gateway.process.env |= {
+        "XXLJOB_GATEWAY_EXECUTOR_TIMEOUT_S": str(EXECUTOR_TIMEOUT_S),
+        "XXLJOB_GATEWAY_ADVERTISE": f"127.0.0.1:{gateway.port}",
+    }
+    return gateway
 
 
 def prepare(names: Sequence[str]) -> dict[str, str]:
@@ -75,3 +82,37 @@ def drive_all(
                     if result.mark == NO:
                         say(f"    {feature}: {result.note}")
     return {name: results[name] for name in names}
+
+
+def mixed(gateway: GatewayProcess, directory: Path, names: Sequence[str] = MIXED) -> Result:
+    """Executors of several generations in one app, in one broadcast."""
+    peers = []
+    try:
+        gateway.api.create_app("matrix-mixed")
+        for name in names:
+            place = directory / f"mixed-{name}"
+            peers.append(make_peer(name, gateway.admin_url, "matrix-mixed", ACCESS_TOKEN, place))
+            peers[-1].start()
+        wanted = {peer.address for peer in peers}
+        wait_until(
+            lambda: gateway.api.online("matrix-mixed") == wanted, timeout_s=90, what="all of them to be known"
+        )
+        job_id = gateway.api.create_job("matrix-mixed", "okHandler", route="SHARDING_BROADCAST")
+        parent = gateway.api.wait_run(gateway.api.trigger(job_id, params="to all"), timeout_s=30)
+        assert parent["state"] == "succeeded", parent
+        shards = {row["id"]: row for row in gateway.api.runs(job_id) if row["id"] != parent["id"]}
+        assert sorted(row["shard"] for row in shards.values()) == list(range(len(names)))
+        for peer in peers:
+            (execution,) = peer.executions(run_ids=set(shards))
+            assert shards[execution.run_id]["address"].rstrip("/") == peer.address
+            place_of = (execution.shard_index, execution.shard_total)
+            assert place_of == (shards[execution.run_id]["shard"], len(names))
+            assert execution.param == "to all"
+    except PeerUnavailableError as lack:
+        return Result(LACK, str(lack))
+    except Exception as error:
+        return Result(NO, f"{type(error).__name__}: {error}"[:600])
+    finally:
+        for peer in peers:
+            peer.kill()
+    return Result(YES)

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from tests.conftest import skip_for_lack
+from tests.e2e.gateway_process import GatewayProcess
 from tests.matrix.clients import CLIENTS, DOZEN, FEATURES, WAITING
-from tests.matrix.drive import LACK, NO
+from tests.matrix.drive import LACK, NO, YES, Result
 from tests.matrix.page import PAGE, marks, page
-from tests.matrix.suite import Results, drive_all, gateway_in
+from tests.matrix.suite import Results, drive_all, gateway_in, mixed
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
-    directory = tmp_path_factory.mktemp("matrix")
-    gateway = gateway_in(directory)
-    gateway.start()
-    try:
-        return drive_all(gateway, DOZEN, directory, at_once=len(DOZEN))
-    finally:
-        gateway.kill()
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    process = gateway_in(tmp_path_factory.mktemp("gateway"))
+    process.start()
+    yield process
+    process.kill()
+
+
+@pytest.fixture(scope="module")
+def results(gateway: GatewayProcess, tmp_path_factory: pytest.TempPathFactory) -> Results:
+    return drive_all(gateway, DOZEN, tmp_path_factory.mktemp("matrix"), at_once=len(DOZEN))
 
 
 @pytest.mark.parametrize("feature", FEATURES)
@@ -33,6 +39,16 @@ def test_does_what_the_page_says(results: Results, name: str, feature: str) -> N
     assert feature in found, f"not reached: {found}"
     assert found[feature].mark != NO, found[feature].note
     assert found[feature].mark == marks(PAGE.read_text("utf-8"))[CLIENTS[name].title][feature]
+
+
+def test_several_releases_in_one_app(gateway: GatewayProcess, results: Results, tmp_path: Path) -> None:
+    """After `results`, so that not all machines of Java start at once."""
+    assert results
+    found = mixed(gateway, tmp_path)
+    if found.mark == LACK:
+        skip_for_lack(found.note)
+    assert found.mark == YES, found.note
+    assert f"\n{YES}: one broadcast to " in PAGE.read_text("utf-8")
 
 
 def test_the_page_has_all_clients_and_columns() -> None:
@@ -48,7 +64,7 @@ def test_a_page_says_what_was_found_and_what_was_not_run(results: Results) -> No
         name: {feature: one for feature, one in of.items() if feature != "log"}
         for name, of in results.items()
     }
-    told = marks(page(bad))
+    told = marks(page(bad, Result(NO)))
     for name, client in CLIENTS.items():
         wanted = NO if name in DOZEN else "not yet" if name in WAITING else NO
         assert told[client.title]["log"] == wanted

@@ -72,6 +72,12 @@ def test_the_setting_alone() -> None:
         access.reach("wrong", PEER)
 
 
+@pytest.mark.parametrize("sent", ["\ud800", "ключ", "\0", "x" * 100_000])
+def test_whatever_a_message_may_hold_is_only_wrong(sent: str) -> None:
+    for access in (world("global"), world("global", tokens=(token(2, 1, "own"),))):
+        assert not accepted(access, sent)
+
+
 def test_an_app_of_its_own_token() -> None:
     access = world("global", tokens=(token(2, 1, "own"),))
     assert accepted(access, "own")

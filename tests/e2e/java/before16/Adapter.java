@@ -38,7 +38,7 @@ final class Adapter implements Generation {
 
         @Override
         public void execute(String... params) throws Exception {
-            handler.handle(new Here(String.join(",", params)));
+            handler.handle(new Here(params == null ? "" : String.join(",", params)));
         }
     }
 
@@ -51,8 +51,8 @@ final class Adapter implements Generation {
 
         @Override
         public long runId() {
-            String file = new File(XxlJobFileAppender.contextHolder.get()).getName();
-            return Long.parseLong(file.substring(0, file.indexOf('.')));
+            return Long.parseLong(
+                    new File(XxlJobFileAppender.contextHolder.get()).getName().replace(".log", ""));
         }
 
         @Override

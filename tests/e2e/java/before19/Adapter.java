@@ -46,7 +46,7 @@ final class Adapter implements Generation {
         @Override
         public ReturnT<String> execute(String... params) throws Exception {
             try {
-                return new ReturnT<>(ReturnT.SUCCESS_CODE, handler.handle(new Here(String.join(",", params))));
+                return new ReturnT<>(ReturnT.SUCCESS_CODE, handler.handle(new Here(params == null ? "" : String.join(",", params))));
             } catch (Handler.Failure failure) {
                 return new ReturnT<>(ReturnT.FAIL_CODE, failure.getMessage());
             }
@@ -64,8 +64,8 @@ final class Adapter implements Generation {
 
         @Override
         public long runId() {
-            String file = new File(XxlJobFileAppender.contextHolder.get()).getName();
-            return Long.parseLong(file.substring(0, file.indexOf('.')));
+            return Long.parseLong(
+                    new File(XxlJobFileAppender.contextHolder.get()).getName().replace(".log", ""));
         }
 
         @Override

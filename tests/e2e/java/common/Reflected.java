@@ -20,6 +20,15 @@ final class Reflected {
         }
     }
 
+    static boolean has(Class<?> type, String field) {
+        try {
+            type.getField(field);
+            return true;
+        } catch (NoSuchFieldException e) {
+            return false;
+        }
+    }
+
     /** 1.5 to 1.7.1 register by the admin's database; ours have their addresses entered by hand instead. */
     static void registerNowhere(Object executor) throws ReflectiveOperationException {
         Class<?> helper;

@@ -12,6 +12,9 @@ import java.util.Map;
 /** 1.9.0 to 2.2.0: handlers get one parameter and give back a ReturnT; all else lies in thread-locals. */
 final class Adapter implements Generation {
 
+    /** 1.9.0 and 1.9.1 fill a MessageFormat, later ones what SLF4J takes. */
+    private static final String PATTERN = Reflected.has(IJobHandler.class, "FAIL_RETRY") ? "{0}" : "{}";
+
     private final XxlJobExecutor executor = new XxlJobExecutor();
 
     @Override
@@ -74,7 +77,7 @@ final class Adapter implements Generation {
 
         @Override
         public void log(String line) {
-            XxlJobLogger.log("{}", line);
+            XxlJobLogger.log(PATTERN, line);
         }
     }
 }
