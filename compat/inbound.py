@@ -161,6 +161,7 @@ class ExecutorCalls:
             async with asyncio.timeout(PATIENCE_S), self._reading:
                 return await _read(request)
         except TimeoutError:
+            request.content.feed_eof()  # or aiohttp goes on waiting for the rest
             raise _BrokenOffError("the body has not come in time, or others as large are coming in") from None
 
     async def _old(

@@ -17,6 +17,7 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
+from compat import inbound
 from compat.hessian import Long, Struct, Value, hessian1, hessian2
 from compat.inbound import setup_executor_routes
 from compat.link import RestLink
@@ -541,6 +542,36 @@ async def test_what_is_no_call_is_answered_and_logged_without_an_exception(path:
     assert head[0] == "HTTP/1.1 200 OK"
     assert not desk.results
     assert [line["log_level"] for line in lines] == ["warning"]
+
+
+async def test_strangers_can_send_little_to_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbound, "LARGE", 1000)
+    capture = next(one for one in captures_of("1.5.2") if one.to_gateway)
+    long = capture.request_body + b"00" * 1000
+    for access, taken in ((AccessTokens([TOKEN], Registry(), int), 0), (_let_in(SystemClock()), 1)):
+        desk = Desk()
+        async with gateway(desk, SystemClock(), access=access) as port:
+            head, body = await send(port, capture.request_head, long)
+        assert head[0] == "HTTP/1.1 200 OK"
+        assert len(desk.results) == taken
+        if not taken:
+            assert b"at most 1000 are read" in body
+            assert "Connection: close" in head
+
+
+async def test_a_large_call_that_does_not_come_in_time_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbound, "LARGE", 100)
+    monkeypatch.setattr(inbound, "LARGE_AT_ONCE", 1)
+    monkeypatch.setattr(inbound, "PATIENCE_S", 0.05)
+    capture = next(one for one in captures_of("2.0.2") if one.name == "registry")
+    async with gateway(Desk(), ClockOf(decoded(capture, "request")["createMillisTime"])) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write("\r\n".join([*capture.request_head, "", ""]).encode() + capture.request_body[:-1])
+        answer = await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+        assert b"has not come in time" in answer
+        _, body = await send(port, capture.request_head, capture.request_body)
+        assert body == capture.answer_body, "the next one is not held up"
 
 
 async def test_a_large_callback_is_read_beside_the_loop() -> None:
