@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 import structlog
@@ -26,7 +25,7 @@ def setup_api(app: web.Application, services: Services) -> None:
     """Add all routes. Only they answer with problems: what else lives in `app` is left as it is."""
     app[SERVICES] = services
     app[system.REGISTRY] = registry_of(services.operations)
-    app[system.DOCUMENT] = json.dumps(document()).encode()
+    app[system.DOCUMENT] = system.Document(document)
     for route in ROUTES:
         handler = route.handler if route.open else _authorized(route.handler)
         # A fixed path stands before one with a placeholder in the same place: /jobs/batch before /jobs/{job_id}.

@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+from collections.abc import Callable
+from functools import cached_property
+
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from gateway.api.models.base import JsonObject
 from gateway.api.models.system import Alive, Ready
 from gateway.api.render import JSON, json_answer
 from gateway.api.services import SERVICES
 
 REGISTRY = web.AppKey("metrics_registry", CollectorRegistry)
-DOCUMENT = web.AppKey("openapi_document", bytes)
+
+
+class Document:
+    """The OpenAPI document, made when somebody first asks for it: nobody who starts a node should wait for it."""
+
+    def __init__(self, make: Callable[[], JsonObject]) -> None:
+        self._make = make
+
+    @cached_property
+    def text(self) -> bytes:
+        return json.dumps(self._make()).encode()
+
+
+DOCUMENT = web.AppKey("openapi_document", Document)
 
 
 async def root(_request: web.Request) -> web.Response:
@@ -37,4 +56,6 @@ async def metrics(request: web.Request) -> web.Response:
 
 
 async def openapi(request: web.Request) -> web.Response:
-    return web.Response(body=request.app[DOCUMENT], content_type=JSON)
+    # In a thread, since runs are due meanwhile.
+    text = await asyncio.to_thread(lambda: request.app[DOCUMENT].text)
+    return web.Response(body=text, content_type=JSON)

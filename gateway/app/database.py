@@ -19,7 +19,7 @@ async def prepare_database(db: Database) -> None:
     if wrong is None:
         return
     if db.is_sqlite and (found is None or found < schema.HEAD):
-        await schema.upgrade(db)
+        await (schema.create(db) if found is None else schema.upgrade(db))
         return
     raise Refused(wrong)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import shlex
@@ -58,6 +59,9 @@ def serve(**options: Any) -> int:
     given = dict(options)
     settings = _load(options)
     _configure_logs(settings)
+    if settings.workers == 1:
+        # What is imported and built from here on stays; once it runs, the node decides when garbage is collected.
+        gc.disable()
     code: int = _run_loop(_serve(settings) if settings.workers == 1 else _serve_workers(settings, given))
     return code
 

@@ -103,6 +103,29 @@ async def db(new_url) -> AsyncIterator[Database]:
     await database.close()
 
 
+async def rows_of(db: Database) -> dict[str, list[tuple[Any, ...]]]:
+    async with db.read() as conn:
+        names = await conn.run_sync(lambda conn: inspect(conn).get_table_names())
+        return {
+            name: sorted(map(tuple, await conn.execute(text(f"SELECT * FROM {name}"))), key=repr)
+            for name in names
+        }
+
+
+async def test_a_database_that_is_made_at_once_is_what_all_migrations_make(new_url) -> None:
+    shapes, contents = [], []
+    for make in (schema.create, schema.upgrade):
+        made = open_database(database_url(new_url()))
+        await make(made)
+        async with made.read() as conn:
+            shapes.append(await conn.run_sync(shape))
+        contents.append(await rows_of(made))
+        assert await schema.oldest(made) == "0001"
+        await made.close()
+    assert shapes[0] == shapes[1]
+    assert contents[0] == contents[1]
+
+
 async def to(db: Database, revision: str, *, down: bool = False) -> None:
     async with db.write() as conn:
         await conn.run_sync(lambda conn: migrate(conn, revision, down=down))

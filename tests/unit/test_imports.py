@@ -86,6 +86,17 @@ def test_a_circle_would_be_found() -> None:
         tuple(TopologicalSorter(graph).static_order())
 
 
+def test_a_node_starts_without_what_nobody_has_asked_for() -> None:
+    """Alembic is for upgrades, and the models of bodies are built when one is first used."""
+    code = (
+        "import sys, gateway.app.node\n"
+        "from gateway.api.models.jobs import JobAnswer, JobBody\n"
+        "print('alembic' in sys.modules, JobBody.__pydantic_complete__, JobAnswer.__pydantic_complete__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False"] * 3
+
+
 def test_no_module_causes_a_warning() -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],

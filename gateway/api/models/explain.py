@@ -17,7 +17,7 @@ class ExplainQuery(Query):
 class FactAnswer(Answer):
     """A sentence, and beside it what it is made of: instants as `name` and `name_ms`, all else as it is."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(frozen=True, extra="allow", defer_build=True)
 
     kind: str
     text: str
