@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.core.model import Guarantee
+from gateway.core.ports import CANNOT_SAY, Answer
 from gateway.core.states import RunState
 from tests.kit.fake_link import GOOD, LOST_ANSWER, LOST_REQUEST, SILENT, Behaviour
 
@@ -181,3 +182,26 @@ async def test_a_run_that_was_stopped_while_in_doubt_is_not_tried_again(world):
     await world.clock.advance(200)
     rows = await world.rows(job_id=job.id)
     assert [(run.id, run.state) for run in rows] == [(run_id, RunState.STOPPED)]
+
+
+async def test_who_never_says_whether_it_is_idle_is_not_waited_for_for_ever(world):
+    """Releases before 1.8 have no such question: their log settles what it can, and the guarantee the rest."""
+
+    async def cannot_say(*_asked):
+        return Answer(ok=False, code=CANNOT_SAY, message="no such method")
+
+    executor = await world.executor(dialect="netcom17")
+    world.now.link.idle = cannot_say
+    executor.plan.extend([Behaviour(answered=False, runs_s=20), LOST_REQUEST])
+    job = await world.job(enabled=False)
+    received = await world.trigger(job)
+    await world.clock.advance(4)
+    assert (await world.row(received)).state is RunState.RUNNING
+    assert (await world.until_final(received)).state is RunState.SUCCEEDED
+    lost = await world.trigger(job)
+    await world.clock.advance(30)
+    assert (await world.row(lost)).state is RunState.DISPATCHING
+    run = await world.until_final(lost, 60)
+    assert run.state is RunState.LOST
+    assert "cannot tell" in run.reason
+    assert executor.executions == {received: 1}
