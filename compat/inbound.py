@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from functools import lru_cache
 from weakref import WeakValueDictionary
 
@@ -32,7 +33,7 @@ MAX_BODY = 64 * 1024 * 1024
 # Of calls in Hessian: more takes too long to read between two sends, so it is read in a thread, one at a time.
 LARGE = 256 * 1024
 LARGE_AT_ONCE = 4
-PATIENCE_S = 10.0  # as much as these clients have
+PATIENCE_S = 10.0  # as much as the most patient clients have
 USUAL_PREFIXES = ("", "/xxl-job-admin")  # the defaults of the Java settings; any other works as well
 # Everything under an `api` that is not the native API; `//api` comes from old clients with a slash too many.
 _ANY_PREFIX = r"/{path:(?!api/v1(?:/|$))(?:.*/)?api(?:/.*)?}"
@@ -155,14 +156,8 @@ class ExecutorCalls:
 
     async def _read_old(self, request: web.Request) -> bytes:
         """The token comes with the body, so strangers can send large ones: few at a time, and not for long."""
-        if request.content_length is not None and request.content_length <= LARGE:
-            return await _read(request)
-        try:
-            async with asyncio.timeout(PATIENCE_S), self._reading:
-                return await _read(request)
-        except TimeoutError:
-            request.content.feed_eof()  # or aiohttp goes on waiting for the rest
-            raise _BrokenOffError("the body has not come in time, or others as large are coming in") from None
+        async with AsyncExitStack() as stack:
+            return await _read(request, on_large=lambda: stack.enter_async_context(self._reading))
 
     async def _old(
         self,
@@ -312,9 +307,26 @@ def _envelope(why: str) -> web.Response:
     return web.Response(body=wire.failure(why), content_type="application/json")
 
 
-async def _read(request: web.Request, most: int | None = None) -> bytes:
-    """The body as bytes, whatever its content type says. Raises _RefusedError."""
-    most = most or MAX_BODY
+async def _read(
+    request: web.Request, most: int | None = None, on_large: Callable[[], Awaitable[object]] | None = None
+) -> bytes:
+    """The body as bytes, whatever its content type says. Raises _RefusedError.
+
+    `on_large` is awaited once that much has come: what is only announced takes nobody's turn.
+    """
+    if request.content.is_eof():  # it came with its head, as nearly all do: a timer would cost more than it
+        return await _read_all(request, most or MAX_BODY, on_large)
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            return await _read_all(request, most or MAX_BODY, on_large)
+    except TimeoutError:
+        request.content.feed_eof()  # or aiohttp goes on waiting for the rest
+        raise _BrokenOffError("the body has not come in time, or others as large are coming in") from None
+
+
+async def _read_all(
+    request: web.Request, most: int, on_large: Callable[[], Awaitable[object]] | None
+) -> bytes:
     if (request.content_length or 0) > most:
         raise _BrokenOffError(f"the body has {request.content_length} bytes, at most {most} are read")
     content = request.content
@@ -329,6 +341,9 @@ async def _read(request: web.Request, most: int | None = None) -> bytes:
             if content.at_eof():
                 return b"".join((*pieces, piece)) if pieces else piece
             pieces.append(piece)
+            if size > LARGE and on_large is not None:
+                await on_large()
+                on_large = None
     except (ClientError, HttpProcessingError, ConnectionError, web.RequestPayloadError) as error:
         content.feed_eof()  # or aiohttp goes on reading, and logs the same error as its own
         raise _BrokenOffError(f"the body is broken: {type(error).__name__}") from None

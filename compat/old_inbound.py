@@ -44,7 +44,7 @@ def read_call(body: bytes) -> OldCall:
     if isinstance(call, Struct) and frame is XXL_RPC and call.name == NETCOM_2.request:
         frame = NETCOM_2
     if not isinstance(call, Struct) or call.name != frame.request:
-        raise MalformedError(f"{rpc.said(call)} instead of a {frame.request}")
+        raise MalformedError(f"{rpc.shown(call)!r} instead of a {frame.request}")
     fields = call.fields
     arguments, sent_ms = fields.get("parameters"), fields.get("createMillisTime")
     return OldCall(
@@ -65,7 +65,7 @@ def _text(value: Value) -> str:
 def registration(call: OldCall) -> Registration:
     """Raises MalformedError, InvalidValue."""
     if not isinstance(call.argument, Struct):
-        raise MalformedError(f"{call.method} of {rpc.said(call.argument)}, expected a registration")
+        raise MalformedError(f"{call.method} of {rpc.shown(call.argument)!r}, expected a registration")
     fields = rpc.plain(call.argument)
     return wire.registration_of(fields if isinstance(fields, dict) else {})
 
@@ -73,7 +73,9 @@ def registration(call: OldCall) -> Registration:
 def results(call: OldCall, received_ms: int) -> Callback:
     """A list of them; of releases up to 1.7.1 a single one. Raises MalformedError."""
     items = call.argument if isinstance(call.argument, list) else [call.argument]
-    plain = [rpc.plain(item) for item in items]
+    # References may name one result many times: it is one.
+    distinct = {id(item) if isinstance(item, Struct) else -n: item for n, item in enumerate(items)}
+    plain = [rpc.plain(item) for item in distinct.values()]
     for item in plain:
         if isinstance(item, dict) and "executeResult" not in item and "code" in item:  # 1.6.0 and 1.6.1
             item["executeResult"] = {"code": item["code"], "msg": item.get("msg")}

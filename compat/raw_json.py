@@ -11,25 +11,31 @@ import re
 _FRAME = re.compile(
     rb'\{"logId":(\d{1,19}),"logDateTim":(\d{1,19}),"executeResult":\{"code":(-?\d{1,19}),"msg":(?=null|")'
 )
-_END = re.compile(rb"\s*\}\s*\}\s*(?:,\s*)?(?:\]\s*)?\Z")
+_BEGIN = re.compile(rb"\s*\[\s*")
 _CONTENT = b',"content":'
 _LINE = re.compile(r"(?:\\r)?\\n((?:\\t)*)")
 
 
 def results(body: bytes) -> list[object] | None:
     """The results of a callback as if it were JSON, or None if it has no such frame."""
-    if body.lstrip()[:1] != b"[":
-        return None
-    starts = list(_starts(body))
+    starts = _starts(body)
     if not starts:
         return None
     ends = [one.start() for one in starts[1:]] + [len(body)]
     return [_result(one, body[one.end() : end]) for one, end in zip(starts, ends, strict=True)]
 
 
-def same_results(items: object, framed: list[object]) -> bool:
-    """Whether what was read as JSON are those results: a quote in a message may have made others of them."""
-    return isinstance(items, list) and list(map(_outline, items)) == list(map(_outline, framed))
+def is_as_good(items: object, framed: list[object]) -> bool:
+    """Whether what was read as JSON are those results: a quote in a message may have made others of them.
+
+    More of them than there are frames are of a client that writes other keys behind the frame.
+    """
+    if not isinstance(items, list):
+        return False
+    ids = [item.get("logId") if isinstance(item, dict) else None for item in items]
+    if len(ids) > len(framed) and all(type(one) is int for one in ids):
+        return True
+    return list(map(_outline, items)) == list(map(_outline, framed))
 
 
 def _outline(item: object) -> object:
@@ -45,23 +51,33 @@ def _outline(item: object) -> object:
 
 def _starts(body: bytes) -> list[re.Match[bytes]]:
     """Frames that begin the array or follow the end of another; one that a message quotes seldom does."""
-    found: list[re.Match[bytes]] = []
-    for match in _FRAME.finditer(body):
+    begin = _BEGIN.match(body)
+    first = _FRAME.match(body, begin.end()) if begin else None
+    if first is None:
+        return []
+    found = [first]
+    for match in _FRAME.finditer(body, first.end()):
         before = body[max(match.start() - 16, 0) : match.start()].rstrip()
-        if (before.endswith((b"}},", b"}} ,")) and found) or (
-            not found and body[: match.start()].strip() == b"["
-        ):
+        if before.endswith((b"}},", b"}} ,")):
             found.append(match)
     return found
 
 
 def _result(frame: re.Match[bytes], rest: bytes) -> dict[str, object]:
     run_id, time_ms, code = map(int, frame.groups())
-    end = _END.search(rest)
-    inside = rest[: end.start()] if end else rest
+    inside = _without_end(rest)
     message, has_content, _ = inside.rpartition(_CONTENT)
     text = _text(message if has_content else inside)
     return {"logId": run_id, "logDateTim": time_ms, "executeResult": {"code": code, "msg": text}}
+
+
+def _without_end(rest: bytes) -> bytes:
+    """Without the two braces that end a result, and what stands between them and the next, or ends the array."""
+    end = rest.rstrip()
+    for one in (b"]", b","):
+        end = end.removesuffix(one).rstrip()
+    inner = end.removesuffix(b"}").rstrip()
+    return inner[:-1].rstrip() if len(inner) < len(end) and inner.endswith(b"}") else rest
 
 
 def _text(raw: bytes) -> str | None:

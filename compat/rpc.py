@@ -193,6 +193,14 @@ def _first_line(text: str) -> str:
 # ---------------------------------------------------------------- values
 
 
+_SHOWN = 200
+
+
+def shown(value: Value) -> str:
+    """What was said, for a message: as much of it as is worth showing."""
+    return (said(value) or "")[:_SHOWN]
+
+
 def said(value: Value) -> str | None:
     """Text as it can be kept; a container is only named, since references may make it endless."""
     if isinstance(value, Struct | list | bytes):
@@ -200,16 +208,26 @@ def said(value: Value) -> str | None:
     return wire.clean_text(value)
 
 
+_REGISTRATION = ("registryGroup", "registGroup", "registryKey", "registryValue")
+_RESULT = ("logId", "logDateTim", "logDateTime", "executeResult", "handleCode", "handleMsg", "code", "msg")
+_LOG = ("fromLineNum", "toLineNum", "logContent", "isEnd")
+_FIELDS = (*_REGISTRATION, *_RESULT, *_LOG)
+
+
 def plain(value: Value) -> object:
-    """A struct as a dictionary of its scalars and of structs one level below, with no wide numbers."""
+    """A struct as a dictionary of the fields that anybody looks for, with no wide numbers; so of structs one level below.
+
+    Of these fields only: references may put one struct of many fields into many places.
+    """
     if not isinstance(value, Struct):
         return _scalar(value)
-    return {
-        name: {below: _scalar(inner) for below, inner in item.fields.items()}
-        if isinstance(item, Struct)
-        else _scalar(item)
-        for name, item in value.fields.items()
-    }
+    return {name: _inner(value.fields[name]) for name in _FIELDS if name in value.fields}
+
+
+def _inner(value: Value) -> object:
+    if not isinstance(value, Struct):
+        return _scalar(value)
+    return {name: _scalar(value.fields[name]) for name in _FIELDS if name in value.fields}
 
 
 def _scalar(value: Value) -> object:

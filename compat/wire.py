@@ -97,7 +97,7 @@ def _old_items(body: bytes) -> object:
         items = json.loads(body)
     except (ValueError, RecursionError):
         return framed
-    return items if raw_json.same_results(items, framed) else framed
+    return items if raw_json.is_as_good(items, framed) else framed
 
 
 def results_of(items: list[Any], received_ms: int, strict_time: bool) -> Callback:

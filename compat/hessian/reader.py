@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Iterator
 
 from compat.hessian.values import Container, HessianError, Long, Value
 
 MAX_DEPTH = 32
 MAX_VALUES = 200_000  # a result in a callback has about ten
 MOST_PAIRS = 4096
+WINDOW = 8192
 MAX_NAME = 255  # of a class, a field, a type
 
 _CONTINUATION = bytes(range(0x80, 0xC0))
@@ -127,10 +129,11 @@ class _Pairs(dict[bytes, bytes]):
     """Two halves of three bytes as the four bytes of their character; the codec for halves is slow."""
 
     def __missing__(self, pair: bytes) -> bytes:
-        halves = pair.decode("utf-8", "surrogatepass").encode("utf-16-le", "surrogatepass")
-        if len(self) >= MOST_PAIRS:
-            self.clear()
-        self[pair] = whole = halves.decode("utf-16-le").encode()
+        high = (pair[1] & 0x0F) << 6 | (pair[2] & 0x3F)
+        low = (pair[4] & 0x0F) << 6 | (pair[5] & 0x3F)
+        whole = chr(0x10000 + (high << 10) + low).encode()
+        if len(self) < MOST_PAIRS:
+            self[pair] = whole
         return whole
 
 
@@ -139,12 +142,28 @@ _PAIRS = _Pairs()
 
 def text_of(raw: bytes) -> str:
     try:
-        if b"\xed" in raw:
-            raw = _PAIR.sub(lambda match: _PAIRS[match[0]], raw)
-            return raw.decode("utf-8", "surrogatepass")
-        return raw.decode()
+        if b"\xed" not in raw:
+            return raw.decode()
+        return "".join(
+            _PAIR.sub(lambda match: _PAIRS[match[0]], piece).decode("utf-8", "surrogatepass")
+            for piece in _windows(raw)
+        )
     except UnicodeDecodeError as error:
         raise HessianError(f"a text is not UTF-8: {error.reason}") from None
+
+
+def _windows(raw: bytes) -> Iterator[bytes]:
+    """Pieces of whole characters, small ones: the codec keeps all other threads waiting while it reads halves."""
+    start = 0
+    while len(raw) - start > WINDOW:
+        end = start + WINDOW
+        while _is_continuation(raw[end]) and end > start + WINDOW - 4:
+            end -= 1
+        if raw[end - 3] == 0xED and 0xA0 <= raw[end - 2] <= 0xAF:  # the first half of a pair
+            end -= 3
+        yield raw[start:end]
+        start = end
+    yield raw[start:]
 
 
 def name_of(raw: bytes) -> str:

@@ -56,9 +56,12 @@ def _database_options(command: F) -> F:
 @_database_options
 def serve(**options: Any) -> int:
     """Run the gateway until SIGTERM or Ctrl-C."""
+    from gateway.app.open_files import raise_limit
+
     given = dict(options)
     settings = _load(options)
     _configure_logs(settings)
+    raise_limit()
     if settings.workers == 1:
         # What is imported and built from here on stays; once it runs, the node decides when garbage is collected.
         gc.disable()

@@ -129,13 +129,13 @@ class Registry:
             self._dirty[key] = executor, False
         if known is None:
             self._refresh(app.id)
-            self._evict(app.id, beat.address, beat.received_ms)
+            self._evict(app.id, beat.address, beat.token_mark, beat.received_ms)
         return known is None
 
-    def _evict(self, app_id: int, address: str, now_ms: int) -> None:
+    def _evict(self, app_id: int, address: str, token_mark: str, now_ms: int) -> None:
         """Whoever was at this address for another app is gone: a process has one app.
 
-        One that beats again has been there all the time (two apps behind one address), and then both stay.
+        Unless it came with another token: whoever may speak for one app cannot take the executors of others away. One that beats again has been there all the time (two apps behind one address), and then both stay.
         """
         if (app_id, address) in self._evicted:
             self._shared_addresses.add(address)
@@ -145,7 +145,8 @@ class Registry:
             self._evicted.clear()
             self._shared_addresses.clear()
         for other_id in list(self._executors):
-            if other_id != app_id and address in self._executors[other_id]:
+            there = self._executors[other_id].get(address)
+            if other_id != app_id and there is not None and there.token_mark == token_mark:
                 self.remove(other_id, address, now_ms)
                 self._evicted.add((other_id, address))
 

@@ -20,7 +20,7 @@ from gateway.core.ending import End
 from gateway.core.errors import GatewayError, StoreError
 from gateway.core.inflight import Flight
 from gateway.core.late import LATE, is_unheard
-from gateway.core.model import ExecutorResult, Run
+from gateway.core.model import BROADCAST_PARENT, ExecutorResult, Run
 from gateway.core.policy import came_first, matches_run, outcome_of, seed_of
 from gateway.core.ports import ForeignResults, Spool
 from gateway.core.sequel import Sequel
@@ -349,6 +349,8 @@ def _why_foreign(result: ExecutorResult, run: Run | None) -> str | None:
         return "no run has this log id"
     if run.state not in IN_FLIGHT | ENDED_BY_RESULT | {RunState.LOST} and not run.address:
         return "the run was never sent"
+    if run.shard == BROADCAST_PARENT:
+        return "it is the parent of shards, and was never sent"
     if not matches_run(result, run.trigger_ms):
         return "the log time is not this run's"
     return None

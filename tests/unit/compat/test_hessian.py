@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compat.hessian import HessianError, Long, Struct, TypedList, Value, hessian1, hessian2
-from compat.hessian.reader import MAX_DEPTH, MAX_VALUES
+from compat.hessian.reader import MAX_DEPTH, MAX_VALUES, WINDOW, text_of
 from tests.kit.captures import Capture, captures_of
 
 HESSIAN_1 = ["1.6.2", "1.7.0", "1.7.2", "1.8.0", "1.8.1", "1.8.2", "1.9.0", "1.9.1"]
@@ -308,3 +308,13 @@ def _count(value: Value, most: int = 10_000) -> int:
 
 def test_a_double_is_written_as_java_reads_it() -> None:
     assert hessian2.encode(1.5) == b"D" + struct.pack(">d", 1.5)
+
+
+@given(st.lists(st.sampled_from(["a", "é", "你", "😀", "\ud83d", "\ude00"]), min_size=1, max_size=30))
+def test_text_is_the_same_wherever_its_windows_end(parts: list[str]) -> None:
+    text = "".join(part * (1 + WINDOW // 20) for part in parts)
+    raw = text.encode("utf-16-le", "surrogatepass")
+    units = [raw[n : n + 2].decode("utf-16-le", "surrogatepass") for n in range(0, len(raw), 2)]
+    halves = "".join(units).encode("utf-8", "surrogatepass")
+    expected = raw.decode("utf-16-le", "surrogatepass")
+    assert text_of(halves) == expected

@@ -109,3 +109,18 @@ def test_releases_1_6_0_and_1_6_1_say_how_it_ended_beside_the_run() -> None:
     call = old_inbound.read_call(call_with(rpc.NETCOM_1, [argument]))
     (result,) = old_inbound.results(call, RECEIVED).results
     assert (result.run_id, result.code, result.message) == (5, 500, "no")
+
+
+def test_one_struct_in_many_places_is_read_once_and_for_its_known_fields() -> None:
+    """References cost four bytes; what they name is not to be made anew for each."""
+    result = Struct("java.util.HashMap", {"logId": 5, **{f"field {n}": n for n in range(2000)}})
+    call = old_inbound.OldCall(rpc.NETCOM_1, "netcom-1.8", "callback", None, "", 0, [result] * 2000)
+    found = old_inbound.results(call, RECEIVED)
+    assert [one.run_id for one in found.results] == [5]
+    assert rpc.plain(result) == {"logId": 5}
+
+
+def test_what_is_no_call_is_shown_short() -> None:
+    with pytest.raises(MalformedError) as caught:
+        old_inbound.read_call(b"C" + hessian2.encode("A" * 1_000_000))
+    assert len(str(caught.value)) < 500

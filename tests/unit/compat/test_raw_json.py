@@ -85,3 +85,29 @@ def test_damage_is_an_error_of_one_kind(garbage: bytes, at: int) -> None:
             wire.parse_callback(broken, RECEIVED)
         except wire.MalformedError:
             continue
+
+
+def test_other_keys_behind_the_frame_cost_no_result() -> None:
+    """As .NET clients write: both forms, the old one first, several results in one call."""
+    one = '{{"logId":{0},"logDateTim":2,"executeResult":{{"code":200,"msg":null,"content":null}},"handleCode":200,"handleMsg":null}}'
+    body = f"[{one.format(1)},{one.format(2)}]".encode()
+    found = wire.parse_callback(body, RECEIVED)
+    assert [(result.run_id, result.code, result.message) for result in found.results] == [
+        (1, 200, None),
+        (2, 200, None),
+    ]
+
+
+@pytest.mark.parametrize("filling", [" ", "\\n", "\\t", "}", "]", '"}} ,'])
+def test_the_time_grows_with_the_length_alone(filling: str) -> None:
+    """What a quadratic search would need minutes for."""
+    message = filling * (400_000 // len(filling)) + "x"
+    body = f'[{{"logId":1,"logDateTim":2,"executeResult":{{"code":500,"msg":"{message}","content":null}}}}]'
+    (result,) = wire.parse_callback(body.encode(), RECEIVED).results
+    assert (result.run_id, result.code) == (1, 500)
+
+
+def test_frames_that_begin_nothing_are_passed_over_in_one_go() -> None:
+    frame = '{"logId":1,"logDateTim":2,"executeResult":{"code":500,"msg":null'
+    with pytest.raises(wire.MalformedError):
+        wire.parse_callback(("[x" + frame * 20_000).encode(), RECEIVED)

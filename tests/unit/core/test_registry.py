@@ -16,8 +16,8 @@ def registry_with(*names: str) -> tuple[Registry, list[App]]:
     return registry, apps
 
 
-def beat(registry: Registry, app: App, at_ms: int) -> bool:
-    return registry.beat(app, Beat(app.appname, A, "rest", "java", at_ms))
+def beat(registry: Registry, app: App, at_ms: int, token_mark: str = "") -> bool:
+    return registry.beat(app, Beat(app.appname, A, "rest", "java", at_ms, token_mark))
 
 
 def test_an_address_that_another_app_has_taken_over_is_gone() -> None:
@@ -27,6 +27,13 @@ def test_an_address_that_another_app_has_taken_over_is_gone() -> None:
     assert (registry.addresses(old.id), registry.addresses(new.id)) == ((), (A,))
     _, removed = registry.take_dirty()
     assert [(one.app_id, one.address) for one in removed] == [(old.id, A)]
+
+
+def test_who_comes_with_another_token_takes_nobody_away() -> None:
+    registry, (theirs, mine) = registry_with("theirs", "mine")
+    beat(registry, theirs, 1000, "aaaaaa")
+    beat(registry, mine, 2000, "bbbbbb")
+    assert (registry.addresses(theirs.id), registry.addresses(mine.id)) == ((A,), (A,))
 
 
 def test_two_apps_behind_one_address_both_stay() -> None:

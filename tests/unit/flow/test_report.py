@@ -8,7 +8,7 @@ import pytest
 
 from gateway.core.access import EVERY_APP
 from gateway.core.errors import StoreError
-from gateway.core.model import ExecutorResult
+from gateway.core.model import ExecutorResult, Route
 from gateway.core.states import RunState
 from gateway.store.tables import foreign_result
 from tests.kit.fake_link import SILENT, Behaviour
@@ -124,6 +124,18 @@ async def test_foreign_results_are_acknowledged_and_kept(world, case):
     assert await report(world, foreign)
     assert [kept["log_id"] for kept in await world.table(foreign_result)] == [foreign.run_id]
     assert (await world.row(run_id)).state is RunState.RUNNING
+
+
+async def test_a_result_for_the_parent_of_shards_is_foreign(world):
+    """Nobody was sent the parent: only its shards end it."""
+    await world.executor(usual=Behaviour(runs_s=100))
+    job = await world.job(enabled=False, route=Route.SHARDING_BROADCAST)
+    parent_id = await world.trigger(job)
+    await world.clock.advance(1)
+    parent = await world.row(parent_id)
+    assert await report(world, result(parent, log_time_ms=None, strict_time=False))
+    assert (await world.row(parent_id)).state is RunState.RUNNING
+    assert [kept["log_id"] for kept in await world.table(foreign_result)] == [parent_id]
 
 
 async def test_a_client_with_times_of_its_own_is_believed(world):
