@@ -85,9 +85,6 @@ CLIENTS = {
     )
 }
 
-# Those whose protocol this version does not speak.
-WAITING: frozenset[str] = frozenset()
-
 # One of each generation at least, for every run of all tests.
 DOZEN = (
     *(f"java-{version}" for version in ("1.4.1", "1.6.2", "1.8.0", "1.8.2", "1.9.2", "2.0.1", "2.1.0")),

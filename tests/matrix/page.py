@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.matrix.clients import CLIENTS, FEATURES, MIXED, NOT_RUN, WAITING
-from tests.matrix.drive import NO, Result
+from tests.matrix.clients import CLIENTS, FEATURES, MIXED, NOT_RUN
+from tests.matrix.drive import LACK, NO, Result
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "compatibility.md"
 
 MIXED_TITLES = ", ".join(CLIENTS[name].title for name in MIXED)
-NOT_YET = Result("not yet")
 HEAD = """\
 # Compatibility
 
@@ -19,7 +18,7 @@ and drives them through every column. What they did is counted by the executors 
 tests. How to connect a client, and what differs between them, stands in [executors](executors.md).
 """
 LEGEND = """\
-`yes`: it works. `–`: the client has nothing of the kind; the note says what happens instead. `NO`: it does not work; the command says why. `not yet`: this version does not speak its protocol.
+`yes`: it works. `–`: the client has nothing of the kind; the note says what happens instead. `NO`: it does not work; the command says why.
 Java clients ran on Java 17, those before 2.2.0 with `--add-opens` of `java.base/java.lang`, `java.util`, `java.io` and `java.math`.
 """
 
@@ -30,8 +29,10 @@ def page(results: dict[str, dict[str, Result]], together: Result) -> str:
     for name, client in CLIENTS.items():
         cells = []
         for feature in FEATURES:
-            result = NOT_YET if name in WAITING else results.get(name, {}).get(feature, Result(NO))
-            note = "" if result.mark == NO else result.note
+            result = results.get(name, {}).get(feature, Result(NO))
+            if result.mark in {NO, LACK}:
+                result = Result(NO)
+            note = result.note
             number = f" [{notes.setdefault(note, len(notes) + 1)}]" if note else ""
             cells.append(result.mark + number)
         rows.append(f"| {client.title} | {' | '.join(cells)} |")

@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import skip_for_lack
 from tests.e2e.gateway_process import GatewayProcess
-from tests.matrix.clients import CLIENTS, DOZEN, FEATURES, WAITING
+from tests.matrix.clients import CLIENTS, DOZEN, FEATURES
 from tests.matrix.drive import LACK, NO, YES, Result
 from tests.matrix.page import PAGE, marks, page
 from tests.matrix.suite import Results, drive_all, gateway_in, mixed
@@ -55,16 +55,15 @@ def test_the_page_has_all_clients_and_columns() -> None:
     told = marks(PAGE.read_text("utf-8"))
     assert list(told) == [client.title for client in CLIENTS.values()]
     assert all(list(cells) == list(FEATURES) for cells in told.values())
-    assert not WAITING & set(DOZEN)
 
 
-def test_a_page_says_what_was_found_and_what_was_not_run(results: Results) -> None:
-    """A result that is missing or bad is never shown as a good one."""
-    bad = {
-        name: {feature: one for feature, one in of.items() if feature != "log"}
-        for name, of in results.items()
-    }
-    told = marks(page(bad, Result(NO)))
-    for name, client in CLIENTS.items():
-        wanted = NO if name in DOZEN else "not yet" if name in WAITING else NO
-        assert told[client.title]["log"] == wanted
+def test_what_is_missing_or_bad_is_never_shown_as_good() -> None:
+    results = {name: dict.fromkeys(FEATURES, Result(YES)) for name in CLIENTS}
+    results["pyxxl"] |= {"log": Result(NO, "why"), "kill": Result(LACK, "no pip here")}
+    del results["node"], results["java-2.2.0"]["late"]
+    told = marks(page(results, Result(NO)))
+    assert told[CLIENTS["java-1.9.1"].title] == dict.fromkeys(FEATURES, YES)
+    assert told[CLIENTS["node"].title] == dict.fromkeys(FEATURES, NO)
+    assert told[CLIENTS["java-2.2.0"].title]["late"] == NO
+    assert {told[CLIENTS["pyxxl"].title][feature] for feature in ("log", "kill")} == {NO}
+    assert f"\n{NO}: one broadcast to " in page(results, Result(NO))

@@ -8,12 +8,12 @@ import pytest
 
 from gateway.core.access import EVERY_APP, Reach
 from gateway.core.errors import NotFound, Refused
-from gateway.core.model import AddressMode, App, ExecutorResult, Run
+from gateway.core.model import AddressMode, App, Beat, ExecutorResult, Run
 from gateway.core.states import RunState
 from gateway.store.access import AccessStore
 from gateway.store.tables import event
 from tests.kit.fake_link import SILENT
-from tests.kit.flow_world import CLIENT, World
+from tests.kit.flow_world import CLIENT, A, B, World
 from tests.kit.life import Life
 
 PEER = "10.0.0.9"
@@ -62,6 +62,19 @@ async def test_every_node_follows(several):
     # A node that comes later has them from its start.
     await several.start(name="c")
     assert not accepts(several.nodes["c"], "shop", "anything")
+
+
+async def test_every_node_sends_an_executor_what_it_came_with_to_another(several):
+    a, b = several.nodes.values()
+    await several.do(make_token(several, "shop", "old", by=b), by=b)
+    await several.do(make_token(several, "shop", "new", old_valid_ms=None, by=b), by=b)
+    await several.clock.advance(0.6)
+    for address, token in ((A, "old"), (B, "new"), (A, "new")):
+        mark = b.access.admit(token, "shop", PEER)
+        beat = Beat("shop", address, "rest", CLIENT, several.clock.now_ms(), mark)
+        await several.do(b.flow.register(beat), by=b)
+        await several.clock.advance(3)
+        assert a.access.sent_to("shop", address) == b.access.sent_to("shop", address) == token
 
 
 async def test_an_end_that_was_set_comes_by_itself(world):
