@@ -46,6 +46,10 @@ class Settings(BaseSettings):
         None,
         description="the token executors must send (xxl.job.accessToken); several, separated by commas, rotate",
     )
+    job_api_shared_tokens: bool = Field(
+        False,
+        description="whether /api/addJob and its kind take access_token, or a namespace's, instead of an app's own",
+    )
     register_unknown_apps: bool = Field(
         False, description="whether an executor of an unknown app creates the app instead of being refused"
     )

@@ -12,6 +12,7 @@ from compat.admin.parameters import Parameters
 from compat.admin.replies import Json, Rows
 from gateway.core.errors import Conflict, InvalidValue, NotFound
 from gateway.core.model import DEFAULT_NAMESPACE, AddressMode, App
+from gateway.core.placement import address_key
 from gateway.core.positions import AppSearch
 
 _APPNAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
@@ -72,15 +73,26 @@ async def app_by_id(call: Call, app_id: int) -> App:
     return app
 
 
+async def known_addresses(call: Call, app: App) -> frozenset[str]:
+    """As keys: those that are alive, those that people have listed, those that people have said something about."""
+    found = {one.address for one in call.ports.operations.live_executors(app.id)}
+    found.update(app.addresses)
+    found.update(one.address for one in await call.ports.apps.settings_of(app.id))
+    return frozenset(map(address_key, found))
+
+
 def row(call: Call, app: App) -> Json:
-    """The addresses of an app that registers are those that are alive, null when none is."""
+    """The addresses of an app that registers are those that are alive, null when none is.
+
+    One without a title is shown under its name, which clients look for among both.
+    """
     addresses = list(app.addresses)
     if app.address_mode is AddressMode.AUTO:
         addresses = sorted(one.address for one in call.ports.operations.live_executors(app.id))
     return {
         "id": app.id,
         "appname": app.appname,
-        "title": app.title,
+        "title": app.title or app.appname,
         "addressType": 1 if app.address_mode is AddressMode.MANUAL else 0,
         "addressList": ",".join(addresses) or None,
         "updateTime": call.style.date(app.updated_ms),
@@ -93,7 +105,9 @@ def _app_of(given: Parameters, base: App) -> App:
     if not _APPNAME.fullmatch(appname):
         raise InvalidValue("appname", appname, "1 to 64 letters, digits, '.', '_' or '-'")
     title = (given.text("title", "name") or "").strip()
-    if not title or len(title) > _MOST_TITLE or "<" in title or ">" in title:
+    if not base.title and base.id and title in ("", base.appname):
+        title = ""  # as it was shown
+    elif not title or len(title) > _MOST_TITLE or "<" in title or ">" in title:
         raise InvalidValue("title", title, f"1 to {_MOST_TITLE} characters without '<' and '>'")
     mode = _MODES.get(given.number("addressType", 0))
     if mode is None:

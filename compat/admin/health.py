@@ -20,6 +20,6 @@ async def health(request: web.Request) -> web.Response:
         body["groups"] = ["liveness", "readiness"]
     return web.Response(
         status=503 if problems else 200,
-        body=json.dumps(body).encode(),
+        body=json.dumps(body, separators=(",", ":")).encode(),
         content_type="application/vnd.spring-boot.actuator.v3+json",
     )

@@ -1,7 +1,8 @@
 """The job API of 3.5: JSON instead of forms, an app's access token instead of a login.
 
-A caller speaks for the app that it names, with a token of that app: what the token opens is that app's jobs, whose executors
-take runs from whoever has it. At the admin it opens all jobs of all apps.
+A caller speaks for the app that it names, with a token of that app's own: what the token opens is that app's jobs, whose executors
+take runs from whoever has it. A token that several apps share would open the jobs of all of them to everybody who sees it
+in one, so it is taken only where the setting `job_api_shared_tokens` says so. At the admin it opens all jobs of all apps.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from compat.admin import jobs, replies
 from compat.admin.calls import Answer, Call, Handler, caller_of, refusal
 from compat.admin.generations import Generation
 from compat.admin.parameters import Parameters, read_body
-from compat.admin.ports import PORTS
+from compat.admin.ports import PORTS, AdminPorts
 from compat.admin.replies import Style
 from gateway.core.acting import acting_for
 from gateway.core.errors import InvalidValue, Refused
@@ -26,6 +27,10 @@ from gateway.core.users import Role, User
 log = structlog.get_logger(__name__)
 
 AUTHOR = "app:"
+_SHARED = (
+    "this call takes a token of the app's own (access-tokens create --app); one that apps share, only with the"
+    " setting job_api_shared_tokens"
+)
 CALLS: dict[str, Handler] = {
     "/api/addJob": jobs.add,
     "/api/updateJob": jobs.update,
@@ -62,10 +67,22 @@ async def _app_user(request: web.Request) -> User:
     for name, value in ((dialects.TOKEN_HEADER, token), (dialects.APPNAME_HEADER, appname)):
         if not value:
             raise Refused(f"header {name} is missing or blank")
-    if not ports.access.admit(token, appname, str(caller_of(request).address)):
-        raise Refused("this gateway has no access token, so that anybody could make this call: set one")
+    peer = str(caller_of(request).address)
+    try:
+        _require_token(ports, token, appname, peer)
+    except Refused as error:
+        log.warning("job_api_refused", remote=peer, path=request.path, why=str(error))
+        raise
     app = await ports.apps.get(appname)
     return User(0, appname, Role.NORMAL, frozenset({app.id}))
+
+
+def _require_token(ports: AdminPorts, token: str, appname: str, peer: str) -> None:
+    """Raises `Refused`."""
+    if not ports.access.admit(token, appname, peer):
+        raise Refused("this gateway has no access token, so that anybody could make this call: set one")
+    if not ports.shared_tokens and not ports.access.is_own(token, appname):
+        raise Refused(_SHARED)
 
 
 def _parameters(body: bytes) -> Parameters:

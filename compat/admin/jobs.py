@@ -6,13 +6,14 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from compat.admin import job_forms
 from compat.admin.calls import Call
-from compat.admin.groups import addresses_of, app_by_id
+from compat.admin.groups import addresses_of, app_by_id, known_addresses
 from compat.admin.paging import window_of
 from compat.admin.replies import Json, Rows, local_date
 from compat.admin.schedules import next_fires
 from gateway.core.acting import author
 from gateway.core.errors import Conflict, InvalidValue, NotFound
 from gateway.core.model import DEFAULT_NAMESPACE, Job
+from gateway.core.placement import address_key
 from gateway.core.positions import JobSearch
 from gateway.core.submission import Submission
 
@@ -97,7 +98,7 @@ async def stop(call: Call) -> Json:
 async def trigger(call: Call) -> Json:
     """Without `executorParam` the run gets an empty one, not the job's: as at the admin."""
     job = await job_of(call, call.given.number("id"))
-    addresses = addresses_of(call.given.text("addressList") or "", "addressList")
+    addresses = await _addresses(call, job)
     wanted = Submission(
         params=call.given.text("executorParam") or "",
         addresses=addresses or None,
@@ -130,6 +131,19 @@ async def job_of(call: Call, job_id: int) -> Job:
     job = await call.ports.jobs.get(job_id)
     call.require_app(job.app_id)
     return job
+
+
+async def _addresses(call: Call, job: Job) -> tuple[str, ...]:
+    """A run takes the access token, and perhaps a source, along: who is no admin sends it to the app's executors alone."""
+    addresses = addresses_of(call.given.text("addressList") or "", "addressList")
+    if addresses and not call.user.is_admin:
+        known = await known_addresses(call, await app_by_id(call, job.app_id))
+        for one in addresses:
+            if address_key(one) not in known:
+                raise InvalidValue(
+                    "addressList", one, f"addresses of this executor (jobGroup); {one} is none"
+                )
+    return addresses
 
 
 async def _switch(call: Call, job: Job, *, enabled: bool) -> None:

@@ -22,7 +22,10 @@ from gateway.core.zones import Zone
 
 @dataclass(frozen=True, slots=True)
 class AdminPorts:
-    """`zone` is that of schedules, and of the dates that people read; `trusted` are proxies whose word counts."""
+    """`zone` is that of schedules, and of the dates that people read; `trusted` are proxies whose word counts.
+
+    `shared_tokens`: whether the job API takes access tokens that are no app's own.
+    """
 
     users: UserCatalog
     sessions: Sessions
@@ -38,6 +41,7 @@ class AdminPorts:
     clock: Clock
     zone: Zone
     trusted: tuple[Network, ...] = ()
+    shared_tokens: bool = False
     # Of users who are logged in, for whom their own password stands against a stolen session.
     own_passwords: Attempts = field(default_factory=Attempts)
 

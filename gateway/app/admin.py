@@ -11,7 +11,12 @@ from gateway.core.zones import resolve_zone
 
 
 def admin_ports(
-    services: Services, sessions: Sessions, positions: Positions, access: TokenCheck
+    services: Services,
+    sessions: Sessions,
+    positions: Positions,
+    access: TokenCheck,
+    *,
+    shared_tokens: bool,
 ) -> AdminPorts:
     return AdminPorts(
         users=services.users,
@@ -28,4 +33,5 @@ def admin_ports(
         clock=services.clock,
         zone=resolve_zone(services.timezone),
         trusted=services.hooks.trusted,
+        shared_tokens=shared_tokens,
     )

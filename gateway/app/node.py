@@ -260,7 +260,10 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
             hooks=Hooks(private_url(settings), settings.proxies),
             timezone=settings.timezone,
         )
-        admin = admin_ports(services, SessionStore(db, clock), PositionStore(db, clock), access)
+        sessions, positions = SessionStore(db, clock), PositionStore(db, clock)
+        admin = admin_ports(
+            services, sessions, positions, access, shared_tokens=settings.job_api_shared_tokens
+        )
         node.urls = await listen(settings, services, flow, access, clock, stack, admin)
         # At the end: first nothing more is sent, then results come in, and only then nobody listens any more.
         stack.push_async_callback(_unless_stuck, flow.await_results, settings.stop_grace_s + 5)

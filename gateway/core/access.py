@@ -83,6 +83,10 @@ class TokenCheck(Protocol):
         """Whether an executor of this app may register or go: the mark of its token. Raises `Refused`."""
         ...
 
+    def is_own(self, sent: str, appname: str) -> bool:
+        """Whether this is a token of the app alone, which nothing else accepts by what is set for all."""
+        ...
+
     def guest(self, peer: str) -> Reach:
         """For which apps a generation that cannot send a token may speak from there. Raises `Refused` if for none."""
         ...
@@ -205,6 +209,21 @@ class AccessTokens:
         if mark is None:
             self._refuse(sent, appname, peer)
         return mark
+
+    def is_own(self, sent: str, appname: str) -> bool:
+        app, digest = self.registry.app_named(appname), _digest(sent)
+        if app is None:
+            return False
+        now_ms = self._now_ms()
+        rows = self._rows.get((app.namespace_id, app.id), ())
+        own = [_key(row.text) for row in rows if row.text and row.valid_at(now_ms)]
+        others = (row for scope, of_one in self._rows.items() if scope[1] != app.id for row in of_one)
+        shared = [*self._setting, *(_key(row.text) for row in others if row.text)]
+        return self._holds(digest, own) and not self._holds(digest, shared)
+
+    @staticmethod
+    def _holds(digest: bytes, keys: Iterable[_Key]) -> bool:
+        return sum(hmac.compare_digest(digest, key.digest) for key in keys) > 0
 
     def match(self, digest: bytes, app: App | None) -> str | None:
         """The mark of the token if the app accepts it."""

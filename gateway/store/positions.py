@@ -48,7 +48,7 @@ class PositionStore:
         if search.app_ids is not None and not search.app_ids:
             return Slice(0, ())
         guards = _guards(search)
-        if search.handler or search.author:
+        if search.handler or search.author or not _is_told_by_sql(search.name):
             return await self._filtered(search, guards, window)
         async with reading(self._db) as conn:
             count = select(func.count()).select_from(job).where(*guards)
@@ -68,9 +68,9 @@ class PositionStore:
         guards.extend(
             _has(job.c.definition, json.dumps(text)[1:-1])
             for text in (search.handler, search.author)
-            if text.isascii()  # SQLite knows no other small letters
+            if text.isascii()
         )
-        handler, author = search.handler.lower(), search.author.lower()
+        name, handler, author = search.name.lower(), search.handler.lower(), search.author.lower()
         total, before = 0, 1 << 31
         found: list[Job] = []
         async with reading(self._db) as conn:
@@ -83,7 +83,11 @@ class PositionStore:
                 )
                 some = [job_of(row) for row in await conn.execute(query)]
                 for one in some:
-                    if handler in one.task.handler.lower() and author in one.contact.author.lower():
+                    if (
+                        handler in one.task.handler.lower()
+                        and author in one.contact.author.lower()
+                        and name in one.name.lower()
+                    ):
                         if window.start <= total < window.start + window.length:
                             found.append(one)
                         total += 1
@@ -99,9 +103,15 @@ class PositionStore:
             guards.append(app.c.id.in_(sorted(search.app_ids)))
         if search.appname:
             guards.append(_has(app.c.appname, search.appname))
-        if search.title:
-            guards.append(_has(app.c.title, search.title))
+        if search.title:  # one without a title goes by its name
+            untitled = and_(app.c.title == "", _has(app.c.appname, search.title))
+            guards.append(or_(_has(app.c.title, search.title), untitled))
         order = (app.c.appname, app.c.title, app.c.id)
+        if not _is_told_by_sql(search.title):
+            async with reading(self._db) as conn:
+                rows = await conn.execute(select(app).where(*guards).order_by(*order))
+                found = [app_of(row) for row in rows if search.title.lower() in row.title.lower()]
+            return Slice(len(found), found[window.start : window.start + window.length])
         async with reading(self._db) as conn:
             count = select(func.count()).select_from(app).where(*guards)
             total = (await conn.execute(count)).scalar_one()
@@ -165,4 +175,17 @@ def _guards(search: JobSearch) -> list[ColumnElement[bool]]:
 
 
 def _has(column: ColumnElement[Any], text: str) -> ColumnElement[bool]:
-    return func.lower(column).contains(text.lower(), autoescape=True)
+    """Whether it contains the text, in any case; at least that, where `_is_told_by_sql` says no."""
+    pattern = "".join(_pattern(letter) for letter in text.lower())
+    return func.lower(column).like(f"%{pattern}%", escape="/")
+
+
+def _pattern(letter: str) -> str:
+    if not _is_told_by_sql(letter):
+        return "%"
+    return "/" + letter if letter in "/%_" else letter
+
+
+def _is_told_by_sql(text: str) -> bool:
+    """SQLite makes small letters of ASCII alone, so what has other ones is compared here."""
+    return all(letter.isascii() or letter.lower() == letter.upper() for letter in text)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import insert
 
@@ -76,6 +78,15 @@ async def test_jobs(db, clock, shop, monkeypatch):
     assert await found(author="BOB", handler="say") == (1, ["three"])
     assert await found(author="äR") == (1, ["ONE more"])
     assert await found(author="a\\b") == (1, ["five"])
+    jobs = JobStore(db, clock, ids.job_ids(db, clock), ids.run_ids(db, clock))
+    (one,) = (await store.jobs(JobSearch(name="two"), Window())).items
+    await jobs.update(replace(one, name="Übersicht Отчёт/50% 日报"))
+    whole = (1, ["Übersicht Отчёт/50% 日报"])
+    for name in ("Übersicht", "übersicht", "ОТЧЁТ/5", "0% 日报", "日报", "Übersicht Отчёт/50% 日报"):
+        assert await found(name=name) == whole, name
+    assert await found(name="Übersicht 50") == (0, [])
+    assert await found(name="Ü", handler="HANDLE", author="bob") == whole
+    assert await found(Window(1, 1), name="Ü") == (1, [])
 
 
 async def test_apps(db, clock, shop):
@@ -90,6 +101,14 @@ async def test_apps(db, clock, shop):
     assert await found(appname="A") == (1, ["a"])
     assert await found(title="b") == (1, ["b"])
     assert await found(title="_") == (0, [])
+    apps = AppStore(db, clock, ids.app_ids(db, clock))
+    for name, title in (("x-y", ""), ("z", "Überall 全部"), ("y", "Ärger")):
+        await apps.create(App(0, 1, name, title, AddressMode.AUTO, (), 0, 0))
+    assert await found(title="X-Y") == (1, ["x-y"])
+    assert await found(title="全部") == (1, ["z"])
+    for title in ("Überall", "ÜBERALL 全", "ü"):
+        assert await found(title=title) == (1, ["z"]), title
+    assert await found(Window(1, 1), title="Ü") == (1, [])
     assert await found(app_ids=frozenset({shop[0].id})) == (1, ["b"])
     assert await found(app_ids=frozenset()) == (0, [])
 

@@ -84,14 +84,15 @@ def test_a_script_of_xxl_job_admin(tmp_path: Path) -> None:
         script.content("/jobinfo/stop", id=job_id)
         assert api.call("GET", f"/api/v1/jobs/{job_id}")["enabled"] is False
 
-        headers = {"XXL-JOB-ACCESS-TOKEN": ACCESS_TOKEN, "XXL-JOB-APPNAME": "demo-executor"}
-        request = urllib.request.Request(
-            gateway.admin_url.removesuffix("/xxl-job-admin") + "/api/triggerJob",
-            json.dumps({"id": int(job_id), "executorParam": "by the job API"}).encode(),
-            headers,
-        )
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            assert json.load(answer)["code"] == 200
+        own = api.call("POST", "/api/v1/apps/demo-executor/tokens", {}, expect=(201,))["token"]
+        for token, code in ((ACCESS_TOKEN, 500), (own, 200)):
+            request = urllib.request.Request(
+                gateway.admin_url.removesuffix("/xxl-job-admin") + "/api/triggerJob",
+                json.dumps({"id": int(job_id), "executorParam": "by the job API"}).encode(),
+                {"XXL-JOB-ACCESS-TOKEN": token, "XXL-JOB-APPNAME": "demo-executor"},
+            )
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                assert json.load(answer)["code"] == code
         wait_until(
             lambda: "by the job API" in {row["executorParam"] for row in logged()},
             timeout_s=10,

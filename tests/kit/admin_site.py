@@ -190,7 +190,11 @@ def _url(path: Path) -> SqlUrl:
 
 @contextlib.asynccontextmanager
 async def admin_site(
-    directory: Path, access_tokens: tuple[str, ...] = ("secret",), trusted: tuple[Network, ...] = ()
+    directory: Path,
+    access_tokens: tuple[str, ...] = ("secret",),
+    trusted: tuple[Network, ...] = (),
+    *,
+    shared_tokens: bool = False,
 ) -> AsyncIterator[AdminSite]:
     clock, operations = StillClock(), FakeOperations()
     (directory / "gateway.db").write_bytes(await _with_tables(directory))
@@ -210,6 +214,7 @@ async def admin_site(
         clock=clock,
         zone=resolve_zone("Asia/Shanghai"),
         trusted=trusted,
+        shared_tokens=shared_tokens,
     )
     app = web.Application()
     setup_admin_routes(app, ports, _front)

@@ -15,6 +15,7 @@ from typing import ClassVar
 import pytest
 from aiohttp import FormData
 
+from gateway.core.access import AccessToken
 from gateway.core.model import LogPage
 from gateway.core.states import RunState
 from tests.kit.admin_site import AdminSite, Reply
@@ -656,8 +657,10 @@ async def test_clients_of_the_job_api_of_3_5(site):
     shop = await site.app("shop")
     bean = AutoRegister(site).bean(shop.id, name="sync")
     wanted = {name: value for name, value in bean.items() if name not in {"id", "jobDesc", "childJobId"}}
+    site.ports.access.registry.set_app(shop)
+    site.ports.access.set_all([AccessToken(1, 1, shop.id, "of the shop")])
     headers = {
-        "XXL-JOB-ACCESS-TOKEN": "secret",
+        "XXL-JOB-ACCESS-TOKEN": "of the shop",
         "XXL-JOB-APPNAME": "shop",
         "Content-Type": "application/json",
     }

@@ -142,6 +142,22 @@ async def test_limits_survive_an_update(admin):
     assert (found.title, found.max_running) == ("new", 5)
 
 
+async def test_one_without_a_title_goes_by_its_name(admin):
+    app = await admin.app("billing", "")
+    await admin.app("other", "has one")
+    (group,) = (await admin.ask(f"{OLD}/pageList", {"appname": "billing", "title": "billing"})).json["data"]
+    assert group["title"] == "billing"
+    fields = {name: value for name, value in group.items() if value is not None}
+    for title in ("billing", ""):
+        reply = await admin.ask(f"{OLD}/update", fields | {"title": title})
+        assert reply.json["code"] == 200, reply.text
+        assert (await admin.ports.apps.get("billing")).title == ""
+    await admin.ask(f"{OLD}/update", fields | {"title": "Bills"})
+    assert (await admin.ports.apps.get("billing")).title == "Bills"
+    assert (await admin.ask(f"{OLD}/update", fields | {"title": ""})).json["code"] == 500
+    assert app.title == ""
+
+
 async def test_normal_users_see_their_own_and_change_none(site):
     mine, other = await site.app("mine"), await site.app("other")
     await site.user("bob", role=Role.NORMAL, app_ids=frozenset({mine.id}))

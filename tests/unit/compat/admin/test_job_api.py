@@ -8,10 +8,18 @@ import json
 import pytest
 from structlog.testing import capture_logs
 
+from gateway.core.access import AccessToken
 from gateway.core.model import TriggerKind
 from tests.kit.admin_site import admin_site
 
 HEADERS = {"XXL-JOB-ACCESS-TOKEN": "secret", "XXL-JOB-APPNAME": "shop", "Content-Type": "application/json"}
+
+
+@pytest.fixture
+async def site(tmp_path):
+    """Where the token that apps share is taken."""
+    async with admin_site(tmp_path, shared_tokens=True) as made:
+        yield made
 
 
 async def ask(site, path, body, headers=None, **more):
@@ -102,6 +110,31 @@ async def test_a_gateway_without_a_token_has_no_job_api(tmp_path):
         await site.app("shop")
         refused = await ask(site, "startJob", {"id": 1})
         assert (refused["code"], "no access token" in refused["msg"]) == (500, True)
+
+
+async def test_a_token_that_apps_share_opens_nothing_by_itself(tmp_path):
+    async with admin_site(tmp_path) as site:
+        shop, other = await site.app("shop"), await site.app("other")
+        mine, its = await site.job(shop), await site.job(other)
+        with capture_logs() as logs:
+            refused = await ask(site, "startJob", {"id": mine.id})
+        assert "job_api_shared_tokens" in refused["msg"]
+        assert (logs[0]["event"], logs[0]["remote"]) == ("job_api_refused", "127.0.0.1")
+        assert "secret" not in str(logs)
+        for app in (shop, other):
+            site.ports.access.registry.set_app(app)
+        tokens = [(0, "of all"), (shop.id, "own"), (shop.id, "twice"), (other.id, "twice"), (other.id, "its")]
+        rows = [AccessToken(n, 1, app_id, text) for n, (app_id, text) in enumerate(tokens, 1)]
+        site.ports.access.set_all([*rows, AccessToken(9, 1, shop.id, "")])  # and what counted before
+        found = {}
+        for token in ("secret", "of all", "own", "twice", "its"):
+            headers = {"XXL-JOB-ACCESS-TOKEN": token}
+            found[token] = (await ask(site, "triggerJob", {"id": mine.id}, headers))["code"]
+            assert (await ask(site, "triggerJob", {"id": its.id}, headers))["code"] == 500
+        assert found == {"secret": 500, "of all": 500, "own": 200, "twice": 500, "its": 500}
+        strange = {"id": mine.id, "addressList": "http://elsewhere:1/"}
+        refused = await ask(site, "triggerJob", strange, {"XXL-JOB-ACCESS-TOKEN": "own"})
+        assert (refused["code"], "addressList" in refused["msg"]) == (500, True)
 
 
 async def test_a_session_is_no_token(site):

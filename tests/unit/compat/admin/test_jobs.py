@@ -8,8 +8,9 @@ import pytest
 
 from gateway.core.children import Child, On
 from gateway.core.contact import Contact
-from gateway.core.model import Job, Misfire, Route, Task, TriggerKind
+from gateway.core.model import Executor, Job, Misfire, Route, Task, TriggerKind
 from gateway.core.overlap import Concurrency, Overlap
+from gateway.core.placement import SettingChange
 from gateway.core.users import Role
 
 OLD, NEW = "/xxl-job-admin/jobinfo", "/jobinfo"
@@ -260,8 +261,13 @@ async def test_an_update_keeps_what_xxl_job_has_no_word_for(admin):
     assert (row["scheduleType"], row["scheduleConf"]) == ("NONE", "0 3 * * * | 0 5 * * *")
     assert row["executorRouteStrategy"] == "RANDOM"
     fields = {name: value for name, value in row.items() if value is not None}
+    assert fields["author"] == ""  # the API makes jobs without one
+    reply = await admin.ask(f"{OLD}/update", fields | {"jobDesc": "renamed"})
+    assert reply.json["code"] == 200, reply.text
+    assert (await admin.ports.jobs.get(job.id)).contact == Contact("")
     reply = await admin.ask(f"{OLD}/update", fields | {"author": "alice", "jobDesc": "renamed"})
     assert reply.json["code"] == 200, reply.text
+    await refused(admin, f"{OLD}/update", fields, "author")
     after = await admin.ports.jobs.get(job.id)
     assert after == replace(
         job,
@@ -347,6 +353,44 @@ async def test_trigger(admin):
         assert (triggered.wanted.params, triggered.wanted.addresses) == (params, addresses)
         assert triggered.wanted.author == "user:admin"
     await refused(admin, f"{OLD}/trigger", {"id": job_id, "addressList": "x y"}, "addressList")
+
+
+async def test_the_token_goes_to_no_stranger(site):
+    """Whoever may only do with one app sends its runs, and with them an access token, to its executors alone."""
+    app = await site.app(addresses=("http://listed:1/",))
+    other = await site.app("other")
+    job = await site.job(app)
+    for app_id, host in ((app.id, "alive"), (other.id, "another")):
+        site.operations.executors.append(Executor(app_id, f"http://{host}:1/", "rest", "java", 0, 0))
+    await site.ports.apps.set_executor(app, "http://weighted:1/", SettingChange(weight=3))
+    await site.user()
+    await site.user("bob", role=Role.NORMAL, app_ids=frozenset({app.id}))
+    await site.login(username="bob")
+    mine = "alive:1, http://LISTED:1,http://weighted:1/"
+    reply = await site.ask(f"{OLD}/trigger", {"id": job.id, "addressList": mine})
+    assert reply.json["code"] == 200, reply.text
+    for address in (
+        "http://another:1/",
+        "http://alive:2/",
+        "https://alive:1/",
+        "127.0.0.1:22",
+        f"{mine},x:1",
+    ):
+        await refused(site, f"{OLD}/trigger", {"id": job.id, "addressList": address}, "addressList")
+    assert len(site.operations.triggered) == 1
+    await site.login()
+    reply = await site.ask(f"{OLD}/trigger", {"id": job.id, "addressList": "http://another:1/"})
+    assert reply.json["code"] == 200
+
+
+async def test_answers_have_no_blanks(admin):
+    """Scripts look for `"code":200` in the text."""
+    await added(admin)
+    reply = await admin.ask(f"{OLD}/stop", {"id": 0})
+    assert reply.text.startswith('{"code":500,"msg":"')
+    assert reply.text.endswith('","content":null}')
+    page = await admin.ask(f"{OLD}/pageList", {"start": 0})
+    assert page.text.startswith('{"recordsTotal":1,"recordsFiltered":1,"data":[{"id":')
 
 
 async def test_searches_and_pages(admin):

@@ -119,6 +119,7 @@ async def test_health(site):
     ):
         reply = await site.ask(f"{prefix}/actuator/health", method="GET")
         assert (reply.status, reply.json) == (200, body)
+        assert reply.text.startswith('{"status":"UP"')
         assert "json" in reply.headers["Content-Type"]
     site.operations.present = Health(problems=("the database is away",))
     assert (await site.ask("/actuator/health", method="GET")).status == 503
