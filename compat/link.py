@@ -14,7 +14,7 @@ from typing import NamedTuple, cast
 from compat import dialects, old_calls, wire
 from compat.http1 import Call, ConnectionPool, Origin, request_head, split_address
 from compat.http1 import Outcome as Sent
-from compat.old_calls import OLD
+from compat.old_calls import LARGE_ANSWER, OLD
 from compat.rpc import WrongMethodError
 from gateway.core.clock import Clock
 from gateway.core.errors import GatewayError, InvalidValue, Unreachable
@@ -221,8 +221,13 @@ class RestLink:
             token = self._sent_to(appname, address)
             body = self._old.log(dialect, token, types, run_id, log_time_ms, from_line)
             status, answer = await self._call(address, dialect, appname, "log", body)
+            given = (address, dialect, types, from_line, status, answer)
             try:
-                return self._old.log_page(address, dialect, types, from_line, status, answer)
+                if len(answer) <= LARGE_ANSWER:
+                    return self._old.log_page(*given)
+                return await asyncio.to_thread(
+                    self._old.log_page, *given
+                )  # between two sends it would take too long
             except WrongMethodError as error:
                 failed = error
         raise failed

@@ -17,6 +17,7 @@ FORMS = frozenset({FORM14, FORM15})
 OLD = FORMS | frozenset(rpc.FRAMES)
 _MUTE = Answer(ok=False, code=CANNOT_SAY, message="executors this old do not say whether they are idle")
 
+LARGE_ANSWER = 64 * 1024
 _MAX_TEMPLATES = 10_000
 _INT_LOG = ["long", "int", "int"]
 _LONG_LOG = ["long", "long", "int"]
@@ -68,6 +69,7 @@ class OldCalls:
 
     def run_answer(self, dialect: str, status: int, body: bytes) -> Answer:
         """Raises MalformedError."""
+        _check_size(body)
         if dialect in FORMS:
             return form.parse_answer(status, body, is_run=True)
         return rpc.parse_answer(dialect, status, body)
@@ -93,6 +95,7 @@ class OldCalls:
 
     def answer(self, dialect: str, method: str, status: int, body: bytes) -> Answer:
         """Raises MalformedError."""
+        _check_size(body)
         if dialect in FORMS:
             answer = form.parse_answer(status, body)
             return _MUTE if method == "idleBeat" else answer
@@ -134,3 +137,9 @@ class OldCalls:
 
     def _call(self, dialect: str, token: str, method: str, types: list[str], arguments: list[Value]) -> bytes:
         return rpc.call(dialect, method, types, arguments, token=token, now_ms=self._clock.now_ms())
+
+
+def _check_size(body: bytes) -> None:
+    """An answer that is no log is short; a long one would take too long to read between two sends."""
+    if len(body) > LARGE_ANSWER:
+        raise MalformedError(f"the answer has {len(body)} bytes, at most {LARGE_ANSWER} are read")

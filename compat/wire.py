@@ -25,6 +25,7 @@ _PLAIN = str.maketrans('"\\{}[]', "'/()()")
 _OLD_ANSWER = re.compile(rb"Mt\x00.com\.xxl|C0.com\.xxl|[0-9A-F]{8}7B22", re.DOTALL)
 _OLD_RESULT = b'"executeResult"'
 _FIRST_FRAME = 200  # bytes in which the first result of releases up to 2.2.0 shows its form
+_MOST_TEXT = 2048  # of a registration; apps and addresses are held to less
 _SHOWN = 200  # characters of an answer nobody expected that are worth showing
 
 
@@ -345,6 +346,8 @@ def _filled(fields: dict[str, object], name: str) -> str:
     text = (clean_text(value) or "").strip()
     if not text:
         raise InvalidValue(name, value and text, "expected text that is not blank")
+    if len(text) > _MOST_TEXT:
+        raise InvalidValue(name, text[:_SHOWN], f"expected at most {_MOST_TEXT} characters")
     return text
 
 

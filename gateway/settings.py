@@ -22,6 +22,8 @@ from gateway.core.errors import InvalidValue
 PREFIX = "XXLJOB_GATEWAY_"
 CONFIG_VARIABLE = PREFIX + "CONFIG"
 
+_HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\]")
+
 
 class Settings(BaseSettings):
     """All settings, with defaults that let `serve` start on an empty machine."""
@@ -131,6 +133,14 @@ class Settings(BaseSettings):
             host, _, port = value.rpartition(":")
             if not (host and port.isascii() and port.isdigit() and 0 < int(port) < 1 << 16):
                 raise ValueError("HOST:PORT, such as 10.0.0.7:8081")
+        return value
+
+    @field_validator("advertise")
+    @classmethod
+    def _reachable(cls, value: str | None) -> str | None:
+        host = (value or "").rpartition(":")[0]
+        if value is not None and (not _HOST.fullmatch(host) or host in {"0.0.0.0", "[::]"}):  # noqa: S104 – refused
+            raise ValueError("HOST:PORT that executors can call, such as 10.0.0.7:8080; IPv6 in brackets")
         return value
 
     @field_validator("trusted_proxies")

@@ -10,6 +10,7 @@ from compat.hessian.values import Container, HessianError, Long, Value
 
 MAX_DEPTH = 32
 MAX_VALUES = 200_000  # a result in a callback has about ten
+FEW_VALUES = 64
 MOST_PAIRS = 4096
 WINDOW = 8192
 MAX_NAME = 255  # of a class, a field, a type
@@ -21,7 +22,7 @@ _PAIR = re.compile(rb"\xed[\xa0-\xaf][\x80-\xbf]\xed[\xb0-\xbf][\x80-\xbf]")
 class Reader:
     """Counts what is made of the bytes; `enter` and `leave` stand around what holds other values."""
 
-    __slots__ = ("_data", "_made", "_open", "_pos", "_values")
+    __slots__ = ("_data", "_made", "_most_values", "_open", "_pos", "_values")
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -29,6 +30,8 @@ class Reader:
         self._made: list[Container] = []  # what references count
         self._open: list[int] = []
         self._values = 0
+        # Values of one byte would cost more than they weigh; what executors send has five bytes for each, and more.
+        self._most_values = min(MAX_VALUES, FEW_VALUES + len(data) // 5)
 
     # ------------------------------------------------------------ bytes
 
@@ -96,8 +99,8 @@ class Reader:
 
     def count_value(self) -> None:
         self._values += 1
-        if self._values > MAX_VALUES:
-            raise HessianError(f"the message holds more than {MAX_VALUES} values")
+        if self._values > self._most_values:
+            raise HessianError(f"the message holds more than {self._most_values} values")
 
     def enter(self, made: Container) -> None:
         if len(self._open) >= MAX_DEPTH:

@@ -192,6 +192,11 @@ class Registry:
         # A list that people have written may leave out the slash with which all register.
         return found or (None if address.endswith("/") else executors.get(f"{address}/"))
 
+    def dialect_at(self, app_id: int, address: str, known: str) -> str:
+        """What to speak with whoever is at this address now; `known` is what was spoken before, where nobody is."""
+        executor = self.executor(app_id, address)
+        return executor.dialect if executor is not None else known
+
     def addresses(self, app_id: int) -> tuple[str, ...]:
         """Where runs of this app may go, in text order: the app's own list if it is manual, none that drains."""
         return self._addresses.get(app_id, ())

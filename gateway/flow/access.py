@@ -19,7 +19,12 @@ from gateway.core.model import ExecutorResult
 log = structlog.get_logger(__name__)
 
 LOOK_S = 0.2  # of the time that an executor waits
+LOOKED_AT_ONCE = 500
 Report = Callable[[Sequence[ExecutorResult], str], Awaitable[bool]]
+
+
+class _TooManyError(Exception):
+    """So many runs are unknown that the database needs too long to find their apps."""
 
 
 class Doorkeeper:
@@ -44,8 +49,12 @@ class Doorkeeper:
         """Report those that this caller may. Raises `Refused` if there are others, which it is to send again.
 
         A run that nobody knows, or that cannot be looked up now, is anybody's: a result is never lost for want of a database.
+        But who sends very many, and so makes the look-up slow, sends them again.
         """
-        apps = await self._apps_of({result.run_id for result in results})
+        try:
+            apps = await self._apps_of({result.run_id for result in results})
+        except _TooManyError:
+            return False
         within = [
             result
             for result in results
@@ -65,15 +74,19 @@ class Doorkeeper:
         found = {
             run_id: flight.seed.app_id for run_id in run_ids if (flight := flights.get(run_id)) is not None
         }
-        unknown = run_ids - found.keys()
-        if unknown and self._context.writer.healthy:
+        unknown = sorted(run_ids - found.keys())
+        for start in range(0, len(unknown), LOOKED_AT_ONCE):
+            if not self._context.writer.healthy:
+                break
             try:
                 async with asyncio.timeout(LOOK_S):
-                    runs = await self._context.runs.get_many(unknown)
+                    runs = await self._context.runs.get_many(unknown[start : start + LOOKED_AT_ONCE])
             except (GatewayError, TimeoutError) as error:
-                log.warning("runs_not_looked_up", count=len(unknown), error=str(error)[:200])
-            else:
-                found |= {run.id: run.app_id for run in runs.values()}
+                log.warning("runs_not_looked_up", count=len(unknown) - start, error=str(error)[:200])
+                if len(unknown) > LOOKED_AT_ONCE and self._context.writer.healthy:
+                    raise _TooManyError from None
+                break
+            found |= {run.id: run.app_id for run in runs.values()}
         return found
 
     def _refused(self, appname: str, peer: str, why: str) -> None:

@@ -132,8 +132,9 @@ class FlowOperations:
         if not run.address or not run.trigger_ms:
             raise Conflict(f"run {run_id} is {run.state.word} and was never sent: there is no log")
         app = self._context.registry.app(run.app_id)
+        dialect = self._context.registry.dialect_at(run.app_id, run.address, run.dialect)
         page = await self._context.link.log(
-            run.address, run.dialect, app.appname if app else "", run.id, run.trigger_ms, from_line
+            run.address, dialect, app.appname if app else "", run.id, run.trigger_ms, from_line
         )
         over = run.state not in WAITING | IN_FLIGHT
         if page is None:

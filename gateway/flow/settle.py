@@ -129,12 +129,11 @@ class Settler:
             asked = clock.monotonic()
             # After a crash it may not be known who lives there; its next beat will tell.
             executor = context.registry.executor(run.app_id, doubt.address)
-            real_log = context.link.log_is_real(doubt.dialect, executor.client if executor else "")
+            dialect = executor.dialect if executor else doubt.dialect
+            real_log = context.link.log_is_real(dialect, executor.client if executor else "")
             try:
-                idle = await context.link.idle(doubt.address, doubt.dialect, appname, run.job_id)
-                page = await context.link.log(
-                    doubt.address, doubt.dialect, appname, run.id, doubt.trigger_ms, 1
-                )
+                idle = await context.link.idle(doubt.address, dialect, appname, run.job_id)
+                page = await context.link.log(doubt.address, dialect, appname, run.id, doubt.trigger_ms, 1)
             except Unreachable as error:
                 idle_since = None
                 silent_since = asked if silent_since is None else silent_since

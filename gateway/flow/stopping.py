@@ -139,8 +139,9 @@ class Stopper:
             return []
         app = self._context.registry.app(run.app_id)
         try:
+            dialect = self._context.registry.dialect_at(run.app_id, run.address, run.dialect)
             answer = await self._context.link.kill(
-                run.address, run.dialect, app.appname if app else "", run.job_id
+                run.address, dialect, app.appname if app else "", run.job_id
             )
         except Unreachable as error:
             if not error.may_have_heard:

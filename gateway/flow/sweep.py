@@ -92,7 +92,9 @@ class Sweeper:
         """Why each of these cannot be running, as far as its place tells."""
         places: dict[Place, list[Run]] = {}
         for run in runs:
-            places.setdefault((run.app_id, run.address, run.dialect, run.job_id), []).append(run)
+            # An executor that was replaced by another release answers in that one's dialect only.
+            dialect = self._context.registry.dialect_at(run.app_id, run.address, run.dialect)
+            places.setdefault((run.app_id, run.address, dialect, run.job_id), []).append(run)
         gate = asyncio.Semaphore(AT_ONCE)
 
         async def ask(place: Place) -> str | None:

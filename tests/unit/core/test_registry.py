@@ -36,6 +36,13 @@ def test_who_comes_with_another_token_takes_nobody_away() -> None:
     assert (registry.addresses(theirs.id), registry.addresses(mine.id)) == ((A,), (A,))
 
 
+def test_an_executor_of_another_release_at_the_same_address_is_spoken_to_in_its_own_way() -> None:
+    registry, (app,) = registry_with("app")
+    assert registry.dialect_at(app.id, A, "xxl-rpc-2.1") == "xxl-rpc-2.1"
+    beat(registry, app, 1000)
+    assert registry.dialect_at(app.id, A, "xxl-rpc-2.1") == "rest"
+
+
 def test_two_apps_behind_one_address_both_stay() -> None:
     registry, (one, other) = registry_with("one", "other")
     beat(registry, one, 1000)
