@@ -48,6 +48,14 @@ def document(routes: Iterable[Route] = ROUTES) -> JsonObject:
     }
 
 
+def models(routes: Iterable[Route] = ROUTES) -> set[type[BaseModel]]:
+    """All that the document is made of."""
+    found: set[type[BaseModel]] = {Problem}
+    for route in routes:
+        found |= {one for one in (route.body, route.query, *route.answers.values()) if one is not None}
+    return found
+
+
 def _version() -> str:
     try:
         return version("xxljob-gateway")

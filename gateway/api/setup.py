@@ -9,7 +9,7 @@ from aiohttp import web
 
 from gateway.api import system
 from gateway.api.metrics import registry_of
-from gateway.api.openapi import document
+from gateway.api.openapi import document, models
 from gateway.api.problems import NoRoute, Unauthorized, WrongMethod, problem, problem_of
 from gateway.api.routes import ROUTES, Handler, Route
 from gateway.api.services import SERVICES, Services
@@ -25,7 +25,7 @@ def setup_api(app: web.Application, services: Services) -> None:
     """Add all routes. Only they answer with problems: what else lives in `app` is left as it is."""
     app[SERVICES] = services
     app[system.REGISTRY] = registry_of(services.operations)
-    app[system.DOCUMENT] = system.Document(document)
+    app[system.DOCUMENT] = system.Document(document, models())
     for route in ROUTES:
         handler = route.handler if route.open else _authorized(route.handler)
         # A fixed path stands before one with a placeholder in the same place: /jobs/batch before /jobs/{job_id}.

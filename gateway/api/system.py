@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cached_property
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel
 
 from gateway.api.models.base import JsonObject
 from gateway.api.models.system import Alive, Ready
@@ -22,8 +23,9 @@ REGISTRY = web.AppKey("metrics_registry", CollectorRegistry)
 class Document:
     """The OpenAPI document, made when somebody first asks for it: nobody who starts a node should wait for it."""
 
-    def __init__(self, make: Callable[[], JsonObject]) -> None:
+    def __init__(self, make: Callable[[], JsonObject], models: Collection[type[BaseModel]]) -> None:
         self._make = make
+        self.models = models
 
     @cached_property
     def text(self) -> bytes:
@@ -56,6 +58,11 @@ async def metrics(request: web.Request) -> web.Response:
 
 
 async def openapi(request: web.Request) -> web.Response:
+    document = request.app[DOCUMENT]
+    for model in document.models:
+        # Not in the thread: another call must not meet a model that is half built.
+        model.model_rebuild()
+        await request.app[SERVICES].clock.sleep(0)
     # In a thread, since runs are due meanwhile.
-    text = await asyncio.to_thread(lambda: request.app[DOCUMENT].text)
+    text = await asyncio.to_thread(lambda: document.text)
     return web.Response(body=text, content_type=JSON)
