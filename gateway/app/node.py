@@ -19,7 +19,7 @@ import structlog
 
 from compat.link import RestLink
 from gateway.api.models.base import APPNAME
-from gateway.api.services import Hooks, Services
+from gateway.api.services import Hooks
 from gateway.app.admin import admin_ports
 from gateway.app.control import ControlListener
 from gateway.app.crash import CrashPoint
@@ -27,6 +27,7 @@ from gateway.app.data_dir import instance_of, lock_data_dir, lock_embedded_datab
 from gateway.app.database import prepare_database
 from gateway.app.demo import start_demo
 from gateway.app.listen import listen, private_url
+from gateway.app.services import services_of
 from gateway.core.access import AccessTokens, mark_of
 from gateway.core.clock import SystemClock
 from gateway.core.cluster import Identity
@@ -36,14 +37,10 @@ from gateway.core.model import AddressMode, App, Counters
 from gateway.core.registry import Registry
 from gateway.core.specs import Specs
 from gateway.flow.access import Doorkeeper
-from gateway.flow.explain import FlowExplainer
 from gateway.flow.loops import Flow
 from gateway.flow.operations import FlowOperations
-from gateway.flow.proving import Prover
 from gateway.flow.queue import FlowQueues
-from gateway.flow.quotas import SharedQuotas
 from gateway.flow.reruns import FlowReruns
-from gateway.flow.simulate import FlowSimulator
 from gateway.flow.timekeeping import Timekeeper
 from gateway.peers.caller import PeerCaller
 from gateway.settings import PREFIX, Settings
@@ -51,14 +48,9 @@ from gateway.store import schema
 from gateway.store.access import AccessStore
 from gateway.store.apps import AppStore
 from gateway.store.backfills import BackfillStore
-from gateway.store.calendars import CalendarStore
-from gateway.store.daily import DailyStore
-from gateway.store.durations import DurationStore
 from gateway.store.engine import Database, database_url, open_database
 from gateway.store.events import EventStore
-from gateway.store.evidence import EvidenceStore
 from gateway.store.foreign import ForeignStore
-from gateway.store.hindsight import HindsightStore
 from gateway.store.history import HistoryStore
 from gateway.store.ids import app_ids, job_ids, run_ids, short_run_ids
 from gateway.store.jobs import JobStore
@@ -68,15 +60,11 @@ from gateway.store.nodes import Nodes
 from gateway.store.pauses import PauseStore
 from gateway.store.positions import PositionStore
 from gateway.store.queue import QueueStore
-from gateway.store.quotas import QuotaRows
 from gateway.store.runs import RunStore
 from gateway.store.sessions import SessionStore
 from gateway.store.spool import FileSpool
-from gateway.store.tasks import TaskStore
 from gateway.store.tokens import TokenStore
-from gateway.store.trigger_urls import TriggerUrlStore
 from gateway.store.users import UserStore
-from gateway.store.versions import VersionStore
 from gateway.store.writer import GroupWriter
 
 log = structlog.get_logger(__name__)
@@ -216,47 +204,25 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
         await flow.start(grant.seen_ms)
         stack.push_async_callback(_cancel, asyncio.create_task(keeper.run(), name="timekeeper"))
 
-        limits = QuotaRows(db, clock)
-        queues = FlowQueues(flow, runs, QueueStore(db))
-        calendars = CalendarStore(db, clock, ids)
-        services = Services(
+        services = services_of(
+            db,
+            clock,
+            run_ids=ids,
             jobs=jobs,
             apps=apps,
             runs=runs,
-            calendars=calendars,
-            tasks=TaskStore(db),
             tokens=tokens,
             access=access_tokens,
             nodes=nodes,
-            operations=operations,
-            clock=clock,
-            versions=VersionStore(db),
             events=events,
-            daily=DailyStore(db, clock),
-            remover=history,
-            proofs=Prover(clock, EvidenceStore(db, clock, settings.retention_days)),
+            history=history,
             pauses=pauses,
             backfills=backfills,
-            queues=queues,
-            limits=limits,
-            quotas=SharedQuotas(clock, limits),
-            simulator=FlowSimulator(jobs, apps, pauses, DurationStore(db), operations, clock),
-            explainer=FlowExplainer(
-                jobs=jobs,
-                apps=apps,
-                runs=runs,
-                reader=runs,
-                hindsight=HindsightStore(db),
-                pauses=pauses,
-                events=events,
-                queues=queues,
-                operations=operations,
-                clock=clock,
-                retention_days=settings.retention_days,
-            ),
-            reruns=FlowReruns(flow, operations, runs),
-            trigger_urls=TriggerUrlStore(db, clock),
             users=UserStore(db, clock),
+            operations=operations,
+            queues=FlowQueues(flow, runs, QueueStore(db)),
+            reruns=FlowReruns(flow, operations, runs),
+            retention_days=settings.retention_days,
             hooks=Hooks(private_url(settings), settings.proxies),
             timezone=settings.timezone,
         )

@@ -15,34 +15,22 @@ from aiohttp.test_utils import TestServer
 
 from gateway.api.services import Hooks, Services
 from gateway.api.setup import setup_api
-from gateway.flow.explain import FlowExplainer
-from gateway.flow.proving import Prover
-from gateway.flow.quotas import SharedQuotas
-from gateway.flow.simulate import FlowSimulator
+from gateway.app.services import services_of
 from gateway.store import ids
 from gateway.store.access import AccessStore
 from gateway.store.apps import AppStore
 from gateway.store.backfills import BackfillStore
-from gateway.store.calendars import CalendarStore
-from gateway.store.daily import DailyStore
-from gateway.store.durations import DurationStore
 from gateway.store.engine import Database, database_url, open_database
 from gateway.store.events import EventStore
-from gateway.store.evidence import EvidenceStore
-from gateway.store.hindsight import HindsightStore
 from gateway.store.history import HistoryStore
 from gateway.store.jobs import JobStore
 from gateway.store.nodes import Nodes
 from gateway.store.passwords import Passwords
 from gateway.store.pauses import PauseStore
-from gateway.store.quotas import QuotaRows
 from gateway.store.runs import RunStore
 from gateway.store.tables import metadata
-from gateway.store.tasks import TaskStore
 from gateway.store.tokens import TokenStore
-from gateway.store.trigger_urls import TriggerUrlStore
 from gateway.store.users import UserStore
-from gateway.store.versions import VersionStore
 from tests.kit.operations import FakeOperations, FakeQueues, FakeReruns, StillClock
 
 
@@ -122,51 +110,26 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
         await conn.run_sync(metadata.create_all)
     tokens = TokenStore(db, clock)
     _, token = await tokens.create("test")
-    queues = FakeQueues()
-    limits = QuotaRows(db, clock)
-    jobs = JobStore(db, clock, ids.job_ids(db, clock), ids.run_ids(db, clock))
-    apps, pauses = AppStore(db, clock, ids.app_ids(db, clock)), PauseStore(db, clock)
-    reruns = FakeReruns()
-    runs, events = RunStore(db, clock), EventStore(db, clock)
-    calendars = CalendarStore(db, clock, ids.run_ids(db, clock))
-    services = Services(
-        jobs=jobs,
-        apps=apps,
-        calendars=calendars,
-        runs=runs,
-        tasks=TaskStore(db),
-        nodes=Nodes(db, clock, 2000),
+    queues, reruns, run_ids = FakeQueues(), FakeReruns(), ids.run_ids(db, clock)
+    services = services_of(
+        db,
+        clock,
+        run_ids=run_ids,
+        jobs=JobStore(db, clock, ids.job_ids(db, clock), run_ids),
+        apps=AppStore(db, clock, ids.app_ids(db, clock)),
+        runs=RunStore(db, clock),
         tokens=tokens,
         access=AccessStore(db, clock),
-        operations=operations,
-        clock=clock,
-        versions=VersionStore(db),
-        events=events,
-        daily=DailyStore(db, clock),
-        remover=HistoryStore(db, clock),
+        nodes=Nodes(db, clock, 2000),
+        events=EventStore(db, clock),
+        history=HistoryStore(db, clock),
+        pauses=PauseStore(db, clock),
         backfills=BackfillStore(db, clock),
-        proofs=Prover(clock, EvidenceStore(db, clock, 30)),
-        pauses=pauses,
-        queues=queues,
-        limits=limits,
-        quotas=SharedQuotas(clock, limits),
-        simulator=FlowSimulator(jobs, apps, pauses, DurationStore(db), operations, clock),
-        explainer=FlowExplainer(
-            jobs=jobs,
-            apps=apps,
-            runs=runs,
-            reader=runs,
-            hindsight=HindsightStore(db),
-            pauses=pauses,
-            events=events,
-            queues=queues,
-            operations=operations,
-            clock=clock,
-            retention_days=30,
-        ),
-        reruns=reruns,
-        trigger_urls=TriggerUrlStore(db, clock),
         users=UserStore(db, clock, Passwords(memory_kib=64)),
+        operations=operations,
+        queues=queues,
+        reruns=reruns,
+        retention_days=30,
         hooks=Hooks(private_url="http://10.9.8.7:8081"),
     )
     app = web.Application()
