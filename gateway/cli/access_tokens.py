@@ -34,7 +34,7 @@ def whose_options(command: F) -> F:
 def list_tokens(client: Client, appname: str | None, namespace: str | None) -> None:
     """List tokens, without their texts, and how many executors have come with each."""
     found = client.call("GET", _path(appname, namespace))["items"]
-    show.as_json(found) if client.as_json else show.table(found, _COLUMNS)
+    show.rows(client, found, _COLUMNS)
 
 
 @access_tokens.command()

@@ -47,7 +47,7 @@ def apps() -> None:
 def list_apps(client: Client, limit: int) -> None:
     """List apps."""
     found = list(client.items("/api/v1/apps", query={}, limit=limit))
-    show.as_json(found) if client.as_json else show.table(found, _COLUMNS)
+    show.rows(client, found, _COLUMNS)
 
 
 @apps.command("show")
@@ -55,7 +55,7 @@ def list_apps(client: Client, limit: int) -> None:
 @calls_api
 def show_app(client: Client, appname: str) -> None:
     """Show an app."""
-    _show(client, client.call("GET", _path(appname)))
+    show.one(client, client.call("GET", _path(appname)))
 
 
 def old_options(command: Any) -> Any:
@@ -120,7 +120,7 @@ def create(
     mode = "manual" if addresses else "auto"
     body = {"appname": appname, "title": title, "address_mode": mode, "addresses": list(addresses)}
     body |= _limits(max_running, starts_per_second) | _old(dialect, tokenless_from, int_log_ids)
-    _show(client, client.call("POST", "/api/v1/apps", body))
+    show.one(client, client.call("POST", "/api/v1/apps", body))
 
 
 @apps.command()
@@ -154,7 +154,7 @@ def update(
         body |= {"address_mode": "manual", "addresses": list(addresses)}
     if auto:
         body["address_mode"] = "auto"
-    _show(client, client.call("PATCH", _path(appname), body))
+    show.one(client, client.call("PATCH", _path(appname), body))
 
 
 @apps.command()
@@ -175,7 +175,7 @@ def executors(client: Client, appname: str) -> None:
         *("address", "state", "draining", "running", "labels", "weight", "dialect", "releases", "client"),
         *("last_beat", "registered", "note"),
     )
-    show.as_json(found) if client.as_json else show.table(found, columns)
+    show.rows(client, found, columns)
 
 
 @apps.command("executor-set")
@@ -201,7 +201,7 @@ def executor_set(
     body: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if labels:
         body["labels"] = [label for label in labels if label]
-    _show(client, client.call("PATCH", f"{_path(appname)}/executors", {"address": address, **body}))
+    show.one(client, client.call("PATCH", f"{_path(appname)}/executors", {"address": address, **body}))
 
 
 @apps.command()
@@ -224,7 +224,3 @@ def queue(client: Client, appname: str, limit: int) -> None:
 
 def _path(appname: str) -> str:
     return f"/api/v1/apps/{quote(appname, safe='')}"
-
-
-def _show(client: Client, app: Any) -> None:
-    show.as_json(app) if client.as_json else show.record(app)

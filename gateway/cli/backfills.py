@@ -60,7 +60,7 @@ def create(
         body["overlap"] = "parallel"
     if newest_first:
         body["order"] = "newest_first"
-    _show(client, client.call("POST", f"/api/v1/jobs/{job_id}/backfills", body))
+    show.one(client, client.call("POST", f"/api/v1/jobs/{job_id}/backfills", body))
 
 
 @backfills.command("list")
@@ -70,7 +70,7 @@ def create(
 def list_backfills(client: Client, job_id: int, limit: int) -> None:
     """List the backfills of a job, newest first."""
     found = client.call("GET", f"/api/v1/jobs/{job_id}/backfills", query={"limit": limit})["items"]
-    show.as_json(found) if client.as_json else show.table(found, _COLUMNS)
+    show.rows(client, found, _COLUMNS)
 
 
 @backfills.command("show")
@@ -78,7 +78,7 @@ def list_backfills(client: Client, job_id: int, limit: int) -> None:
 @calls_api
 def show_backfill(client: Client, backfill_id: int) -> None:
     """Show a backfill, with its runs by state."""
-    _show(client, client.call("GET", f"/api/v1/backfills/{backfill_id}"))
+    show.one(client, client.call("GET", f"/api/v1/backfills/{backfill_id}"))
 
 
 @backfills.command()
@@ -86,8 +86,4 @@ def show_backfill(client: Client, backfill_id: int) -> None:
 @calls_api
 def cancel(client: Client, backfill_id: int) -> None:
     """Make no more runs for a backfill; those that there are go on."""
-    _show(client, client.call("POST", f"/api/v1/backfills/{backfill_id}/cancel"))
-
-
-def _show(client: Client, found: Any) -> None:
-    show.as_json(found) if client.as_json else show.record(found)
+    show.one(client, client.call("POST", f"/api/v1/backfills/{backfill_id}/cancel"))

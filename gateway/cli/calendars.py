@@ -33,7 +33,7 @@ def calendars() -> None:
 def list_calendars(client: Client, limit: int) -> None:
     """List calendars."""
     found = list(client.items("/api/v1/calendars", query={}, limit=limit))
-    show.as_json(found) if client.as_json else show.table(found, _COLUMNS)
+    show.rows(client, found, _COLUMNS)
 
 
 @calendars.command("show")

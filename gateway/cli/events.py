@@ -24,4 +24,4 @@ _COLUMNS = ("at", "level", "source_type", "source", "name", "reason", "author", 
 def events(client: Client, limit: int, from_: str | None, **given: str | None) -> None:
     """What people changed and what the scheduler noticed, newest first."""
     found = list(client.items("/api/v1/events", query={**given, "from": from_}, limit=limit))
-    show.as_json(found) if client.as_json else show.table(found, _COLUMNS)
+    show.rows(client, found, _COLUMNS)

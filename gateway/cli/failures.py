@@ -32,7 +32,7 @@ def list_failures(client: Client, limit: int, from_: str | None, *, with_rerun: 
     """List failures that nobody has dealt with, newest first."""
     query = {**given, "from": from_, "again": "with" if with_rerun else None}
     found = list(client.items("/api/v1/failures", query=query, limit=limit))
-    show.as_json(found) if client.as_json else show.table(found, _COLUMNS)
+    show.rows(client, found, _COLUMNS)
 
 
 @failures.command()
@@ -69,7 +69,7 @@ def redrive(
         results = answer["results"]
     else:
         results = _all_fitting(client, body | {"filter": chosen}, limit)
-    show.as_json(results) if client.as_json else show.table(results, _RESULTS)
+    show.rows(client, results, _RESULTS)
     if not_again := sum(one["error"] is not None for one in results):
         raise Failure(f"{not_again} of {len(results)} were not run again")
 
@@ -106,4 +106,4 @@ def rerun(client: Client, run_id: int, *, without_children: bool, only_failed: b
 def mark_succeeded(client: Client, run_id: int, reason: str) -> None:
     """Say that a failed run needs nothing more; its children on success start."""
     answer = client.call("POST", f"/api/v1/runs/{run_id}/mark-succeeded", {"reason": reason})
-    show.as_json(answer) if client.as_json else show.record(answer)
+    show.one(client, answer)

@@ -54,7 +54,7 @@ def list_jobs(
 @calls_api
 def show_job(client: Client, job_id: int) -> None:
     """Show a job."""
-    _show(client, client.call("GET", _path(job_id)))
+    show.one(client, client.call("GET", _path(job_id)))
 
 
 def job_fields(command: F) -> F:
@@ -183,7 +183,7 @@ def create(client: Client, body: dict[str, Any], app: str | None, *, disabled: b
         body["xxl_style"] = True
     if disabled:
         body["enabled"] = False
-    _show(client, client.call("POST", "/api/v1/jobs", body))
+    show.one(client, client.call("POST", "/api/v1/jobs", body))
 
 
 @jobs.command()
@@ -192,7 +192,7 @@ def create(client: Client, body: dict[str, Any], app: str | None, *, disabled: b
 @calls_api
 def update(client: Client, job_id: int, body: dict[str, Any]) -> None:
     """Change a job; what is left out stays."""
-    _show(client, client.call("PATCH", _path(job_id), body))
+    show.one(client, client.call("PATCH", _path(job_id), body))
 
 
 @jobs.command()
@@ -230,7 +230,7 @@ def delete(client: Client, job_id: int, *, stop_running: bool, keep_history: boo
 @calls_api
 def enable(client: Client, job_id: int) -> None:
     """Let a job's slots begin."""
-    _show(client, client.call("POST", f"{_path(job_id)}/enable"))
+    show.one(client, client.call("POST", f"{_path(job_id)}/enable"))
 
 
 @jobs.command()
@@ -238,7 +238,7 @@ def enable(client: Client, job_id: int) -> None:
 @calls_api
 def disable(client: Client, job_id: int) -> None:
     """Let a job have no more slots; it can still be triggered."""
-    _show(client, client.call("POST", f"{_path(job_id)}/disable"))
+    show.one(client, client.call("POST", f"{_path(job_id)}/disable"))
 
 
 @jobs.command()
@@ -263,7 +263,7 @@ def trigger(client: Client, job_id: int, key: str | None, *, wait: bool, **given
         show.as_json(answer) if client.as_json else click.echo(answer["run_id"])
         return 0
     run = _ended(client, answer["run_id"])
-    show.as_json(run) if client.as_json else show.record(run)
+    show.one(client, run)
     return 0 if run["state"] == "succeeded" else FAILED
 
 
@@ -306,7 +306,7 @@ def versions(client: Client, job_id: int, limit: int) -> None:
     """List a job's versions, newest first: who changed what, and when."""
     found = list(client.items(f"{_path(job_id)}/versions", query={}, limit=limit))
     columns = ("version", "created", "author", "enabled", "changed")
-    show.as_json(found) if client.as_json else show.table(found, columns)
+    show.rows(client, found, columns)
 
 
 @jobs.command()
@@ -315,7 +315,7 @@ def versions(client: Client, job_id: int, limit: int) -> None:
 @calls_api
 def version(client: Client, job_id: int, number: int) -> None:
     """Show a job as it was at a version."""
-    _show(client, client.call("GET", f"{_path(job_id)}/versions/{number}"))
+    show.one(client, client.call("GET", f"{_path(job_id)}/versions/{number}"))
 
 
 @jobs.command()
@@ -340,7 +340,7 @@ def diff(client: Client, job_id: int, old: int, new: int) -> None:
 def rollback(client: Client, job_id: int, number: int, *, enabled: bool | None) -> None:
     """Make an earlier version of a job its newest."""
     body = {"version": number} | ({} if enabled is None else {"enabled": enabled})
-    _show(client, client.call("POST", f"{_path(job_id)}/rollback", body))
+    show.one(client, client.call("POST", f"{_path(job_id)}/rollback", body))
 
 
 def _ended(client: Client, run_id: int) -> Any:
@@ -393,7 +393,3 @@ def _schedule_text(schedule: Any) -> str:
 
 def _path(job_id: int) -> str:
     return f"/api/v1/jobs/{job_id}"
-
-
-def _show(client: Client, job: Any) -> None:
-    show.as_json(job) if client.as_json else show.record(job)

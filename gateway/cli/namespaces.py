@@ -30,7 +30,7 @@ def limited(client: Client, path: str, *, per_second: float | None, burst: int |
         return
     body = {"per_second": per_second} | ({} if burst is None else {"burst": burst})
     answer = client.call("GET", path) if per_second is None else client.call("PUT", path, body)
-    show.as_json(answer) if client.as_json else show.record(answer)
+    show.one(client, answer)
 
 
 @click.group()

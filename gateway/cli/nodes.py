@@ -25,7 +25,7 @@ def nodes() -> None:
 def list_nodes(client: Client) -> None:
     """List nodes, and how many of the 128 parts of the jobs each schedules."""
     found = client.call("GET", "/api/v1/nodes")["nodes"]
-    show.as_json(found) if client.as_json else show.table(found, COLUMNS)
+    show.rows(client, found, COLUMNS)
 
 
 @nodes.command()
@@ -44,7 +44,7 @@ def drain(client: Client, name: str, wait_s: float) -> None:
     while answer["parts"] and time.monotonic() < ends:  # noqa: TID251
         time.sleep(LOOK_S)
         answer = _find(client, name)
-    show.as_json(answer) if client.as_json else show.table([answer], COLUMNS)
+    show.row(client, answer, COLUMNS)
     if answer["parts"] and wait_s:
         raise Failure(f"node {name!r} still owns {answer['parts']} parts after {wait_s:g} s")
 
@@ -55,7 +55,7 @@ def drain(client: Client, name: str, wait_s: float) -> None:
 def resume(client: Client, name: str) -> None:
     """Let a drained node own parts again."""
     answer = client.call("POST", f"/api/v1/nodes/{name}/resume")
-    show.as_json(answer) if client.as_json else show.table([answer], COLUMNS)
+    show.row(client, answer, COLUMNS)
 
 
 def _find(client: Client, name: str) -> dict[str, Any]:

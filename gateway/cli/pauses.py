@@ -87,9 +87,9 @@ def resume_app(client: Client, appname: str) -> None:
 def pauses(client: Client) -> None:
     """List the pauses in force."""
     found = client.call("GET", "/api/v1/pauses")["items"]
-    show.as_json(found) if client.as_json else show.table(found, _COLUMNS)
+    show.rows(client, found, _COLUMNS)
 
 
 def _begin(client: Client, path: str, body: dict[str, Any]) -> None:
     made = client.call("POST", f"{path}/pause", body)
-    show.as_json(made) if client.as_json else show.table([made], _COLUMNS)
+    show.row(client, made, _COLUMNS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import click
 
@@ -46,7 +45,7 @@ def runs() -> None:
 def list_runs(client: Client, limit: int, from_: str | None, **given: str | int | None) -> None:
     """List runs."""
     found = list(client.items("/api/v1/runs", query={**given, "from": from_}, limit=limit))
-    show.as_json(found) if client.as_json else show.table(found, _COLUMNS)
+    show.rows(client, found, _COLUMNS)
 
 
 @runs.command()
@@ -82,7 +81,7 @@ def remove_all(client: Client, from_: str | None, **given: str | int | None) -> 
 def show_run(client: Client, run_id: int) -> None:
     """Show a run."""
     run = client.call("GET", _path(run_id))
-    show.as_json(run) if client.as_json else show.record(run)
+    show.one(client, run)
 
 
 @runs.command()
@@ -91,7 +90,7 @@ def show_run(client: Client, run_id: int) -> None:
 def stop(client: Client, run_id: int) -> None:
     """Stop a run; runs of the same job on that executor go with it."""
     answer = client.call("POST", f"{_path(run_id)}/stop", {})
-    show.as_json(answer) if client.as_json else show.record(answer)
+    show.one(client, answer)
 
 
 @runs.command()
@@ -99,7 +98,7 @@ def stop(client: Client, run_id: int) -> None:
 @calls_api
 def front(client: Client, run_id: int) -> None:
     """Have a waiting run start before all others of its app."""
-    _show(client, client.call("POST", f"{_path(run_id)}/move-to-front", {}))
+    show.one(client, client.call("POST", f"{_path(run_id)}/move-to-front", {}))
 
 
 @runs.command()
@@ -107,7 +106,7 @@ def front(client: Client, run_id: int) -> None:
 @calls_api
 def bypass(client: Client, run_id: int) -> None:
     """Let a waiting run start whatever the limits."""
-    _show(client, client.call("POST", f"{_path(run_id)}/bypass-limits", {}))
+    show.one(client, client.call("POST", f"{_path(run_id)}/bypass-limits", {}))
 
 
 @runs.command()
@@ -133,7 +132,3 @@ def log(client: Client, run_id: int, from_line: int, *, follow: bool) -> None:
 
 def _path(run_id: int) -> str:
     return f"/api/v1/runs/{run_id}"
-
-
-def _show(client: Client, run: Any) -> None:
-    show.as_json(run) if client.as_json else show.record(run)

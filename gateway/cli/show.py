@@ -5,9 +5,28 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import click
+
+
+class Asked(Protocol):
+    """Whoever runs a command may ask for JSON."""
+
+    @property
+    def as_json(self) -> bool: ...
+
+
+def rows(asked: Asked, found: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    as_json(found) if asked.as_json else table(found, columns)
+
+
+def row(asked: Asked, answer: Mapping[str, Any], columns: Sequence[str]) -> None:
+    as_json(answer) if asked.as_json else table([answer], columns)
+
+
+def one(asked: Asked, answer: Mapping[str, Any]) -> None:
+    as_json(answer) if asked.as_json else record(answer)
 
 
 def as_json(value: Any) -> None:

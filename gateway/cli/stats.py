@@ -36,4 +36,4 @@ def stats() -> None:
 def daily(client: Client, from_: str | None, **given: str | int | None) -> None:
     """Count the runs that ended on each day of UTC."""
     days = client.call("GET", "/api/v1/stats/daily", query={**given, "from": from_})["days"]
-    show.as_json(days) if client.as_json else show.table(days, _COLUMNS)
+    show.rows(client, days, _COLUMNS)

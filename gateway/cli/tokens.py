@@ -21,7 +21,7 @@ def tokens() -> None:
 def list_tokens(client: Client) -> None:
     """List tokens; their texts are not kept."""
     found = client.call("GET", "/api/v1/tokens")["items"]
-    show.as_json(found) if client.as_json else show.table(found, ("id", "name", "created"))
+    show.rows(client, found, ("id", "name", "created"))
 
 
 @tokens.command()

@@ -35,7 +35,7 @@ def users() -> None:
 def list_users(client: Client) -> None:
     """List users."""
     found = client.call("GET", "/api/v1/users")["items"]
-    show.as_json(found) if client.as_json else show.table(found, ("username", "role", "apps", "old_cookie"))
+    show.rows(client, found, ("username", "role", "apps", "old_cookie"))
 
 
 @users.command()
@@ -100,4 +100,4 @@ def _path(username: str) -> str:
 def _show(client: Client, answer: dict[str, Any]) -> None:
     for warning in answer.pop("warnings"):
         click.echo(f"warning: {warning}", err=True)
-    show.as_json(answer) if client.as_json else show.record(answer)
+    show.one(client, answer)
