@@ -29,7 +29,11 @@ async def carry_over(conn: AsyncConnection, new: Job, removed: Collection[int]) 
     """
     mine = job_next_fire.c.job_id == new.id
     link, ended_ms = (await conn.execute(select(_fire.chain_run_id, _fire.chain_end_ms).where(mine))).one()
-    is_open = link != 0 and abs(link) not in removed and await _is_open(conn, new.id, abs(link))
+    is_open, last_ms = False, 0
+    if link and abs(link) not in removed:
+        is_open, last_ms = await _is_open(conn, new.id, abs(link))
+    # Where it ended while the job was something else, nobody has noted that yet.
+    ended_ms = ended_ms if is_open else max(ended_ms, last_ms)
     next_fire_at: int | None = None
     if new.next_fire_at is not None and not is_open:
         schedule = schedule_of(new)
@@ -39,7 +43,11 @@ async def carry_over(conn: AsyncConnection, new: Job, removed: Collection[int]) 
         # Where the job was something else, its last slot may have been at this very instant.
         if next_fire_at is not None and await _has_row(conn, new.id, next_fire_at):
             next_fire_at = schedule.first_after(next_fire_at + 1)
-    values = {"next_fire_at": next_fire_at, "chain_run_id": link if is_open else 0}
+    values = {
+        "next_fire_at": next_fire_at,
+        "chain_run_id": link if is_open else 0,
+        "chain_end_ms": ended_ms,
+    }
     await conn.execute(update(job_next_fire).where(mine).values(values))
     return next_fire_at
 
@@ -83,13 +91,14 @@ async def end(conn: AsyncConnection, job_id: int, link: int, ended_ms: int) -> b
     return (await conn.execute(update(job_next_fire).where(*here).values(values))).rowcount == 1
 
 
-async def _is_open(conn: AsyncConnection, job_id: int, root_id: int) -> bool:
-    """Whether this run, or an attempt after it, is open."""
+async def _is_open(conn: AsyncConnection, job_id: int, root_id: int) -> tuple[bool, int]:
+    """Whether this run, or an attempt after it, is open; and when the last of them has ended."""
     slot_key = (await conn.execute(select(run.c.slot_key).where(run.c.id == root_id))).scalar()
     if slot_key is None:
-        return False
-    query = select(count_open()).where(*_family(job_id, slot_key))
-    return bool((await conn.execute(query)).scalar_one())
+        return False, 0
+    query = select(count_open(), func.max(run.c.finished_ms)).where(*_family(job_id, slot_key))
+    open_ones, ended_ms = (await conn.execute(query)).one()
+    return bool(open_ones), ended_ms
 
 
 async def _has_row(conn: AsyncConnection, job_id: int, slot_key: int) -> bool:

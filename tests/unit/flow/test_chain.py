@@ -215,6 +215,19 @@ async def test_to_another_kind_and_back_while_it_runs(world):
     assert (await next_fire(world, job))["next_fire_at"] == due_ms
 
 
+async def test_what_ended_while_the_job_was_of_another_kind_counts_as_well(world):
+    executor = await world.executor()
+    executor.plan.append(Behaviour(runs_s=3))
+    job = await world.job(schedule=CHAINED)
+    await world.clock.advance(1)
+    await world.change(job, schedule={"kind": "fixed_rate", "expression": "60s"})
+    await world.clock.advance(2.5)
+    await world.change(job, schedule=CHAINED)
+    await world.change(job, priority=9)
+    await world.clock.advance(20)
+    assert set(await gaps(world, job)) == {DELAY}
+
+
 async def test_the_chain_of_a_broadcast_is_its_parent(world):
     executors = [await world.executor(address) for address in (A, B)]
     executors[1].usual = Behaviour(runs_s=3)
