@@ -168,7 +168,9 @@ def every_second(
     time.sleep(SECONDS)
     found: dict[str, Schedule] = {}
     for name, (job_id, first) in jobs.items():
-        until_fraction(0.4)  # for each: on a busy machine a call may take longer than the half second before a slot
+        until_fraction(
+            0.4
+        )  # for each: on a busy machine a call may take longer than the half second before a slot
         last = int(time.time())
         gateway.api.disable(job_id)
         found[name] = Schedule(job_id, [second * 1000 for second in range(first, last + 1)])
