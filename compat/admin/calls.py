@@ -19,7 +19,7 @@ from compat.admin.replies import Json, Style
 from gateway.core import trigger_url
 from gateway.core.acting import acting_for
 from gateway.core.attempts import Attempts, Known
-from gateway.core.errors import GatewayError, InvalidValue, Refused, StoreError
+from gateway.core.errors import GatewayError, InvalidValue, NotFound, Refused, StoreError
 from gateway.core.model import TriggerKind
 from gateway.core.trigger_url import Caller, Said
 from gateway.core.users import Role, User
@@ -30,8 +30,10 @@ log = structlog.get_logger(__name__)
 ATTEMPTS = web.AppKey("admin_attempts", Attempts)
 CALLERS = web.AppKey("admin_callers", Attempts)
 KNOWN = web.AppKey("admin_known", Known)
+WRONG = web.AppKey("admin_wrong", Known)
 FREE_OF_A_CALLER = 50
 AUTHOR = "user:"
+_STALE = "the password is another one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ def refusal(request: web.Request, style: Style, error: Exception) -> web.Respons
 
 
 def stranger_style(request: web.Request, prefix: str, said: Generation | None) -> Style:
-    return Style(of_stranger(prefix, request.cookies, said), prefix, request.app[PORTS].zone)
+    return Style(of_stranger(prefix, cookies.all_of(request), said), prefix, request.app[PORTS].zone)
 
 
 def caller_of(request: web.Request) -> Caller:
@@ -135,21 +137,44 @@ async def caller(
 
 
 async def _by_old_cookie(request: web.Request, ports: AdminPorts) -> User | None:
-    """Such a cookie is as good as the password, so wrong ones are counted like wrong passwords."""
     cookie = cookies.old_cookie(request)
-    if cookie is None or cookies.is_of_other_origin(request):
+    if cookie is None or cookies.may_be_a_link(request):
         return None
-    attempts, known, now = request.app[ATTEMPTS], request.app[KNOWN], ports.clock.monotonic()
-    address, name = str(caller_of(request).address), cookie.username
+    address = str(caller_of(request).address)
+    user, why = await _user_of(request, ports, cookie, address)
+    if user is None:
+        # An old admin has put the name into the cookie: nobody has typed a password there.
+        log.warning("old_cookie_refused", user=cookie.username[:64], remote=address, why=why)
+    return user
+
+
+async def _user_of(
+    request: web.Request, ports: AdminPorts, cookie: cookies.OldCookie, address: str
+) -> tuple[User | None, str]:
+    """Or why not. Such a cookie is as good as the password, so wrong ones are counted like wrong passwords.
+
+    The same wrong one counts once: a script that nobody has taken care of guesses nothing.
+    """
+    attempts, known, wrong = request.app[ATTEMPTS], request.app[KNOWN], request.app[WRONG]
+    name, now = cookie.username, ports.clock.monotonic()
     key = f"cookie of {name[:64]} from {address}"
+    try:
+        account = await ports.users.get(name)
+    except NotFound:
+        return None, "there is no such user"
+    if not account.old_cookie:
+        return None, "this user does not allow it"
+    version = f"{account.id} as of {account.updated_ms}"
+    if wrong.has(version, cookie.digest):
+        return None, _STALE
     if attempts.wait_s(key, now) and not known.has(name, cookie.digest):
-        return None
+        return None, "too many others were wrong"
     attempts.failed(key, now)
     user = await ports.users.with_digest(name, cookie.digest)
     if user is None:
         known.discard(name, cookie.digest)
-        log.warning("old_cookie_refused", remote=address)
-    else:
-        known.add(name, cookie.digest)
-        attempts.succeeded(key)
-    return user
+        wrong.add(version, cookie.digest)
+        return None, _STALE
+    known.add(name, cookie.digest)
+    attempts.succeeded(key)
+    return user, ""

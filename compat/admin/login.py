@@ -58,7 +58,7 @@ async def _log_in(request: web.Request, style: Style, given: Parameters) -> web.
         raise Refused("the user name or the password is wrong")
     known.add(name, password)
     of_pairs.succeeded(pair)
-    of_callers.forgive(caller)
+    of_callers.forgive(caller, now)
     text = await ports.sessions.open(user, style.generation)
     log.info("logged_in", user=user.username, remote=caller)
     response = replies.success(style)
@@ -79,8 +79,11 @@ def logout(prefix: str, generation: Generation) -> Answer:
         style = Style(generation, prefix, request.app[PORTS].zone)
         try:
             cookies.require_same_site(request)
-            for text in cookies.session_texts(request):
+            texts = cookies.session_texts(request)
+            for text in texts:
                 await request.app[PORTS].sessions.close(text)
+            if texts:
+                log.info("logged_out", remote=str(caller_of(request).address))
         except Exception as error:
             return refusal(request, style, error)
         response = replies.success(style)

@@ -72,7 +72,7 @@ def page(prefix: str, render: Render, otherwise: Front | None = None) -> Answer:
         try:
             call = await caller(request, prefix, None, Parameters({}))
             if call is not None:
-                cookies.require_same_site(request)
+                cookies.require_no_cross_fetch(request)
                 headers = {"Content-Security-Policy": "default-src 'none'"}
                 return web.Response(text=await render(call), content_type="text/html", headers=headers)
         except Exception as error:

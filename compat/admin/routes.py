@@ -7,7 +7,7 @@ import secrets
 from aiohttp import web
 
 from compat.admin import accounts, charts, groups, health, job_api, jobs, login, logs, pages, sources
-from compat.admin.calls import ATTEMPTS, CALLERS, FREE_OF_A_CALLER, KNOWN, Handler, endpoint
+from compat.admin.calls import ATTEMPTS, CALLERS, FREE_OF_A_CALLER, KNOWN, WRONG, Handler, endpoint
 from compat.admin.generations import LOGIN_PAGES, OLD_PREFIX, Generation
 from compat.admin.ports import PORTS, AdminPorts
 from gateway.core.attempts import Attempts, Known
@@ -65,6 +65,7 @@ def setup_admin_routes(app: web.Application, ports: AdminPorts, front: pages.Fro
     app[ATTEMPTS] = Attempts()
     app[CALLERS] = Attempts(FREE_OF_A_CALLER)
     app[KNOWN] = Known(secrets.token_bytes(32))
+    app[WRONG] = Known(secrets.token_bytes(32))
     for path in (OLD_PREFIX, OLD_PREFIX + "/"):
         app.router.add_get(path, pages.page(OLD_PREFIX, pages.front))
     app.router.add_get("/", pages.page("", pages.front, front))

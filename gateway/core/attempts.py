@@ -19,6 +19,8 @@ MOST_KEPT = 10_000
 class _Record:
     failures: int
     last: float
+    before: float
+    """The one before `last`."""
 
 
 class Attempts:
@@ -42,18 +44,22 @@ class Attempts:
     def failed(self, key: str, now: float) -> None:
         record = self._records.pop(key, None)
         if record is None or now - record.last >= FORGET_S:
-            record = _Record(0, now)
+            record = _Record(0, now, now)
         record.failures += 1
-        record.last = now
+        record.before, record.last = record.last, now
         self._records[key] = record
         while len(self._records) > MOST_KEPT:
             self._records.popitem(last=False)
 
-    def forgive(self, key: str) -> None:
-        """Take one failure back: an attempt counts as one from its beginning, so that many at once count as many."""
+    def forgive(self, key: str, at: float) -> None:
+        """Take back the failure of that instant: an attempt counts as one from its beginning, so that many at once
+        count as many. The wait that there was goes on as if it had not been, unless somebody has failed since.
+        """
         record = self._records.get(key)
         if record is not None:
             record.failures -= 1
+            if record.last == at:
+                record.last = record.before
 
     def succeeded(self, key: str) -> None:
         self._records.pop(key, None)

@@ -21,7 +21,7 @@ def test_what_is_forgotten_and_forgiven():
     attempts = Attempts(free=1)
     attempts.failed("a", 0)
     assert attempts.wait_s("a", 0) == 1
-    attempts.forgive("a")
+    attempts.forgive("a", 0)
     assert attempts.wait_s("a", 0) == 0
     attempts.failed("a", 0)
     attempts.succeeded("a")
@@ -30,7 +30,21 @@ def test_what_is_forgotten_and_forgiven():
     assert attempts.wait_s("a", FORGET_S) == 0
     attempts.failed("a", FORGET_S)
     assert attempts.wait_s("a", FORGET_S) == 1
-    attempts.forgive("nobody")
+    attempts.forgive("nobody", 0)
+
+
+def test_what_is_forgiven_makes_nobody_wait():
+    attempts = Attempts(free=1)
+    attempts.failed("a", 0)
+    attempts.failed("a", 1)
+    assert attempts.wait_s("a", 1) == 2
+    attempts.failed("a", 5)
+    attempts.forgive("a", 5)
+    assert attempts.wait_s("a", 5) == 0
+    attempts.failed("a", 6)
+    attempts.failed("a", 7)
+    attempts.forgive("a", 6)  # somebody has failed since
+    assert attempts.wait_s("a", 7) == 4
 
 
 def test_memory_is_bounded():

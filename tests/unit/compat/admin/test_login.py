@@ -254,6 +254,36 @@ async def test_pages_of_other_sites_may_do_nothing(site, where):
         assert await logged_in(site, headers={"Sec-Fetch-Site": own})
 
 
+async def test_where_a_browser_names_the_page_alone(site):
+    """To plain http most send neither `Sec-Fetch-Site` nor, to a neighbour of the page, cookies less."""
+    await site.user()
+    await site.login(G3)
+    form = {"userName": "admin", "password": PASSWORD}
+    for headers in (
+        {"Origin": "http://127.0.0.1:9"},
+        {"Referer": "http://evil.example/x"},
+        {"Origin": "null"},
+    ):
+        for method in ("POST", "GET"):
+            assert not await logged_in(site, headers=headers, method=method)
+        assert "another site" in (await site.ask(G2, form, headers=headers)).json["msg"]
+        copied = headers | {"X-Requested-With": "XMLHttpRequest"}  # from the console of the old host
+        assert await logged_in(site, headers=copied)
+        assert (await site.ask(G2, form, headers=copied)).json["code"] == 200
+        assert await logged_in(site, headers=headers | {"Sec-Fetch-Site": "same-origin"})
+        assert not await logged_in(site, headers=copied | {"Sec-Fetch-Site": "same-site"})
+    assert await logged_in(site, headers={"Origin": site.url, "Referer": site.url + "/x"})
+
+
+async def test_several_headers_of_cookies(site):
+    await site.user()
+    cookie = await site.login(G3)
+    for lines in (("a=1", cookie), (cookie, "a=1"), ("a=1", "b=2", cookie)):
+        headers = [("Cookie", line) for line in lines]
+        async with site.session.post(site.url + ASK_G3, headers=headers) as answer:
+            assert "password" in (await answer.json())["msg"]
+
+
 async def test_the_cookie_is_secure_behind_a_proxy_with_tls(site):
     await site.user()
     form = {"userName": "admin", "password": PASSWORD}
@@ -312,6 +342,11 @@ async def test_an_old_cookie_is_not_taken_from_pages_of_other_sites(site):
     ):
         assert not await logged_in(site, old_cookie(), ASK_G2, headers=headers)
     assert await logged_in(site, old_cookie(), ASK_G2, headers={"Origin": site.url})
+    copied = {"Origin": "http://old.example", "X-Requested-With": "XMLHttpRequest"}
+    assert await logged_in(site, old_cookie(), ASK_G2, headers=copied)
+    for headers in ({"Upgrade-Insecure-Requests": "1"}, {"Sec-Fetch-Mode": "navigate"}):
+        link = await site.ask(ASK_G2, method="GET", cookie=old_cookie(), headers=headers)
+        assert link.status == 302
 
 
 @pytest.mark.parametrize(
@@ -336,6 +371,38 @@ async def test_guesses_by_old_cookies_are_slowed_down(site):
     for number in range(9):
         await site.ask(ASK_G2, {}, cookie=old_cookie(password=f"{number}"))
     assert await logged_in(site, old_cookie(), ASK_G2)
+
+
+async def test_the_same_wrong_old_cookie_keeps_nobody_out(site):
+    user = await site.user(old_cookie=True)
+    await site.user("other")
+    stale = old_cookie(password="long ago")
+    with capture_logs() as logs:
+        for cookie in (stale, old_cookie("other"), old_cookie("nobody")):
+            for _ in range(20):
+                assert not await logged_in(site, cookie, ASK_G2)
+    told = {(one["user"], one["why"]) for one in logs if one["event"] == "old_cookie_refused"}
+    assert told == {
+        ("admin", "the password is another one"),
+        ("other", "this user does not allow it"),
+        ("nobody", "there is no such user"),
+    }
+    assert await logged_in(site, old_cookie(), ASK_G2)
+    site.clock.ms += 1000
+    await site.ports.users.set_password(user, "long ago")
+    assert await logged_in(site, stale, ASK_G2)
+
+
+async def test_right_logins_wait_for_no_other_right_one(site):
+    await site.user()
+    for number in range(51):
+        await site.ask(G2, {"userName": f"n{number}", "password": "no"})
+    assert "too many" in (await site.ask(G2, {"userName": "admin", "password": PASSWORD})).json["msg"]
+    site.clock.ms += 3000
+    for name in ("admin", "bob", "eve"):
+        if name != "admin":
+            await site.user(name)
+        assert (await site.ask(G2, {"userName": name, "password": PASSWORD})).json["code"] == 200
 
 
 # ---------------------------------------------------------------- bodies
