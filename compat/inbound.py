@@ -31,7 +31,7 @@ log = structlog.get_logger(__name__)
 JAVA = "java"  # of releases whose calls do not tell their version
 MAX_BODY = 64 * 1024 * 1024
 # Of calls in Hessian: more takes too long to read between two sends, so it is read in a thread, one at a time.
-LARGE = 256 * 1024
+LARGE = 64 * 1024
 LARGE_AT_ONCE = 4
 PATIENCE_S = 10.0  # as much as the most patient clients have
 USUAL_PREFIXES = ("", "/xxl-job-admin")  # the defaults of the Java settings; any other works as well

@@ -30,8 +30,8 @@ class Reader:
         self._made: list[Container] = []  # what references count
         self._open: list[int] = []
         self._values = 0
-        # Values of one byte would cost more than they weigh; what executors send has five bytes for each, and more.
-        self._most_values = min(MAX_VALUES, FEW_VALUES + len(data) // 5)
+        # Values of one byte would cost more than they weigh; a list of results without messages has three for each.
+        self._most_values = min(MAX_VALUES, FEW_VALUES + len(data) // 2)
 
     # ------------------------------------------------------------ bytes
 
@@ -79,10 +79,11 @@ class Reader:
                 raise HessianError("a text is not UTF-8")
             pieces.append(piece)
             missing -= begun
-        end = self._pos
-        while end < len(self._data) and _is_continuation(self._data[end]) and end - self._pos < 3:
-            end += 1
-        pieces.append(self.take(end - self._pos))
+        # What begins the last character says how long it is: small numbers look like bytes that go on with it.
+        begin = self._pos - 1
+        while begin > self._pos - 4 and _is_continuation(self._data[begin]):
+            begin -= 1
+        pieces.append(self.take(max(begin + _length(self._data[begin]) - self._pos, 0)))
         return b"".join(pieces)
 
     def count_fits(self, count: int) -> int:
@@ -122,6 +123,11 @@ class Reader:
 def _begun(piece: bytes) -> int:
     """How many characters begin in it."""
     return len(piece.translate(None, _CONTINUATION))
+
+
+def _length(first: int) -> int:
+    """Of a character in UTF-8."""
+    return 1 if first < 0xC0 else 2 if first < 0xE0 else 3 if first < 0xF0 else 4
 
 
 def _is_continuation(byte: int) -> bool:

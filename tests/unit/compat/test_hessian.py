@@ -318,3 +318,10 @@ def test_text_is_the_same_wherever_its_windows_end(parts: list[str]) -> None:
     halves = "".join(units).encode("utf-8", "surrogatepass")
     expected = raw.decode("utf-16-le", "surrogatepass")
     assert text_of(halves) == expected
+
+
+@pytest.mark.parametrize("text", ["\x80", "é", "你", "퀀", "😀", "a你", "x" * 40_000 + "你"])
+@pytest.mark.parametrize("number", [-16, 0, 47])
+def test_a_small_number_behind_a_text_is_no_part_of_it(text: str, number: int) -> None:
+    for codec in (hessian1, hessian2):
+        assert codec.decode(codec.encode([text, number, text, number])) == [text, number, text, number]

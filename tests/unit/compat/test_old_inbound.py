@@ -124,3 +124,25 @@ def test_what_is_no_call_is_shown_short() -> None:
     with pytest.raises(MalformedError) as caught:
         old_inbound.read_call(b"C" + hessian2.encode("A" * 1_000_000))
     assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("frame", [rpc.NETCOM_1, rpc.NETCOM_2, rpc.XXL_RPC])
+@pytest.mark.parametrize("is_shared", [True, False])
+def test_many_results_without_messages_are_read(frame: rpc.Frame, is_shared: bool) -> None:
+    """The fewest bytes for each value that an honest call has."""
+    success = Struct(f"{rpc.MODEL}ReturnT", {"code": 200, "msg": None, "content": None})
+    results: list[Value] = [
+        Struct(
+            f"{rpc.MODEL}HandleCallbackParam",
+            {
+                "logId": (1 << 29) + n,
+                "logDateTim": Long(1_795_000_000_000 + n),
+                "executeResult": success if is_shared else Struct(success.name, dict(success.fields)),
+            },
+        )
+        for n in range(1, 1001)
+    ]
+    call = old_inbound.read_call(call_with(frame, [results]))
+    assert [one.run_id - (1 << 29) for one in old_inbound.results(call, RECEIVED).results] == [
+        *range(1, 1001)
+    ]
