@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from gateway.core import evidence as known
 from gateway.core.chain import delay_of, is_chained
-from gateway.core.confine import is_slot, schedule_of
+from gateway.core.confine import Slots, is_slot, schedule_of
 from gateway.core.errors import InvalidValue
 from gateway.core.evidence import EDIT_MS, Evidence, FirstRow
 from gateway.core.expected import Interval, had_slot, why_unproven
@@ -37,6 +37,23 @@ class Place(NamedTuple):
 LOST_TRACK = Place(is_known=False)
 
 
+class Rules(NamedTuple):
+    """What a version says of its slots. `why` nobody can tell, empty if that is known."""
+
+    job: Job
+    why: str
+    schedule: Slots | None
+    delay_ms: int
+
+    @classmethod
+    def of(cls, job: Job) -> Rules:
+        why = why_unproven(job)
+        return cls(job, why, None if why else schedule_of(job), delay_of(job))
+
+    def allows(self, slot_ms: int) -> bool:
+        return self.schedule is None or is_slot(self.job, self.schedule, slot_ms)
+
+
 class ChainJudge:
     """Is given the intervals of a job in their order; `seen` are slots that other schedules of the job have had, `had` its own."""
 
@@ -53,6 +70,7 @@ class ChainJudge:
         self._is_open = False
         self._owed = 0
         self._place = Place()
+        self._last_rules: Rules | None = None
         before = evidence.before
         begun = [one.job for one in evidence.versions if before and one.created_ms <= before.slot_ms]
         if before is not None and begun and is_chained(begun[-1]):
@@ -115,10 +133,16 @@ class ChainJudge:
 
     # ------------------------------------------------------------ what is due
 
+    def _rules(self, job: Job) -> Rules:
+        """Read once for all rows of a version."""
+        if self._last_rules is None or self._last_rules.job is not job:
+            self._last_rules = Rules.of(job)
+        return self._last_rules
+
     def _due(self, interval: Interval) -> list[int] | None:
         """The instants of which one is the next slot, if it is not after the interval. None if nobody can tell."""
         job, place = interval.job, self._place
-        if not place.is_known or why_unproven(job):
+        if not place.is_known or self._rules(job).why:
             return None
         if not job.enabled or self._fires.is_over:
             return []
@@ -129,8 +153,10 @@ class ChainJudge:
         return [slot for slot in later if place.at_ms < slot <= interval.until_ms and slot not in self.had]
 
     def _slots(self, job: Job, since_ms: int) -> list[int]:
-        schedule, delay_ms = schedule_of(job), delay_of(job)
+        _, _, schedule, delay_ms = self._rules(job)
         found: set[int] = set()
+        if schedule is None:
+            return []
         for end_ms in self._place.ends:
             slot = schedule.first_after(max(end_ms + delay_ms, since_ms))
             if slot in self._seen:  # at the very instant of the change to this kind
@@ -157,7 +183,7 @@ class ChainJudge:
             return
         self._gaps.runs += 1
         self._fires.add(is_certain=_at(row) == row.slot_ms)
-        why = ON_ITS_WAY if old else why_unproven(job)
+        why = ON_ITS_WAY if old else self._rules(job).why
         if why and row.counts:
             proof.doubt(why)
         else:
@@ -167,7 +193,7 @@ class ChainJudge:
             proof.doubt(UNPLANNED)
         # Whatever had ended before its slot was decided by what held then.
         elif not (fits or why) and _at(row) == row.slot_ms:
-            if not is_slot(job, schedule_of(job), row.slot_ms):
+            if not self._rules(job).allows(row.slot_ms):
                 proof.unexpected.append(row.slot_ms)
             elif not is_short:
                 self._judge_slot(interval, row, due)
@@ -199,7 +225,7 @@ class ChainJudge:
             return False
         if ran.is_belated:
             gaps.unproven += 1
-        elif row.began_ms - ran.ended_ms < delay_of(job):
+        elif row.began_ms - ran.ended_ms < self._rules(job).delay_ms:
             gaps.too_short += 1
             return True
         elif self._place.is_known:
@@ -217,7 +243,7 @@ class ChainJudge:
         passed = [slot for slot in (self._owed, *due) if 0 < slot < row.slot_ms]
         if not passed:
             self._proof.unexpected.append(row.slot_ms)
-        elif is_slot(interval.job, schedule_of(interval.job), row.slot_ms - 1):
+        elif self._rules(interval.job).allows(row.slot_ms - 1):
             self._miss(interval.job, passed[0], row.slot_ms)
         else:  # its bounds begin to allow it there
             self._proof.doubt(MOVED)
