@@ -45,11 +45,12 @@ async def replanned(
     `reason` as for `take_back`.
     """
     is_counted = bool(old.timing.window.max_fires and new.timing.window.max_fires)
-    counted = old.fired - await _counted_ahead(conn, old, now_ms) if is_counted else 0
+    ahead = await _counted_ahead(conn, old, now_ms) if is_counted and not is_chained(old) else 0
     removed, overdue = await take_back(conn, old, now_ms, reason, ids)
+    if is_chained(old):
+        ahead = len(removed)  # what is claimed ahead may stay the run of the chain, and is not planned again
     new, left = await _beyond_rows(conn, new)
-    if is_counted:
-        counted += overdue + left
+    counted = old.fired - ahead + overdue + left if is_counted else 0
     is_over = 0 < new.timing.window.max_fires <= counted
     return replace(new, fired=counted, next_fire_at=None if is_over else new.next_fire_at), removed
 

@@ -378,6 +378,17 @@ async def test_a_planned_slot_that_an_edit_takes_back_does_not_count(world):
     assert len(await first_rows(world, job)) == 3
 
 
+async def test_a_claimed_slot_that_an_edit_leaves_counts_once(world):
+    await world.executor()
+    job, _ = await bounded(world, window=Window(max_fires=3))
+    await world.clock.advance(1)
+    (first,) = [run for run in await first_rows(world, job) if run.finished_ms]
+    await world.clock.advance((first.finished_ms + DELAY - 100 - world.clock.now_ms()) / 1000)
+    await world.change(job, priority=9)
+    await world.clock.advance(40)
+    assert [run.state.word for run in await first_rows(world, job)] == ["succeeded"] * 3
+
+
 async def test_jitter_only_adds_and_is_the_same_for_a_slot(world):
     await world.executor()
     job, _ = await bounded(world, jitter_ms=3000)
