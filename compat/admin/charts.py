@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from compat.admin.calls import Call
-from compat.admin.dates import day_at
+from compat.admin.dates import day_at, start_of
 from compat.admin.replies import Json
 from gateway.core.daily import DAY_MS, DailyFilter, Tally
 from gateway.core.moments import parse_moment
+from gateway.core.positions import DayEnds
 
 _DAYS = 7
+_RECENT = 3
 _MOST_DAYS = 400
 
 
 async def chart(call: Call) -> Json:
-    """Days are those of UTC, under the dates that were asked for; what runs now belongs to today."""
+    """The last days are those of the zone, as they are now; days before are those of UTC, as they were counted.
+
+    What runs now belongs to today.
+    """
     ports = call.ports
     today = day_at(ports.clock.now_ms(), ports.zone)
     first, last = (_day(call, name) for name in ("startDate", "endDate"))
@@ -25,12 +31,14 @@ async def chart(call: Call) -> Json:
         first = last - _DAYS + 1
     first = max(first, last - _MOST_DAYS + 1)
     tallies = await _tallies(call, first, last)
+    recent = await _recent(call, range(max(first, today - _RECENT + 1), min(last, today) + 1))
     running = await ports.positions.running(None if call.user.is_admin else call.user.app_ids)
     days = range(first, last + 1)
+    ends = [recent.get(day) or _ends(tallies.get(day, Tally())) for day in days]
     counts = {
         "Running": [running if day == today else 0 for day in days],
-        "Suc": [tallies.get(day, Tally()).succeeded for day in days],
-        "Fail": [_failed(tallies.get(day, Tally())) for day in days],
+        "Suc": [one.succeeded for one in ends],
+        "Fail": [one.failed for one in ends],
     }
     return {
         "triggerDayList": [
@@ -48,10 +56,20 @@ def _day(call: Call, name: str) -> int | None:
     return day_at(parse_moment(text, call.ports.zone, field=name), call.ports.zone)
 
 
-def _failed(tally: Tally) -> int:
+async def _recent(call: Call, days: range) -> Mapping[int, DayEnds]:
+    """Without those that have too many runs to be counted now."""
+    if not days:
+        return {}
+    app_ids = None if call.user.is_admin else call.user.app_ids
+    bounds = [start_of(day, call.ports.zone) for day in (*days, days.stop)]
+    found = await call.ports.positions.ended(app_ids, bounds)
+    return {day: one for day, one in zip(days, found, strict=True) if one is not None}
+
+
+def _ends(tally: Tally) -> DayEnds:
     """Each attempt is a row of the log."""
-    ended = (tally.failed, tally.timed_out, tally.lost, tally.stopped, tally.retrying)
-    return sum(ended) + tally.expired + tally.invalid
+    failed = (tally.failed, tally.timed_out, tally.lost, tally.stopped, tally.retrying)
+    return DayEnds(tally.succeeded, sum(failed) + tally.expired + tally.invalid)
 
 
 async def _tallies(call: Call, first: int, last: int) -> dict[int, Tally]:

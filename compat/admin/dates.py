@@ -17,6 +17,13 @@ def span_of(text: str, zone: Zone, field: str) -> tuple[int | None, int | None]:
     return parse_moment(first, zone, field=field), parse_moment(last, zone, field=field) + 1000
 
 
+def start_of(day: int, zone: Zone) -> int:
+    """The instant at which a day of the zone begins, in milliseconds."""
+    local = day * DAY_S
+    guess = local - zone.offset_s(local)
+    return (local - zone.offset_s(guess)) * 1000
+
+
 def day_at(ms: int, zone: Zone) -> int:
     """The calendar day of the zone, numbered from 1970."""
     return (ms // 1000 + zone.offset_s(ms // 1000)) // DAY_S

@@ -13,6 +13,7 @@ from gateway.core.errors import InvalidValue
 
 MAX_BODY = 4 * 1024 * 1024
 MAX_FIELDS = 2000
+MAX_IDS = 1000
 MAX_INT = (1 << 31) - 1
 MAX_LONG = (1 << 63) - 1
 _FORM = "application/x-www-form-urlencoded"
@@ -75,6 +76,8 @@ class Parameters:
                 given.extend(one.strip() for one in value.split(",") if one.strip())
         if not given:
             raise InvalidValue("ids[]", None, "at least one id")
+        if len(given) > MAX_IDS:
+            raise InvalidValue("ids[]", len(given), f"at most {MAX_IDS} ids in one call")
         for one in given:
             if not _NUMBER.fullmatch(one) or abs(int(one)) > MAX_INT:
                 raise InvalidValue("ids[]", one[:100], "whole numbers")

@@ -15,6 +15,8 @@ from gateway.core.model import App, Job, Run
 T = TypeVar("T")
 
 MAX_START = 1_000_000
+MAX_TEXT = 16_000_000
+"""A slice ends early where its texts have more characters, with the item that goes beyond."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,14 @@ class RunSearch:
     to_ms: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class DayEnds:
+    """How many sends ended in a day, and how."""
+
+    succeeded: int
+    failed: int
+
+
 class Positions(Protocol):
     async def jobs(self, search: JobSearch, window: Window) -> Slice[Job]:
         """The largest id first."""
@@ -78,10 +88,14 @@ class Positions(Protocol):
         ...
 
     async def runs(self, search: RunSearch, window: Window) -> Slice[Run]:
-        """Sends of runs, the latest first, among the newest of the job or of all.
+        """Sends of runs, the latest first, among the newest of the job, of the apps or of all.
 
         Without those that are planned, that were skipped, and parents that have shards.
         """
+        ...
+
+    async def ended(self, app_ids: frozenset[int] | None, bounds: Sequence[int]) -> list[DayEnds | None]:
+        """Between each two of these instants, ascending; None where more has happened since than is looked at."""
         ...
 
     async def running(self, app_ids: frozenset[int] | None) -> int:

@@ -9,7 +9,7 @@ from sqlalchemy import insert
 
 from gateway.core.contact import Contact
 from gateway.core.model import BROADCAST_PARENT, AddressMode, App, Job, Task
-from gateway.core.positions import AppSearch, JobSearch, LogStatus, RunSearch, Window
+from gateway.core.positions import AppSearch, DayEnds, JobSearch, LogStatus, RunSearch, Window
 from gateway.core.states import OPEN, RunState
 from gateway.store import ids, positions
 from gateway.store.apps import AppStore
@@ -161,6 +161,96 @@ async def test_runs(db, clock, shop):
     assert await found(store=short, job_id=one) == (1, [3])
     assert await store.running(None) == 1
     assert await store.running(frozenset({jobs[other].app_id})) == 0
+
+
+async def test_runs_of_an_app_that_is_quiet(db, clock, shop):
+    """Others are busy, so none of its runs is among the newest of all."""
+    jobs = await all_jobs(db, clock)
+    busy, quiet = (next(one for one in jobs if one.app_id == app.id) for app in shop)
+    await with_runs(db, [(n, busy, RunState.SUCCEEDED, {}) for n in range(100, 110)])
+    await with_runs(db, [(n, quiet, RunState.SUCCEEDED, {}) for n in range(1, 8)])
+    app = frozenset({quiet.app_id})
+
+    async def found(few, *, examined=9, **search):
+        store = PositionStore(db, clock, examined=examined, few=few)
+        found = await store.runs(RunSearch(**search), Window(0, 20))
+        return found.total, [one.id for one in found.items]
+
+    assert await found(5) == (9, list(range(109, 100, -1)))
+    assert await found(0, app_ids=app) == (0, [])
+    assert await found(5, app_ids=app) == (4, [7, 6, 5, 4])  # half of what is looked at: the app has two jobs
+    assert await found(5, app_ids=app, to_ms=6) == (2, [5, 4])
+    assert await found(5, app_ids=app, job_id=quiet.id, examined=6) == (6, [7, 6, 5, 4, 3, 2])
+    assert await found(5, app_ids=app, examined=99) == (7, list(range(7, 0, -1)))
+
+
+async def test_what_ended_between_instants(db, clock, shop):
+    jobs = await all_jobs(db, clock)
+    one, other = min(jobs, key=lambda one: one.id), max(jobs, key=lambda one: one.id)
+    ends = [
+        (one, RunState.SUCCEEDED, 99),
+        (one, RunState.SUCCEEDED, 100),
+        (one, RunState.LOST, 199),
+        (other, RunState.SUCCEEDED, 200),
+        (other, RunState.RETRYING, 299),
+        (other, RunState.SKIPPED, 250),
+        (other, RunState.RUNNING, 0),
+        (other, RunState.SUCCEEDED, 300),
+    ]
+    await with_runs(
+        db,
+        [
+            (n, job, state, {"finished_ms": at, "created_ms": n * 10})
+            for n, (job, state, at) in enumerate(ends, 1)
+        ],
+    )
+    store = PositionStore(db, clock)
+    assert await store.ended(None, [100, 200, 300]) == [DayEnds(1, 1), DayEnds(1, 1)]
+    assert await store.ended(frozenset({one.app_id}), [100, 200, 300]) == [DayEnds(1, 1), DayEnds(0, 0)]
+    assert await store.ended(frozenset(), [100, 200]) == [DayEnds(0, 0)]
+    short = PositionStore(db, clock, examined=5)
+    assert await short.ended(None, [30, 200, 300]) == [None, DayEnds(1, 1)]
+
+
+async def test_a_page_is_bounded_by_its_texts(db, clock, shop, monkeypatch):
+    for name, value in (("_AT_ONCE", 2), ("_SLICE", 2), ("_CHUNK", 2), ("MAX_TEXT", 10)):
+        monkeypatch.setattr(positions, name, value)
+    store, jobs = (
+        PositionStore(db, clock),
+        JobStore(db, clock, ids.job_ids(db, clock), ids.run_ids(db, clock)),
+    )
+    for one in await all_jobs(db, clock):
+        await jobs.update(replace(one, task=Task(one.task.handler, "12345", glue_source="6")))
+    found = await store.jobs(JobSearch(), Window(1, 4))
+    assert (found.total, [one.name for one in found.items]) == (5, ["ONE more", "three"])
+    found = await store.jobs(JobSearch(author="b"), Window(0, 4))
+    assert (found.total, [one.name for one in found.items]) == (3, ["five", "three"])
+    job = (await all_jobs(db, clock))[0]
+    texts = {"params": "123", "message": "45", "reason": "6"}
+    await with_runs(db, [(n, job, RunState.FAILED, texts) for n in range(1, 10)])
+    found = await store.runs(RunSearch(), Window(1, 8))
+    assert (found.total, [one.id for one in found.items]) == (9, [8])
+    monkeypatch.setattr(positions, "MAX_TEXT", 99)
+    assert [one.id for one in (await store.runs(RunSearch(), Window(1, 5))).items] == [8, 7, 6, 5, 4]
+    assert len((await store.jobs(JobSearch(), Window(0, 9))).items) == 5
+
+
+async def with_runs(db, rows):
+    values = [
+        {
+            "id": run_id,
+            "job_id": job.id,
+            "app_id": job.app_id,
+            "slot_key": run_id,
+            "state": int(state),
+            "open_part": job.part if state in OPEN else None,
+            "due_ms": run_id,
+            **fields,
+        }
+        for run_id, job, state, fields in rows
+    ]
+    async with db.write() as conn:
+        await conn.execute(insert(run), values)
 
 
 async def all_jobs(db, clock):

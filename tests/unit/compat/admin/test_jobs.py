@@ -332,6 +332,7 @@ async def test_remove(admin):
     assert await rows(admin) == (0, [])
     await refused(admin, f"{NEW}/delete", {}, "ids[]")
     await refused(admin, f"{NEW}/delete", {"ids[]": "1;2"}, "ids[]")
+    await refused(admin, f"{NEW}/delete", {"ids[]": ",".join(map(str, range(1001)))}, "at most 1000")
 
 
 async def test_trigger(admin):

@@ -244,6 +244,32 @@ async def test_charts(admin):
     assert (await admin.ask("/xxl-job-admin/chartInfo", {"startDate": "x"})).json["code"] == 500
 
 
+async def test_charts_know_what_happened_just_now(admin):
+    """The last days are those of the server's zone; nobody has counted them before."""
+    day = 1_795_000_000_000 - 1_795_000_000_000 % DAY_MS - 8 * 3_600_000  # 2026-11-18 00:00 in Shanghai
+    admin.clock.ms = day + 3 * 3_600_000
+    for at_ms, state in (
+        (day - 1, RunState.SUCCEEDED),
+        (day, RunState.SUCCEEDED),
+        (day + 1, RunState.SUCCEEDED),
+        (day + 2, RunState.LOST),
+        (day - 2 * DAY_MS, RunState.FAILED),
+        (day - 2 * DAY_MS - 1, RunState.FAILED),  # not among the last three days
+    ):
+        await admin.run(admin.the_job, state, finished_ms=at_ms)
+    chart = (await admin.ask("/xxl-job-admin/chartInfo", {})).json["content"]
+    assert chart["triggerDayList"][-4:] == ["2026-11-15", "2026-11-16", "2026-11-17", "2026-11-18"]
+    assert chart["triggerDayCountSucList"][-4:] == [0, 0, 1, 2]
+    assert chart["triggerDayCountFailList"][-4:] == [0, 1, 0, 1]
+    past = {"startDate": "2026-11-10 00:00:00", "endDate": "2026-11-17 00:00:00"}
+    chart = (await admin.ask("/xxl-job-admin/chartInfo", past)).json["content"]
+    assert (chart["triggerCountSucTotal"], chart["triggerCountFailTotal"]) == (1, 1)
+    await admin.user("eve", role=Role.NORMAL)
+    await admin.login(username="eve")
+    chart = (await admin.ask("/xxl-job-admin/chartInfo", {})).json["content"]
+    assert (chart["triggerCountSucTotal"], chart["triggerCountFailTotal"]) == (0, 0)
+
+
 async def test_normal_users_and_runs_of_others(admin):
     other = await admin.app("other")
     its_job = await admin.job(other)
