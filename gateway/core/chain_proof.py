@@ -182,7 +182,7 @@ class ChainJudge:
                 proof.doubt(ON_ITS_WAY)
             return
         self._gaps.runs += 1
-        self._fires.add(is_certain=_at(row) == row.slot_ms)
+        self._fires.add()
         why = ON_ITS_WAY if old else self._rules(job).why
         if why and row.counts:
             proof.doubt(why)

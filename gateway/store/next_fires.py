@@ -45,14 +45,18 @@ async def replanned(
     `reason` as for `take_back`.
     """
     is_counted = bool(old.timing.window.max_fires and new.timing.window.max_fires)
-    ahead = await _counted_ahead(conn, old, now_ms) if is_counted and not is_chained(old) else 0
+    goes_on = is_chained(old) and is_chained(new)
+    ahead = await _counted_ahead(conn, old, now_ms) if is_counted and not goes_on else 0
     removed, overdue = await take_back(conn, old, now_ms, reason, ids)
-    if is_chained(old):
-        ahead = len(removed)  # what is claimed ahead may stay the run of the chain, and is not planned again
     new, left = await _beyond_rows(conn, new)
-    counted = old.fired - ahead + overdue + left if is_counted else 0
+    if goes_on and is_counted:
+        ahead = len(removed)  # what is claimed ahead may stay the run of the chain, and is not planned again
+    elif goes_on and new.timing.window.max_fires:
+        left = await _counted_ahead(conn, replace(old, next_fire_at=None), now_ms)
+    counted = (old.fired - ahead + overdue if is_counted else 0) + left
     is_over = 0 < new.timing.window.max_fires <= counted
-    return replace(new, fired=counted, next_fire_at=None if is_over else new.next_fire_at), removed
+    fired = counted if new.timing.window.max_fires else 0
+    return replace(new, fired=fired, next_fire_at=None if is_over else new.next_fire_at), removed
 
 
 async def _beyond_rows(conn: AsyncConnection, new: Job) -> tuple[Job, int]:

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import pytest
 
+from gateway.core.evidence import Fired
 from gateway.core.exclusions import Once
 from gateway.core.proof import BY_AGE, BY_HAND, DELETED, MAXIMUM, ON_ITS_WAY
 from gateway.core.states import RunState
@@ -203,7 +204,9 @@ def test_a_maximum_of_runs() -> None:
     assert proof_of(raised, [*rows, *a_life(3, 3, since_ms=raised_ms)]).is_right
     assert proof_of(raised, [*rows, *a_life(3, since_ms=raised_ms)]).missing == [raised_ms + 8 * S]
     stopped = [rows[0], replace(rows[1], state=RunState.STOPPED, sent_ms=0, ended_ms=rows[1].slot_ms - 9)]
-    assert dict(proof_of(versions, stopped).unproven) == {MAXIMUM: 1}
+    assert proof_of(versions, stopped).is_right
+    unsure = proof_of(versions, [], from_ms=T + 1, before=rows[0], fired=Fired(1, 1, 2))
+    assert dict(unsure.unproven) == {MAXIMUM: 1}
 
 
 EXCLUDED = Timing(exclusions=(Once(T + 18 * S, T + 50 * S),))

@@ -389,6 +389,22 @@ async def test_a_claimed_slot_that_an_edit_leaves_counts_once(world):
     assert [run.state.word for run in await first_rows(world, job)] == ["succeeded"] * 3
 
 
+@pytest.mark.parametrize("schedule", [CHAINED, {"kind": "fixed_rate", "expression": "5s"}])
+async def test_a_claimed_slot_is_the_first_of_a_maximum_that_is_set_just_before_it(world, schedule):
+    await world.executor()
+    job = await world.job(schedule=schedule)
+    await world.clock.advance(6)
+    slot_ms = (await first_rows(world, job))[-1].finished_ms + DELAY
+    if schedule is not CHAINED:
+        slot_ms = job.created_ms + 2 * DELAY
+    await world.clock.advance((slot_ms - 100 - world.clock.now_ms()) / 1000)
+    done = len([run for run in await first_rows(world, job) if run.finished_ms])
+    await world.change(job, timing=Timing(Window(max_fires=3)))
+    await world.clock.advance(40)
+    found = [run.state.word for run in await first_rows(world, job)][done:]
+    assert found.count("succeeded") + found.count("skipped") == 3
+
+
 async def test_jitter_only_adds_and_is_the_same_for_a_slot(world):
     await world.executor()
     job, _ = await bounded(world, jitter_ms=3000)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy import delete, insert, update
 
 from gateway.core.model import Run
-from gateway.core.proof import JobProof
+from gateway.core.proof import ON_ITS_WAY, JobProof
 from gateway.core.timing import Timing, Window
 from gateway.flow.proving import Prover
 from gateway.store.evidence import EvidenceStore
@@ -69,7 +69,7 @@ async def live(directory: Path, steps: list[tuple[tuple[str, int], float]], seed
     assert whole.expected == whole.fired + whole.waiting + sum(
         (whole.skipped + whole.not_sent + whole.unproven).values()
     )
-    assert whole.fired == len([one for one in known if one.sent_ms]) - whole.unproven.total()
+    assert whole.fired == len([one for one in known if one.sent_ms]) - whole.unproven[ON_ITS_WAY]
     long_ago_ms = world.clock.now_ms() - 400
     sent = [one for one in known if one.sent_ms and one.finished_ms and one.slot_key < long_ago_ms]
     if sent and not whole.unproven:
