@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from ipaddress import ip_network
 
 import structlog
 from aiohttp import web
@@ -33,6 +34,7 @@ KNOWN = web.AppKey("admin_known", Known)
 WRONG = web.AppKey("admin_wrong", Known)
 FREE_OF_A_CALLER = 50
 AUTHOR = "user:"
+_V6, _ONE_CALLER = 6, 64
 _STALE = "the password is another one"
 
 
@@ -52,10 +54,10 @@ class Call:
         if not self.user.is_admin:
             raise Refused("only an admin may do this")
 
-    def require_app(self, app_id: int) -> None:
-        """Raises `Refused`."""
+    def require_app(self, app_id: int, otherwise: GatewayError | None = None) -> None:
+        """Raises `otherwise`, which tells what is there from what is not as little as the caller may know, or `Refused`."""
         if not self.user.may(app_id):
-            raise Refused(f"you have no permission for the executor (jobGroup) {app_id}")
+            raise otherwise or Refused(f"you have no permission for the executor (jobGroup) {app_id}")
 
 
 Handler = Callable[[Call], Awaitable[Json]]
@@ -113,9 +115,18 @@ def caller_of(request: web.Request) -> Caller:
     return trigger_url.caller_of(request.scheme, request.remote, said, request.app[PORTS].trusted)
 
 
+def address_of(request: web.Request) -> str:
+    """By what a caller is counted and named in the log: a network of IPv6 is one caller, however many addresses it has."""
+    address = caller_of(request).address
+    if address is None:  # a proxy that says nothing of whom it speaks for
+        return request.remote or "nowhere"
+    return str(ip_network((address, _ONE_CALLER), strict=False)) if address.version == _V6 else str(address)
+
+
 def _words(error: GatewayError) -> str:
     if isinstance(error, InvalidValue):
-        return f"{error.field}: {error.expected}"
+        field = "childJobId" if error.field.startswith("children") else error.field
+        return f"{field}: {error.expected}"
     return str(error)
 
 
@@ -140,7 +151,7 @@ async def _by_old_cookie(request: web.Request, ports: AdminPorts) -> User | None
     cookie = cookies.old_cookie(request)
     if cookie is None or cookies.may_be_a_link(request):
         return None
-    address = str(caller_of(request).address)
+    address = address_of(request)
     user, why = await _user_of(request, ports, cookie, address)
     if user is None:
         # An old admin has put the name into the cookie: nobody has typed a password there.

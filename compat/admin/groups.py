@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from compat import dialects
 from compat.admin.calls import Call
-from compat.admin.paging import window_of
+from compat.admin.paging import MOST_SEARCH, window_of
 from compat.admin.parameters import Parameters
 from compat.admin.replies import Json, Rows
 from gateway.core.errors import Conflict, InvalidValue, NotFound
@@ -26,8 +26,8 @@ async def page(call: Call) -> Json:
     given = call.given
     search = AppSearch(
         app_ids=None if call.user.is_admin else call.user.app_ids,
-        appname=(given.text("appname", "appName") or "").strip(),
-        title=(given.text("title", "name") or "").strip(),
+        appname=(given.text("appname", "appName", most=MOST_SEARCH) or "").strip(),
+        title=(given.text("title", "name", most=MOST_SEARCH) or "").strip(),
     )
     found = await call.ports.positions.apps(search, window_of(given))
     return Rows(found.total, [row(call, one) for one in found.items])

@@ -14,7 +14,7 @@ from aiohttp import hdrs, web
 
 from compat import dialects
 from compat.admin import jobs, replies
-from compat.admin.calls import Answer, Call, Handler, caller_of, refusal
+from compat.admin.calls import Answer, Call, Handler, address_of, refusal
 from compat.admin.generations import Generation
 from compat.admin.parameters import Parameters, read_body
 from compat.admin.ports import PORTS, AdminPorts
@@ -67,7 +67,7 @@ async def _app_user(request: web.Request) -> User:
     for name, value in ((dialects.TOKEN_HEADER, token), (dialects.APPNAME_HEADER, appname)):
         if not value:
             raise Refused(f"header {name} is missing or blank")
-    peer = str(caller_of(request).address)
+    peer = address_of(request)
     try:
         _require_token(ports, token, appname, peer)
     except Refused as error:

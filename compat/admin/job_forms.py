@@ -32,7 +32,7 @@ _MOST_AUTHOR, _MOST_TEXT = 64, 255
 MOST_SOURCE = 1_000_000
 
 
-def row(job: Job, style: Style) -> Json:
+def row(job: Job, style: Style, last_due_ms: int) -> Json:
     """The job in XXL-JOB's columns."""
     kind, text = shown(job.schedule)
     return {
@@ -58,7 +58,7 @@ def row(job: Job, style: Style) -> Json:
         "glueUpdatetime": style.date(job.task.glue_updated_ms or job.created_ms),
         "childJobId": _children_shown(job),
         "triggerStatus": int(job.enabled),
-        "triggerLastTime": 0,
+        "triggerLastTime": last_due_ms if job.enabled else 0,
         "triggerNextTime": job.next_fire_at or 0 if job.enabled else 0,
     }
 
@@ -163,9 +163,8 @@ async def _children(call: Call, job: Job) -> tuple[Child, ...]:
         raise InvalidValue("childJobId", text[:100], f"at most {MOST_CHILDREN} jobs")
     found = await call.ports.jobs.load(ids)
     for child_id in ids:
-        if child_id not in found:
+        if child_id not in found or not call.user.may(found[child_id].app_id):
             raise InvalidValue("childJobId", child_id, f"ids of jobs: there is no job {child_id}")
-        call.require_app(found[child_id].app_id)
     return tuple(Child(child_id, before.get(child_id, On.SUCCESS)) for child_id in ids)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from compat.admin import job_forms
 from compat.admin.calls import Call
 from compat.admin.groups import addresses_of, app_by_id, known_addresses
-from compat.admin.paging import window_of
+from compat.admin.paging import MOST_SEARCH, window_of
 from compat.admin.replies import Json, Rows, local_date
 from compat.admin.schedules import next_fires
 from gateway.core.acting import author
@@ -27,9 +27,9 @@ async def page(call: Call) -> Json:
     search = JobSearch(
         app_ids=apps_asked_for(call),
         enabled=None if status < 0 else status == 1,
-        name=(given.text("jobDesc", "name") or "").strip(),
-        handler=(given.text("executorHandler") or "").strip(),
-        author=(given.text("author") or "").strip(),
+        name=(given.text("jobDesc", "name", most=MOST_SEARCH) or "").strip(),
+        handler=(given.text("executorHandler", most=MOST_SEARCH) or "").strip(),
+        author=(given.text("author", most=MOST_SEARCH) or "").strip(),
     )
     found = await call.ports.positions.jobs(search, window_of(given))
     return Rows(found.total, await rows_of(call, found.items))
@@ -40,7 +40,9 @@ async def rows_of(call: Call, jobs: Sequence[Job]) -> list[Json]:
     rows: list[Json] = []
     for start in range(0, len(jobs), _SLICE):
         await call.ports.clock.sleep(0)
-        rows += [job_forms.row(job, call.style) for job in jobs[start : start + _SLICE]]
+        some = jobs[start : start + _SLICE]
+        due = await call.ports.positions.last_due([job.id for job in some if job.enabled])
+        rows += [job_forms.row(job, call.style, due.get(job.id, 0)) for job in some]
     return rows
 
 
@@ -55,8 +57,9 @@ def apps_asked_for(call: Call) -> frozenset[int] | None:
 
 async def add(call: Call) -> Json:
     """The id of the new job, as text."""
-    app = await app_by_id(call, call.given.number("jobGroup", 0))
-    call.require_app(app.id)
+    app_id = call.given.number("jobGroup", 0)
+    call.require_app(app_id)
+    app = await app_by_id(call, app_id)
     (made,) = await call.ports.jobs.create([await job_forms.new_job(call, app.id)])
     await call.ports.operations.jobs_changed([made.id])
     return str(made.id)
@@ -73,12 +76,11 @@ async def update(call: Call) -> Json:
 
 
 async def remove(call: Call) -> Json:
-    """One that is gone already is as good as removed."""
+    """One that is gone already is as good as removed, and one of an app that is not the caller's as good as gone."""
     found = await call.ports.jobs.load(call.given.ids())
-    for job in found.values():
-        call.require_app(job.app_id)
-    outcomes = await call.ports.jobs.delete_all(sorted(found))
-    await call.ports.operations.jobs_changed(sorted(found))
+    mine = sorted(job.id for job in found.values() if call.user.may(job.app_id))
+    outcomes = await call.ports.jobs.delete_all(mine)
+    await call.ports.operations.jobs_changed(mine)
     for outcome in outcomes.values():
         if isinstance(outcome, Exception) and not isinstance(outcome, NotFound):
             raise outcome
@@ -127,9 +129,9 @@ async def change_job(call: Call, job_id: int, changed: Callable[[Job], Awaitable
 
 
 async def job_of(call: Call, job_id: int) -> Job:
-    """Raises `NotFound`, `Refused`."""
+    """Raises `NotFound`, also for one of an app that is not the caller's."""
     job = await call.ports.jobs.get(job_id)
-    call.require_app(job.app_id)
+    call.require_app(job.app_id, NotFound("job", job_id))
     return job
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from html import escape
 
 from compat.admin.replies import Json, Style
-from gateway.core.model import Job, Run
+from gateway.core.model import Job, Route, Run
 from gateway.core.states import RunState
 
 OK, FAILED, TIMED_OUT = 200, 500, 502
@@ -48,7 +48,7 @@ def row(run: Run, jobs: Mapping[int, Job], style: Style) -> Json:
         "executorAddress": run.address or None,
         "executorHandler": job.task.handler if job else None,
         "executorParam": params or "",
-        "executorShardingParam": f"{run.shard}/{run.shard_total}" if run.shard_total > 1 else None,
+        "executorShardingParam": f"{run.shard}/{run.shard_total}" if _is_shard(run, job) else None,
         "executorFailRetryCount": max(job.max_attempts - run.attempt, 0) if job else 0,
         "triggerTime": style.date(run.trigger_ms or run.due_ms),
         "triggerCode": trigger_code(run),
@@ -58,6 +58,12 @@ def row(run: Run, jobs: Mapping[int, Job], style: Style) -> Json:
         "handleMsg": run.message or (run.reason if code else None),
         "alarmStatus": 0,
     }
+
+
+def _is_shard(run: Run, job: Job | None) -> bool:
+    """A broadcast over one executor is one."""
+    is_only = job is not None and job.route is Route.SHARDING_BROADCAST and run.shard == 0
+    return run.shard_total > 1 or is_only
 
 
 def _real(run: Run) -> RunState:

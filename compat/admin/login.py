@@ -8,7 +8,7 @@ import structlog
 from aiohttp import hdrs, web
 
 from compat.admin import cookies, replies
-from compat.admin.calls import ATTEMPTS, CALLERS, KNOWN, Answer, Call, caller_of, refusal
+from compat.admin.calls import ATTEMPTS, CALLERS, KNOWN, Answer, Call, address_of, caller_of, refusal
 from compat.admin.generations import LOGIN_PAGES, Generation
 from compat.admin.parameters import Parameters, read_parameters
 from compat.admin.ports import PORTS
@@ -42,7 +42,7 @@ async def _log_in(request: web.Request, style: Style, given: Parameters) -> web.
     name, password = given.text("userName") or "", given.text("password") or ""
     if not name or not password:
         raise InvalidValue("userName", name, "the name of a user, and password its password")
-    now, caller = ports.clock.monotonic(), str(caller_of(request).address)
+    now, caller = ports.clock.monotonic(), address_of(request)
     pair = f"{name[:64]} from {caller}"
     of_pairs, of_callers, known = request.app[ATTEMPTS], request.app[CALLERS], request.app[KNOWN]
     wait_s = max(of_pairs.wait_s(pair, now), of_callers.wait_s(caller, now))
@@ -83,7 +83,7 @@ def logout(prefix: str, generation: Generation) -> Answer:
             for text in texts:
                 await request.app[PORTS].sessions.close(text)
             if texts:
-                log.info("logged_out", remote=str(caller_of(request).address))
+                log.info("logged_out", remote=address_of(request))
         except Exception as error:
             return refusal(request, style, error)
         response = replies.success(style)

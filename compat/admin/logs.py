@@ -12,7 +12,7 @@ from compat.admin.paging import MOST, window_of
 from compat.admin.parameters import MAX_LONG
 from compat.admin.replies import Json, Rows
 from gateway.core.daily import DAY_MS
-from gateway.core.errors import Conflict, InvalidValue
+from gateway.core.errors import Conflict, InvalidValue, NotFound
 from gateway.core.model import Run, RunFilter
 from gateway.core.positions import JobSearch, LogStatus, RunSearch, Window
 from gateway.core.states import FINAL
@@ -97,7 +97,7 @@ async def _remove(call: Call, wanted: RunFilter, keep: int, stop_at: float) -> N
 
 
 async def _run(call: Call, run_id: int) -> Run:
-    """Raises `NotFound`, `Refused`."""
+    """Raises `NotFound`, also for one of an app that is not the caller's."""
     run = await call.ports.runs.get(run_id)
-    call.require_app(run.app_id)
+    call.require_app(run.app_id, NotFound("run", run_id))
     return run

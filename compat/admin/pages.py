@@ -14,8 +14,10 @@ from aiohttp import hdrs, web
 from compat.admin import cookies
 from compat.admin.calls import Answer, Call, caller, refusal, stranger_style
 from compat.admin.generations import LOGIN_PAGES
+from compat.admin.jobs import job_of
 from compat.admin.paging import MOST
 from compat.admin.parameters import Parameters
+from compat.admin.replies import PRIVATE
 from gateway.core.daily import DAY_MS, DailyFilter
 from gateway.core.positions import AppSearch, JobSearch, Window
 from gateway.core.retention import DAILY_DAYS
@@ -50,6 +52,12 @@ async def jobs(call: Call) -> str:
     return _FRAME.format(f'<select id="jobGroup">{options}</select>')
 
 
+async def source(call: Call) -> str:
+    """Of a GLUE job, in the field in which the console's editor has it."""
+    job = await job_of(call, call.given.number("jobId"))
+    return _FRAME.format(f'<textarea id="version_now">\n{escape(job.task.glue_source)}</textarea>')
+
+
 async def _numbers(call: Call) -> tuple[int, int, int]:
     ports = call.ports
     app_ids = None if call.user.is_admin else call.user.app_ids
@@ -69,11 +77,12 @@ def page(prefix: str, render: Render, otherwise: Front | None = None) -> Answer:
 
     async def answered(request: web.Request) -> web.StreamResponse:
         style = stranger_style(request, prefix, None)
+        given = Parameters({name: request.query.getall(name) for name in request.query})
         try:
-            call = await caller(request, prefix, None, Parameters({}))
+            call = await caller(request, prefix, None, given)
             if call is not None:
                 cookies.require_no_cross_fetch(request)
-                headers = {"Content-Security-Policy": "default-src 'none'"}
+                headers = {"Content-Security-Policy": "default-src 'none'", **PRIVATE}
                 return web.Response(text=await render(call), content_type="text/html", headers=headers)
         except Exception as error:
             return refusal(request, style, error)

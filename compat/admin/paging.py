@@ -6,6 +6,8 @@ from compat.admin.parameters import Parameters
 from gateway.core.positions import MAX_START, Window
 
 LENGTH = 10
+MOST_SEARCH = 255
+"""No name is longer, and the databases refuse patterns that are too long."""
 MOST = 10_000
 """A call gets at most so many rows, whatever it asks for."""
 

@@ -15,6 +15,7 @@ from gateway.core.zones import Zone
 
 Json = Any
 _SUCCESS = "Success"
+PRIVATE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,4 +101,5 @@ def _json(body: Json) -> web.Response:
         body=json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace"),
         content_type="application/json",
         charset="utf-8",
+        headers=PRIVATE,
     )

@@ -76,7 +76,11 @@ def setup_admin_routes(app: web.Application, ports: AdminPorts, front: pages.Fro
             app.router.add_route("*", prefix + path, login.logout(prefix, generation))
         for path in sorted(set(LOGIN_PAGES.values())):
             app.router.add_get(prefix + path, login.page)
-        for path, render in (("/dashboard", pages.front), ("/jobinfo", pages.jobs)):
+        for path, render in (
+            ("/dashboard", pages.front),
+            ("/jobinfo", pages.jobs),
+            ("/jobcode", pages.source),
+        ):
             app.router.add_get(prefix + path, pages.page(prefix, render))
         for path in health.PATHS:
             app.router.add_get(prefix + path, health.health)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,6 +31,8 @@ def shown(schedule: Spec) -> tuple[str, str]:
         every_ms = parse_duration_ms(expression, field="expression")
         if every_ms % 1000 == 0:
             return _IN_SECONDS[kind], str(every_ms // 1000)
+    if isinstance(expression, (dict, list)):
+        return "NONE", json.dumps(expression, ensure_ascii=False)
     return "NONE", "" if expression is None else str(expression)
 
 
@@ -50,6 +53,8 @@ def misfire_of(given: Parameters, old: Job | None) -> Misfire:
 def schedule_of(given: Parameters, old: Job | None, timezone: str, now_ms: int) -> tuple[Spec, Misfire]:
     """What was shown and comes back is left as it is, also where XXL-JOB has no word for it. Raises `InvalidValue`."""
     kind, text, field = _told(given)
+    if old is not None and not kind and not text:
+        return old.schedule, old.misfire  # a row as it was read, by a client that knows jobCron only
     if kind not in _TYPES:
         raise InvalidValue("scheduleType", kind, f"one of {', '.join(_TYPES)}")
     if old is not None and (kind, text) == shown(old.schedule):
@@ -86,7 +91,7 @@ def _told(given: Parameters) -> tuple[str, str, str]:
     if kind is None:
         name = "jobCron" if "jobCron" in given.names else "cron"
         text = given.text(name)
-        if text is not None:
+        if text is not None and (text.strip() or name == "cron"):
             return "CRON", text.strip(), name
     return (kind or "").strip(), (given.text("scheduleConf") or "").strip(), "scheduleConf"
 

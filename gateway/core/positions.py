@@ -5,7 +5,7 @@ A cursor costs the same on every page and this does not, so only surfaces that h
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Generic, Protocol, TypeVar
@@ -96,6 +96,10 @@ class Positions(Protocol):
 
     async def ended(self, app_ids: frozenset[int] | None, bounds: Sequence[int]) -> list[DayEnds | None]:
         """Between each two of these instants, ascending; None where more has happened since than is looked at."""
+        ...
+
+    async def last_due(self, job_ids: Collection[int]) -> dict[int, int]:
+        """When the last run of each that was to start was due."""
         ...
 
     async def running(self, app_ids: frozenset[int] | None) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, case, func, or_, select
@@ -208,6 +208,15 @@ class PositionStore:
         return [
             None if start < from_ms else DayEnds(succeeded[n], failed[n]) for n, (start, _) in enumerate(ends)
         ]
+
+    async def last_due(self, job_ids: Collection[int]) -> dict[int, int]:
+        if not job_ids:
+            return {}
+        mine = [run.c.job_id == job.c.id, run.c.state.not_in([RunState.PLANNED, RunState.SKIPPED])]
+        newest = select(run.c.due_ms).where(*mine).order_by(run.c.id.desc()).limit(1)
+        query = select(job.c.id, newest.correlate(job).scalar_subquery()).where(job.c.id.in_(sorted(job_ids)))
+        async with reading(self._db) as conn:
+            return {job_id: due_ms for job_id, due_ms in await conn.execute(query) if due_ms}
 
     async def running(self, app_ids: frozenset[int] | None) -> int:
         guards: list[ColumnElement[bool]] = [ALL_PARTS, run.c.state.in_(sorted(IN_FLIGHT)), run.c.shard >= 0]

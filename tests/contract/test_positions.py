@@ -212,6 +212,16 @@ async def test_what_ended_between_instants(db, clock, shop):
     assert await short.ended(None, [30, 200, 300]) == [None, DayEnds(1, 1)]
 
 
+async def test_when_the_last_run_was_due(db, clock, shop):
+    one, other, third, *_ = await all_jobs(db, clock)
+    states = [RunState.SUCCEEDED, RunState.FAILED, RunState.SKIPPED, RunState.PLANNED]
+    await with_runs(db, [(n, one, state, {"due_ms": 10 * n}) for n, state in enumerate(states, 1)])
+    await with_runs(db, [(9, other, RunState.RUNNING, {"due_ms": 7})])
+    store = PositionStore(db, clock)
+    assert await store.last_due([one.id, third.id, other.id]) == {one.id: 20, other.id: 7}
+    assert await store.last_due([]) == {}
+
+
 async def test_a_page_is_bounded_by_its_texts(db, clock, shop, monkeypatch):
     for name, value in (("_AT_ONCE", 2), ("_SLICE", 2), ("_CHUNK", 2), ("MAX_TEXT", 10)):
         monkeypatch.setattr(positions, name, value)

@@ -11,6 +11,7 @@ from gateway.core.contact import Contact
 from gateway.core.model import Executor, Job, Misfire, Route, Task, TriggerKind
 from gateway.core.overlap import Concurrency, Overlap
 from gateway.core.placement import SettingChange
+from gateway.core.states import RunState
 from gateway.core.users import Role
 
 OLD, NEW = "/xxl-job-admin/jobinfo", "/jobinfo"
@@ -421,6 +422,45 @@ async def test_searches_and_pages(admin):
     await refused(admin, f"{OLD}/pageList", {"jobGroup": "all"}, "jobGroup")
 
 
+async def test_a_row_of_2_2_that_comes_back(admin):
+    """With an empty `jobCron`, or without: its bean knows no other schedule than that."""
+    job_id = await added(admin, misfireStrategy="FIRE_ONCE_NOW")
+    before = await admin.ports.jobs.get(job_id)
+    fields = form(admin.the_app.id, id=job_id, executorParam="new")
+    for name in ("scheduleType", "scheduleConf", "misfireStrategy"):
+        del fields[name]
+    for more in ({}, {"jobCron": ""}):
+        assert (await admin.ask(f"{OLD}/update", fields | more)).json["code"] == 200
+        job = await admin.ports.jobs.get(job_id)
+        assert (job.schedule, job.misfire, job.task.params) == (before.schedule, before.misfire, "new")
+        await refused(admin, f"{OLD}/add", fields | more, "schedule")
+
+
+async def test_when_a_job_ran_last_and_what_it_is_when_there_is_no_word(admin):
+    job_id = await added(admin, triggerStatus=1)
+    job = await admin.ports.jobs.get(job_id)
+    assert (await rows(admin))[1][0]["triggerLastTime"] == 0
+    await admin.run(job, due_ms=5000)
+    await admin.run(job, RunState.PLANNED, due_ms=9000)
+    assert (await rows(admin))[1][0]["triggerLastTime"] == 5000
+    calendar = {"kind": "calendar", "expression": {"hour": [9]}, "timezone": "UTC", "misfire": "skip"}
+    await admin.ports.jobs.update(replace(job, schedule=calendar))
+    assert (await rows(admin))[1][0]["scheduleConf"] == '{"hour": [9]}'
+    await admin.ask(f"{OLD}/stop", {"id": job_id})
+    assert (await rows(admin))[1][0]["triggerLastTime"] == 0
+
+
+async def test_a_circle_is_told_in_the_words_of_the_form(admin):
+    first = await added(admin)
+    second = await added(admin, childJobId=first)
+    await refused(admin, f"{OLD}/update", form(admin.the_app.id, id=first, childJobId=second), "childJobId: ")
+
+
+async def test_searches_for_what_is_too_long(admin):
+    for name in ("jobDesc", "executorHandler", "author"):
+        await refused(admin, f"{OLD}/pageList", {name: "x" * 256}, f"{name}: at most 255")
+
+
 async def test_what_is_due_next(admin):
     for fields in (
         {"scheduleType": "CRON", "scheduleConf": "0 0 3 * * ?"},
@@ -454,11 +494,12 @@ async def test_normal_users_and_jobs_of_others(site):
     for app_id in (0, -1, mine.id):
         assert [row["id"] for row in (await rows(site, jobGroup=app_id))[1]] == [my_job]
     await refused(site, f"{OLD}/pageList", {"jobGroup": other.id}, "permission")
-    for path in ("start", "stop", "remove", "trigger", "update"):
-        await refused(site, f"{OLD}/{path}", form(other.id, id=its_job), "permission")
-    await refused(site, f"{NEW}/delete", [("ids[]", my_job), ("ids[]", its_job)], "permission")
+    for path in ("start", "stop", "trigger", "update"):
+        await refused(site, f"{OLD}/{path}", form(other.id, id=its_job), "does not exist")
+    assert (await site.ask(f"{OLD}/remove", {"id": its_job})).json["code"] == 200  # as one that is gone
     await refused(site, f"{OLD}/add", form(other.id), "permission")
-    await refused(site, f"{OLD}/add", form(mine.id, childJobId=its_job), "permission")
+    await refused(site, f"{OLD}/add", form(mine.id, childJobId=its_job), "there is no job")
+    await refused(site, f"{OLD}/add", form(other.id + 1), "permission")
     assert (await site.ask(f"{OLD}/start", {"id": my_job})).json["code"] == 200
     assert site.operations.triggered == []
     assert await site.ports.jobs.get(its_job) is not None

@@ -304,6 +304,22 @@ async def test_what_a_trusted_proxy_says_counts(tmp_path):
         assert "is wrong" in (await site.ask(G2, wrong, headers=other)).json["msg"]
 
 
+async def test_a_network_of_ipv6_is_one_caller(tmp_path):
+    async with admin_site(tmp_path, trusted=(ip_network("127.0.0.0/8"),)) as site:
+        await site.user()
+        wrong = {"userName": "admin", "password": "no"}
+        with capture_logs() as logs:
+            for number in range(6):
+                await site.ask(G2, wrong, headers={"X-Forwarded-For": f"2001:db8:1:2::{number:x}"})
+        assert {one["remote"] for one in logs} == {"2001:db8:1:2::/64"}
+        for address, says in (("2001:db8:1:2:ffff::1", "too many"), ("2001:db8:1:3::1", "is wrong")):
+            reply = await site.ask(G2, wrong, headers={"X-Forwarded-For": address})
+            assert says in reply.json["msg"]
+        with capture_logs() as logs:
+            await site.ask(G2, wrong)
+        assert logs[0]["remote"] == "127.0.0.1"
+
+
 # ---------------------------------------------------------------- the old cookie
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select
 
-from gateway.core.model import BROADCAST_PARENT, LogPage
+from gateway.core.model import BROADCAST_PARENT, LogPage, Route
 from gateway.core.states import RunState
 from gateway.core.users import Role
 from gateway.store.history import HistoryStore
@@ -114,6 +114,13 @@ async def test_what_is_no_row(admin):
     assert (total, [row["id"] for row in data]) == (3, [*reversed(shards), lonely])
     assert [row["executorShardingParam"] for row in data] == ["1/2", "0/2", None]
     assert "nobody &lt;there&gt;" in data[2]["triggerMsg"]
+
+
+async def test_a_broadcast_over_one_executor_is_a_shard(admin):
+    job = await admin.job(admin.the_app, route=Route.SHARDING_BROADCAST)
+    await admin.run(job, **SENT)
+    await admin.run(job, RunState.FAILED, shard=BROADCAST_PARENT, reason="nobody there")
+    assert [row["executorShardingParam"] for row in (await rows(admin))[1]] == ["0/1", None]
 
 
 async def test_filters_and_pages(admin):
@@ -287,7 +294,8 @@ async def test_normal_users_and_runs_of_others(admin):
         ("getJobsByGroup", {"jobGroup": other.id}),
     ):
         reply = await admin.ask(f"{OLD}/{path}", form)
-        assert (reply.json["code"], "permission" in reply.json["msg"]) == (500, True), path
+        says = "does not exist" if path in {"logDetailCat", "logKill"} else "permission"
+        assert (reply.json["code"], says in reply.json["msg"]) == (500, True), path
     assert (await admin.ask(f"{OLD}/clearLog", {"jobGroup": 0, "jobId": its_job.id, "type": 9})).json[
         "code"
     ] == 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 
 import pytest
@@ -157,6 +158,19 @@ async def test_pages_that_programs_read(site):
         assert str(other.id) not in re.findall(
             r'value="(\d+)"', (await site.ask(f"{prefix}/jobinfo", method="GET")).text
         )
+
+
+async def test_the_page_of_a_source(admin):
+    app = await admin.app()
+    job = await admin.job(app, task=Task("", glue_type="GLUE_SHELL", glue_source="\necho '<1>'\n"))
+    page = await admin.ask(f"{OLD}/jobcode", query={"jobId": job.id}, method="GET")
+    (shown,) = re.findall(r'<textarea id="version_now">\n(.*)</textarea>', page.text, re.DOTALL)
+    assert html.unescape(shown) == "\necho '<1>'\n"
+    assert (page.headers["Cache-Control"], page.headers["X-Content-Type-Options"]) == ("no-store", "nosniff")
+    assert "does not exist" in (await admin.ask(f"{OLD}/jobcode?jobId=99", method="GET")).text
+    await admin.user("bob", role=Role.NORMAL)
+    await admin.login(username="bob")
+    assert "does not exist" in (await admin.ask(f"{OLD}/jobcode?jobId={job.id}", method="GET")).text
 
 
 async def test_pages_for_those_who_are_not_logged_in(site):
