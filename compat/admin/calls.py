@@ -186,6 +186,8 @@ async def _user_of(
         known.discard(name, cookie.digest)
         wrong.add(version, cookie.digest)
         return None, _STALE
+    if not known.has(name, cookie.digest):
+        log.info("old_cookie_accepted", user=name, remote=address)
     known.add(name, cookie.digest)
     attempts.succeeded(key)
     return user, ""

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from compat.admin.calls import Call
-from compat.admin.dates import day_at, start_of
+from compat.admin.dates import day_at, instant, start_of
 from compat.admin.replies import Json
 from gateway.core.daily import DAY_MS, DailyFilter, Tally
-from gateway.core.moments import parse_moment
 from gateway.core.positions import DayEnds
 
 _DAYS = 7
@@ -53,7 +52,7 @@ def _day(call: Call, name: str) -> int | None:
     text = (call.given.text(name) or "").strip()
     if not text:
         return None
-    return day_at(parse_moment(text, call.ports.zone, field=name), call.ports.zone)
+    return day_at(instant(text, call.ports.zone, name), call.ports.zone)
 
 
 async def _recent(call: Call, days: range) -> Mapping[int, DayEnds]:

@@ -47,6 +47,13 @@ def session_texts(request: web.Request) -> list[str]:
     return [text for text in texts if _OURS.fullmatch(text)]
 
 
+def session_text_beside(request: web.Request, generation: Generation) -> str:
+    """What a login of this generation does not replace, since its cookie has another name; empty for none."""
+    other = Generation.G2 if generation.is_g3 else Generation.G3B
+    text = all_of(request).get(COOKIES[other], "")
+    return text if _OURS.fullmatch(text) else ""
+
+
 def old_cookie(request: web.Request) -> OldCookie | None:
     value = all_of(request).get(COOKIES[Generation.G2], "").lower()
     if not _OLD.fullmatch(value):

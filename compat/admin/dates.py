@@ -14,7 +14,17 @@ def span_of(text: str, zone: Zone, field: str) -> tuple[int | None, int | None]:
     first, between, last = text.partition(" - ")
     if not between:
         raise InvalidValue(field, text[:100], "yyyy-MM-dd HH:mm:ss - yyyy-MM-dd HH:mm:ss")
-    return parse_moment(first, zone, field=field), parse_moment(last, zone, field=field) + 1000
+    return instant(first, zone, field), instant(last, zone, field) + 1000
+
+
+def instant(text: str, zone: Zone, field: str) -> int:
+    """Raises `InvalidValue`."""
+    try:
+        return parse_moment(text, zone, field=field)
+    except InvalidValue:
+        raise InvalidValue(
+            field, text[:100], "yyyy-MM-dd HH:mm:ss, on the clock of the server's zone"
+        ) from None
 
 
 def start_of(day: int, zone: Zone) -> int:

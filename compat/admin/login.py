@@ -14,7 +14,7 @@ from compat.admin.parameters import Parameters, read_parameters
 from compat.admin.ports import PORTS
 from compat.admin.replies import Json, Style
 from gateway.core.errors import InvalidValue, Refused
-from gateway.core.users import require_password
+from gateway.core.users import User, require_password
 
 log = structlog.get_logger(__name__)
 
@@ -59,6 +59,7 @@ async def _log_in(request: web.Request, style: Style, given: Parameters) -> web.
     known.add(name, password)
     of_pairs.succeeded(pair)
     of_callers.forgive(caller, now)
+    await _end_another_s(request, style.generation, user)
     text = await ports.sessions.open(user, style.generation)
     log.info("logged_in", user=user.username, remote=caller)
     response = replies.success(style)
@@ -70,6 +71,15 @@ async def _log_in(request: web.Request, style: Style, given: Parameters) -> web.
         remember=given.text("ifRemember") in ("on", "true", "1"),
     )
     return response
+
+
+async def _end_another_s(request: web.Request, generation: Generation, user: User) -> None:
+    """Or the caller would go on as somebody else, whose cookie it has under the other name."""
+    sessions = request.app[PORTS].sessions
+    text = cookies.session_text_beside(request, generation)
+    session = await sessions.find(text) if text else None
+    if session is not None and session.user.id != user.id:
+        await sessions.close(text)
 
 
 def logout(prefix: str, generation: Generation) -> Answer:

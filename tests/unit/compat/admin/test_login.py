@@ -275,6 +275,23 @@ async def test_where_a_browser_names_the_page_alone(site):
     assert await logged_in(site, headers={"Origin": site.url, "Referer": site.url + "/x"})
 
 
+async def test_a_login_as_another_is_one_whatever_its_cookie_is_called(site):
+    for name in ("ann", "bob"):
+        await site.user(name)
+    for first, second in ((G2, G3), (G3, G2)):
+        before = await site.login(first, "ann")
+        site.cookie = before
+        reply = await site.ask(second, {"userName": "bob", "password": PASSWORD})
+        both = f"{before}; {reply.set_cookies[0].partition(';')[0]}"
+        wanted = {"password": "another-8", "oldPassword": PASSWORD}
+        assert (await site.ask(ASK_G2, wanted, cookie=both)).json["code"] == 200
+        assert await site.ports.users.with_password("bob", "another-8") is not None
+        await site.ports.users.set_password(await site.ports.users.get("bob"), PASSWORD)
+        mine = await site.login(first, "ann")
+        await site.ask(second, {"userName": "ann", "password": PASSWORD}, cookie=mine)
+        assert await logged_in(site, mine)  # nobody else's
+
+
 async def test_several_headers_of_cookies(site):
     await site.user()
     cookie = await site.login(G3)
@@ -330,7 +347,10 @@ async def test_an_old_cookie_is_nothing_unless_the_account_allows_it(site):
 
 async def test_an_old_cookie_of_an_account_that_allows_it(site):
     user = await site.user(old_cookie=True)
-    assert await logged_in(site, old_cookie(), ASK_G2)
+    with capture_logs() as logs:
+        for _ in range(2):
+            assert await logged_in(site, old_cookie(), ASK_G2)
+    assert [(one["event"], one["user"]) for one in logs] == [("old_cookie_accepted", "admin")]
     assert await logged_in(site, old_cookie(role=0, id=9, permission="1,2"), ASK_G2)
     assert await logged_in(site, old_cookie().replace("=7b", "=7B"), ASK_G2)
     for wrong in (old_cookie(password="no"), old_cookie(username="other"), old_cookie() + "zz"):

@@ -145,6 +145,8 @@ async def test_filters_and_pages(admin):
     assert await found(filterTime=span) == (1, [second])
     bad = (await admin.ask(f"{OLD}/pageList", {"filterTime": "yesterday"})).json
     assert (bad["code"], "filterTime" in bad["msg"]) == (500, True)
+    half = (await admin.ask(f"{OLD}/pageList", {"filterTime": "2026-11-18 19:07:00 - now"})).json
+    assert half["msg"] == "filterTime: yyyy-MM-dd HH:mm:ss, on the clock of the server's zone"
     await admin.ports.jobs.delete(third_job.id, keep_history=True)
     (row,) = (await rows(admin, jobGroup=other_app.id))[1]
     assert (row["executorHandler"], row["executorParam"], row["handleCode"]) == (None, "", 500)
