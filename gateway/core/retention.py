@@ -35,7 +35,7 @@ def calm_in_ms(now_ms: int) -> int:
 class Kept:
     """What there is of a job's runs. `days` are its own, None for the server's; `oldest_ms` is when the first was made.
 
-    `newest_id` is 0 for a job without runs.
+    `newest_id` is 0 for a job without runs, and grows with each newer one.
     """
 
     job_id: int

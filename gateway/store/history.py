@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.core.clock import Clock, iso_utc
 from gateway.core.daily import DAY_MS, day_of, tally
 from gateway.core.events import Source
-from gateway.core.model import MOST_NAME, Run
+from gateway.core.model import FIRST_LONG_ID, MOST_NAME, Run
 from gateway.core.parts import part_of
 from gateway.core.retention import PORTION, Kept, Portion, removable
 from gateway.store import daily
@@ -58,7 +58,7 @@ class HistoryStore:
         query = query.where(key > after_id, table.c.part.in_(sorted(parts))).order_by(key)
         async with reading(self._db) as conn:
             rows = (await conn.execute(query)).all()
-            firsts = sorted(row.first_id for row in rows if row.first_id)
+            firsts = sorted({first for row in rows for first in (row.first_id, row.first_long_id) if first})
             made = select(run.c.id, run.c.created_ms).where(run.c.id.in_(firsts))
             ages = {row.id: row.created_ms for row in await conn.execute(made)} if firsts else {}
         return [
@@ -67,8 +67,8 @@ class HistoryStore:
                 app_id=row.app_id,
                 part=row.part,
                 days=None if row.definition is None else json.loads(row.definition).get("retention_days"),
-                oldest_ms=ages.get(row.first_id, 0),
-                newest_id=row.last_id or 0,
+                oldest_ms=min(ages.get(one, 0) for one in (row.first_id, row.first_long_id or row.first_id)),
+                newest_id=_newest(row),
                 deleted=deleted,
                 keep_history=bool(row.keep_history),
             )
@@ -119,8 +119,16 @@ class HistoryStore:
                 held = await _held(conn, kept.job_id, ended, before_ms)
             ids = removable(ended, held, before_ms)
             await self._remove(kept.job_id, kept.app_id, ids)
-        is_last = len(rows) < self._portion or rows[-1].created_ms >= before_ms + daily.SLACK_MS
-        return Portion(len(ids), len(held), None if is_last else rows[-1].id)
+        return Portion(len(ids), len(held), self._next(rows, before_ms))
+
+    def _next(self, rows: Sequence[Any], before_ms: int) -> int | None:
+        """Where the next look begins. Short ids may be of the time after the long ones, or before."""
+        if len(rows) < self._portion:
+            return None
+        last = rows[-1]
+        if last.created_ms < before_ms + daily.SLACK_MS:
+            return int(last.id)
+        return FIRST_LONG_ID - 1 if last.id < FIRST_LONG_ID else None
 
     async def settle(self, kept: Kept, before_ms: int) -> None:
         async def body(conn: AsyncConnection) -> None:
@@ -266,13 +274,21 @@ def _true() -> ColumnElement[int]:
     return case((job.c.id > 0, 1)).label("keep_history")
 
 
-def _ends(key: ColumnElement[int]) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
-    """The first and the last run of each job: two short seeks."""
-    mine = run.c.job_id == key
+def _ends(key: ColumnElement[int]) -> tuple[ColumnElement[Any], ...]:
+    """The first and the last run of each job, of each of the two sequences of ids: short seeks."""
+    mine, is_long = run.c.job_id == key, run.c.id >= FIRST_LONG_ID
     return (
         select(func.min(run.c.id)).where(mine).scalar_subquery().label("first_id"),
         select(func.max(run.c.id)).where(mine).scalar_subquery().label("last_id"),
+        select(func.min(run.c.id)).where(mine, is_long).scalar_subquery().label("first_long_id"),
+        select(func.max(run.c.id)).where(mine, ~is_long).scalar_subquery().label("last_short_id"),
     )
+
+
+def _newest(row: Any) -> int:
+    """A number that grows with each newer run, whichever sequence its id is of."""
+    last, last_short = row.last_id or 0, row.last_short_id or 0
+    return int(last if last_short in (0, last) else last + last_short)
 
 
 async def _lock(conn: AsyncConnection, job_id: int) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import delete, insert, select, update
 
 from gateway.core.acting import acting_for
 from gateway.core.daily import DAY_MS, DailyFilter, Tally, day_of
-from gateway.core.model import DEFAULT_NAMESPACE, PARTS, AddressMode, App, Job, Task
+from gateway.core.model import DEFAULT_NAMESPACE, FIRST_LONG_ID, PARTS, AddressMode, App, Job, Task
 from gateway.core.parts import part_of
 from gateway.core.retention import TASK_DAYS, Kept
 from gateway.store import ids
@@ -136,11 +136,29 @@ async def test_what_is_open_or_young_stays_and_so_does_its_family(db, clock, his
 async def test_a_look_ends_where_the_rest_is_younger(db, clock, history, made):
     """However many there are: only the first portion of them is looked at."""
     await add(
-        db, *({"id": n, "state": 10, "created_ms": clock.ms, "finished_ms": clock.ms} for n in range(1, 40))
+        db,
+        *(
+            {"id": FIRST_LONG_ID + n, "state": 10, "created_ms": clock.ms, "finished_ms": clock.ms}
+            for n in range(1, 40)
+        ),
     )
     kept = await look(history)
     portion = await history.remove(kept, clock.ms - DAY_MS, 0)
     assert (portion.removed, portion.last_id) == (0, None)
+
+
+async def test_old_runs_with_long_ids_go_though_newer_ones_have_short_ids(db, clock, history, made):
+    """The app has got an executor that takes no others since."""
+    now, cut_ms = clock.ms, clock.ms - 10 * DAY_MS
+    old = [{"id": FIRST_LONG_ID + n, "state": 10, "created_ms": 1, "finished_ms": 2} for n in range(5)]
+    young = [{"id": 100 + n, "state": 10, "created_ms": now, "finished_ms": now} for n in range(5)]
+    await add(db, *old, *young)
+    kept = await look(history)
+    assert kept.oldest_ms == 1
+    assert await remove_all(history, kept, cut_ms) == 5
+    assert await ids_left(db) == [row["id"] for row in young]
+    await add(db, {"id": 105, "state": 10, "created_ms": now, "finished_ms": now})
+    assert (await look(history)).newest_id == 105
 
 
 async def test_a_job_of_its_own_days(db, history, jobs, made):
