@@ -75,7 +75,8 @@ def results(call: OldCall, received_ms: int) -> Callback:
     items = call.argument if isinstance(call.argument, list) else [call.argument]
     # References may name one result many times: it is one.
     distinct = {id(item) if isinstance(item, Struct) else -n: item for n, item in enumerate(items)}
-    plain = [rpc.plain(item) for item in distinct.values()]
+    known: dict[int, object] = {}
+    plain = [rpc.plain(item, known) for item in distinct.values()]
     for item in plain:
         if isinstance(item, dict) and "executeResult" not in item and "code" in item:  # 1.6.0 and 1.6.1
             item["executeResult"] = {"code": item["code"], "msg": item.get("msg")}

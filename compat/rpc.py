@@ -214,20 +214,24 @@ _LOG = ("fromLineNum", "toLineNum", "logContent", "isEnd")
 _FIELDS = (*_REGISTRATION, *_RESULT, *_LOG)
 
 
-def plain(value: Value) -> object:
+def plain(value: Value, known: dict[int, object] | None = None) -> object:
     """A struct as a dictionary of the fields that anybody looks for, with no wide numbers; so of structs one level below.
 
-    Of these fields only: references may put one struct of many fields into many places.
+    Of these fields only: references may put one struct of many fields into many places. `known`: what was made of the
+    inner structs of other values, by their identity; they are the same objects then.
     """
     if not isinstance(value, Struct):
         return _scalar(value)
-    return {name: _inner(value.fields[name]) for name in _FIELDS if name in value.fields}
+    known = {} if known is None else known
+    return {name: _inner(value.fields[name], known) for name in _FIELDS if name in value.fields}
 
 
-def _inner(value: Value) -> object:
+def _inner(value: Value, known: dict[int, object]) -> object:
     if not isinstance(value, Struct):
         return _scalar(value)
-    return {name: _scalar(value.fields[name]) for name in _FIELDS if name in value.fields}
+    if id(value) not in known:
+        known[id(value)] = {name: _scalar(value.fields[name]) for name in _FIELDS if name in value.fields}
+    return known[id(value)]
 
 
 def _scalar(value: Value) -> object:

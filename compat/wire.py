@@ -24,6 +24,7 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _PLAIN = str.maketrans('"\\{}[]', "'/()()")
 _OLD_ANSWER = re.compile(rb"Mt\x00.com\.xxl|C0.com\.xxl|[0-9A-F]{8}7B22", re.DOTALL)
 _OLD_RESULT = b'"executeResult"'
+MOST_RESULTS = 100_000
 _FIRST_FRAME = 200  # bytes in which the first result of releases up to 2.2.0 shows its form
 _MOST_TEXT = 2048  # of a registration; apps and addresses are held to less
 _SHOWN = 200  # characters of an answer nobody expected that are worth showing
@@ -102,9 +103,12 @@ def _old_items(body: bytes) -> object:
 
 
 def results_of(items: list[Any], received_ms: int, strict_time: bool) -> Callback:
-    """The results in the elements of a callback."""
+    """The results in the elements of a callback. Raises MalformedError for more than anybody has."""
+    if len(items) > MOST_RESULTS:
+        raise MalformedError(f"the callback has {len(items)} results, expected at most {MOST_RESULTS}")
     results: list[ExecutorResult] = []
     bad: list[str] = []
+    messages: dict[int, str | None] = {}  # one object may be the message of many results
     for item in items:
         try:
             run_id, code, message, time_ms = (
@@ -126,7 +130,7 @@ def results_of(items: list[Any], received_ms: int, strict_time: bool) -> Callbac
         ):
             results.append(ExecutorResult(run_id, code, message, time_ms, received_ms, strict_time))
             continue
-        result = _lenient_result(item, received_ms, strict_time=strict_time)
+        result = _lenient_result(item, received_ms, messages, strict_time=strict_time)
         if isinstance(result, str):
             bad.append(result)
         else:
@@ -134,7 +138,9 @@ def results_of(items: list[Any], received_ms: int, strict_time: bool) -> Callbac
     return Callback(results, bad)
 
 
-def _lenient_result(item: object, received_ms: int, *, strict_time: bool) -> ExecutorResult | str:
+def _lenient_result(
+    item: object, received_ms: int, messages: dict[int, str | None], *, strict_time: bool
+) -> ExecutorResult | str:
     """The result, or why there is none in this element."""
     if not isinstance(item, dict):
         return f"{_kind(item)} instead of an object"
@@ -156,8 +162,10 @@ def _lenient_result(item: object, received_ms: int, *, strict_time: bool) -> Exe
         time_ms = _number(item.get("logDateTime"))
     if time_ms is not None and time_ms <= 0:
         time_ms = None
+    if id(message) not in messages:
+        messages[id(message)] = clean_text(message)
     return ExecutorResult(
-        run_id, code, clean_text(message), time_ms, received_ms, strict_time and time_ms is not None
+        run_id, code, messages[id(message)], time_ms, received_ms, strict_time and time_ms is not None
     )
 
 

@@ -288,3 +288,8 @@ def test_an_old_executor_that_is_called_in_json_is_told_from_its_answer(version:
     with pytest.raises(wire.MalformedError) as caught:
         wire.parse_answer(200, b"nonsense")
     assert "2.2.0" not in str(caught.value)
+
+
+def test_more_results_than_anybody_has_are_refused_at_once() -> None:
+    with pytest.raises(wire.MalformedError, match="at most 100000"):
+        wire.parse_callback(b"[" + b"0," * wire.MOST_RESULTS + b"0]", NOW)
