@@ -10,19 +10,19 @@ from sqlalchemy import select
 
 from gateway.store.engine import Database, database_url, open_database
 from gateway.store.tables import metadata
+from tests.kit.blank_database import blank_database
 from tests.kit.operations import StillClock
 
 
 @pytest.fixture(params=["sqlite", pytest.param("mariadb", marks=pytest.mark.mariadb)])
 async def db(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
     """An empty database with all tables; no connection may be left checked out at the end."""
-    if request.param == "mariadb":
-        url = request.getfixturevalue("mariadb_url")
-    else:
-        url = f"sqlite+aiosqlite:///{tmp_path / 'gateway.db'}"
+    is_sqlite = request.param == "sqlite"
+    url = blank_database(tmp_path) if is_sqlite else request.getfixturevalue("mariadb_url")
     database = open_database(database_url(url))
-    async with database.write() as conn:
-        await conn.run_sync(metadata.create_all)
+    if not is_sqlite:
+        async with database.write() as conn:
+            await conn.run_sync(metadata.create_all)
     yield database
     for engine in {database.reader, database.writer}:
         assert engine.pool.checkedout() == 0

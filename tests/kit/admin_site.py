@@ -12,7 +12,6 @@ from typing import Any
 
 from aiohttp import ClientSession, DummyCookieJar, web
 from aiohttp.test_utils import TestServer
-from sqlalchemy import URL as SqlUrl
 from sqlalchemy import insert
 from yarl import URL
 
@@ -37,8 +36,9 @@ from gateway.store.positions import PositionStore
 from gateway.store.quotas import QuotaRows
 from gateway.store.runs import RunStore
 from gateway.store.sessions import SessionStore
-from gateway.store.tables import metadata, run
+from gateway.store.tables import run
 from gateway.store.users import UserStore
+from tests.kit.blank_database import blank_database
 from tests.kit.operations import FakeOperations, StillClock
 
 Pairs = Mapping[str, Any] | Sequence[tuple[str, Any]]
@@ -169,25 +169,6 @@ async def _front(request: web.Request) -> web.StreamResponse:
     return web.Response(text="the front of the gateway")
 
 
-_templates: list[bytes] = []
-
-
-async def _with_tables(directory: Path) -> bytes:
-    """A database without rows, made once: that takes longer than most tests."""
-    if not _templates:
-        path = directory / "template.db"
-        db = open_database(_url(path))
-        async with db.write() as conn:
-            await conn.run_sync(metadata.create_all)
-        await db.close()
-        _templates.append(path.read_bytes())
-    return _templates[0]
-
-
-def _url(path: Path) -> SqlUrl:
-    return database_url(f"sqlite+aiosqlite:///{path}")
-
-
 @contextlib.asynccontextmanager
 async def admin_site(
     directory: Path,
@@ -197,8 +178,7 @@ async def admin_site(
     shared_tokens: bool = False,
 ) -> AsyncIterator[AdminSite]:
     clock, operations = StillClock(), FakeOperations()
-    (directory / "gateway.db").write_bytes(await _with_tables(directory))
-    db = open_database(_url(directory / "gateway.db"))
+    db = open_database(database_url(blank_database(directory)))
     ports = AdminPorts(
         users=UserStore(db, clock, Passwords(memory_kib=64)),
         sessions=SessionStore(db, clock),

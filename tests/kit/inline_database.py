@@ -22,7 +22,8 @@ from sqlalchemy.exc import OperationalError as WrappedError
 from sqlalchemy.pool import NullPool
 
 from gateway.store.nodes import part_rows
-from gateway.store.tables import metadata, part, revision
+from gateway.store.tables import part, revision
+from tests.kit.blank_database import blank
 from tests.kit.manual_clock import ManualClock
 from tests.kit.virtual_loop import Process
 
@@ -302,8 +303,8 @@ def new_database_file(directory: Path) -> Path:
     """An empty database with all tables, copied from one made once."""
     if not _template:
         made = Path(tempfile.mkdtemp(prefix="gateway-template-")) / "gateway.db"
+        made.write_bytes(blank())
         engine = create_engine(f"sqlite:///{made}")
-        metadata.create_all(engine)
         with engine.begin() as conn:
             conn.execute(insert(part), part_rows())
             conn.execute(insert(revision), [{"name": name, "n": 0} for name in ("app", "executor", "job")])

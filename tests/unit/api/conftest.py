@@ -28,9 +28,9 @@ from gateway.store.nodes import Nodes
 from gateway.store.passwords import Passwords
 from gateway.store.pauses import PauseStore
 from gateway.store.runs import RunStore
-from gateway.store.tables import metadata
 from gateway.store.tokens import TokenStore
 from gateway.store.users import UserStore
+from tests.kit.blank_database import blank_database
 from tests.kit.operations import FakeOperations, FakeQueues, FakeReruns, StillClock
 
 
@@ -105,9 +105,7 @@ def a_job(**fields: Any) -> dict[str, Any]:
 @pytest.fixture
 async def api(tmp_path: Path) -> AsyncIterator[Api]:
     clock, operations = StillClock(), FakeOperations()
-    db = open_database(database_url(f"sqlite+aiosqlite:///{tmp_path / 'gateway.db'}"))
-    async with db.write() as conn:
-        await conn.run_sync(metadata.create_all)
+    db = open_database(database_url(blank_database(tmp_path)))
     tokens = TokenStore(db, clock)
     _, token = await tokens.create("test")
     queues, reruns, run_ids = FakeQueues(), FakeReruns(), ids.run_ids(db, clock)

@@ -38,8 +38,8 @@ from gateway.store.engine import database_url, open_database
 from gateway.store.evidence import EvidenceStore
 from gateway.store.jobs import JobStore
 from gateway.store.runs import RunStore
-from gateway.store.tables import metadata
 from gateway.store.transaction import Merged, Transaction, open_cursor
+from tests.kit.blank_database import blank_database
 from tests.kit.operations import StillClock
 
 QUARTER = 900_000
@@ -200,9 +200,7 @@ def expected(told, until_ms):
 
 @pytest.fixture
 async def db(tmp_path):
-    database = open_database(database_url(f"sqlite+aiosqlite:///{tmp_path / 'gateway.db'}"))
-    async with database.write() as conn:
-        await conn.run_sync(metadata.create_all)
+    database = open_database(database_url(blank_database(tmp_path)))
     yield database
     await database.close()
 
