@@ -28,6 +28,10 @@ class Shard:
     index: int | None = None
 
 
+REPLICAS = "replicas"
+"""The `shard_name` of a parent whose submission said how many shards it has, be it one."""
+
+
 def first_shard(job: Job) -> int:
     """The `shard` of a job's first row: that of a parent, or 0 for a run that is sent itself."""
     return BROADCAST_PARENT if job.route is Route.SHARDING_BROADCAST or job.shards else 0

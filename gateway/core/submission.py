@@ -9,7 +9,7 @@ from gateway.core.data_time import data_ms_at
 from gateway.core.envs import Envs, merged, with_envs
 from gateway.core.errors import InvalidValue
 from gateway.core.model import BROADCAST_PARENT, Job, NewRun, TriggerKind
-from gateway.core.shards import first_row
+from gateway.core.shards import REPLICAS, first_row
 from gateway.core.states import RunState
 
 DAY_MS = 24 * 3_600_000
@@ -71,7 +71,7 @@ def run_of(wanted: Submission, job: Job, run_id: int, now_ms: int, kind: Trigger
     due_ms = now_ms + wanted.delay_ms if wanted.run_at_ms is None else wanted.run_at_ms
     run = first_row(job, run_id, kind, slot_key=-run_id, due_ms=due_ms, now_ms=now_ms, state=RunState.QUEUED)
     if wanted.replicas:
-        run.shard, run.shard_total = BROADCAST_PARENT, wanted.replicas
+        run.shard, run.shard_total, run.shard_name = BROADCAST_PARENT, wanted.replicas, REPLICAS
     if wanted.priority is not None:
         run.priority = wanted.priority
     run.params = _params_of(wanted, job)
