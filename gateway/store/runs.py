@@ -18,7 +18,7 @@ from gateway.core.states import IN_FLIGHT, OPEN, RunState
 from gateway.store import cursors
 from gateway.store.engine import Database
 from gateway.store.run_rows import COLUMNS, TEXT, run_of, run_of_values
-from gateway.store.sqltext import in_lists
+from gateway.store.sqltext import in_list, in_lists
 from gateway.store.tables import request, run
 from gateway.store.transact import reading, transact
 from gateway.store.transaction import open_cursor
@@ -206,7 +206,11 @@ class RunStore:
         async with reading(self._db) as conn:
             cursor = await open_cursor(conn)
             for ids in in_lists(run_ids):
-                rows = await cursor.rows(f"SELECT id FROM run WHERE id IN ({ids}) AND open_part IS NOT NULL")
+                # One that waits again is open as well, and has no place any more.
+                rows = await cursor.rows(
+                    f"SELECT id FROM run WHERE id IN ({ids}) AND open_part IS NOT NULL"
+                    f" AND state IN ({in_list(HELD)})"
+                )
                 found.update(row[0] for row in rows)
         return found
 
