@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, timedelta, timezone
 from typing import Any, Literal
 
 from aiohttp import web
@@ -18,7 +17,7 @@ from gateway.api.models.system import TokenAnswer
 from gateway.api.models.tasks import EnvAnswer, ShardAnswer, TaskAnswer
 from gateway.api.policies import patience_fields, retry_answer
 from gateway.api.timings import timing_answer
-from gateway.core.clock import iso, iso_utc
+from gateway.core.clock import at_offset, iso_utc
 from gateway.core.confine import next_slot
 from gateway.core.job_state import state_of
 from gateway.core.kills import kill_state
@@ -54,8 +53,7 @@ def times(**ms: int | None) -> dict[str, Any]:
 
 
 def iso_local(ms: int, offset_s: int) -> str:
-    zone = timezone(timedelta(seconds=offset_s)) if offset_s else UTC
-    return iso(ms, zone)
+    return at_offset(ms, offset_s).isoformat(timespec="milliseconds")
 
 
 def app_answer(app: App) -> AppAnswer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Protocol
 
 _FIRST_MS, _LAST_MS = (
@@ -82,11 +82,10 @@ class SystemClock:
 
 def iso_utc(ms: int) -> str:
     """ISO 8601 with offset for milliseconds since the epoch, millisecond precision."""
-    return iso(ms, UTC)
+    return at_offset(ms, 0).isoformat(timespec="milliseconds")
 
 
-def iso(ms: int, zone: tzinfo) -> str:
-    """As `iso_utc`, in a zone. What lies beyond the years that a calendar can show is shown as the nearest that it can."""
-    return datetime.fromtimestamp(min(max(ms, _FIRST_MS), _LAST_MS) / 1000, zone).isoformat(
-        timespec="milliseconds"
-    )
+def at_offset(ms: int, offset_s: int) -> datetime:
+    """That instant on a clock so far from UTC; beyond the years that a calendar can show, the nearest that it can."""
+    zone = timezone(timedelta(seconds=offset_s)) if offset_s else UTC
+    return datetime.fromtimestamp(min(max(ms, _FIRST_MS), _LAST_MS) / 1000, zone)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime
 
+from gateway.core.clock import at_offset
 from gateway.core.model import Job, NewRun
 from gateway.core.schedule import zone_of
 from gateway.core.zones import Zone
@@ -50,5 +51,4 @@ def filled(params: str, data_ms: int, zone: Zone) -> str:
 
 
 def local(ms: int, zone: Zone) -> datetime:
-    offset_s = zone.offset_s(ms // 1000)
-    return datetime.fromtimestamp(ms / 1000, timezone(timedelta(seconds=offset_s)) if offset_s else UTC)
+    return at_offset(ms, zone.offset_s(ms // 1000))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta, timezone
 
+from gateway.core.clock import at_offset
 from gateway.core.zones import Zone
 
 
@@ -21,11 +21,8 @@ class Fact:
 
 def when(ms: int, zone: Zone) -> str:
     """An instant on the clock of a zone, as precise as it is."""
-    offset_s = zone.offset_s(ms // 1000)
-    clock = timezone(timedelta(seconds=offset_s)) if offset_s else UTC
-    return datetime.fromtimestamp(ms / 1000, clock).isoformat(
-        timespec="milliseconds" if ms % 1000 else "seconds"
-    )
+    precision = "milliseconds" if ms % 1000 else "seconds"
+    return at_offset(ms, zone.offset_s(ms // 1000)).isoformat(timespec=precision)
 
 
 def span(ms: int) -> str:

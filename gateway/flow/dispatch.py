@@ -286,8 +286,7 @@ class Dispatcher:
         order = flight.order
         said: list[str] = []
         for address in flight.candidates:
-            executor = context.registry.executor(flight.seed.app_id, address)
-            dialect = executor.dialect if executor else order.dialect
+            dialect = context.registry.dialect_at(flight.seed.app_id, address, order.dialect)
             try:
                 if order.job.route is Route.FAILOVER:
                     answer = await context.link.beat(address, dialect, order.appname)
