@@ -1,1 +1,1 @@
-"""One-shot migration from an XXL-JOB database."""
+"""Moves an XXL-JOB installation here, compares it with this scheduler, and back."""

@@ -13,7 +13,7 @@ from gateway.store.engine import Database
 from gateway.store.tables import metadata, namespace, part, setting
 from gateway.store.tables import revision as counts
 
-HEAD = "0004"
+HEAD = "0005"
 """The revision this code works with; a test holds it equal to the newest migration."""
 
 

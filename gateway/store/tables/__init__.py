@@ -13,6 +13,7 @@ from gateway.store.tables.access import (
 from gateway.store.tables.apps import app, executor, executor_setting
 from gateway.store.tables.base import metadata
 from gateway.store.tables.cluster import id_sequence, node, part, revision, setting
+from gateway.store.tables.imports import app_alias, import_item, import_source
 from gateway.store.tables.jobs import (
     calendar,
     calendar_edition,
@@ -34,6 +35,7 @@ __all__ = [
     "access_token",
     "api_token",
     "app",
+    "app_alias",
     "backfill",
     "backfill_slot",
     "calendar",
@@ -45,6 +47,8 @@ __all__ = [
     "foreign_result",
     "id_sequence",
     "idempotency_key",
+    "import_item",
+    "import_source",
     "job",
     "job_calendar",
     "job_link",

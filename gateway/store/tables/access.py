@@ -56,6 +56,7 @@ access_token = Table(
 )
 
 # Who may use the admin web endpoints. `cookie_hash` is of the password's MD5, empty unless an old cookie will do.
+# `password_scheme`: how a password was hashed before that hash was hashed again; empty once its user has logged in.
 user_account = Table(
     "user_account",
     metadata,
@@ -68,6 +69,7 @@ user_account = Table(
     Column("app_ids", LongText),
     big_column("created_ms"),
     big_column("updated_ms"),
+    Column("password_scheme", String(8), nullable=False, server_default=""),
     **MYSQL,
 )
 

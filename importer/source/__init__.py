@@ -1,0 +1,1 @@
+"""Reads an xxl-job database: which shape it has, and what stands in it."""
