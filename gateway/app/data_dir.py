@@ -23,6 +23,7 @@ def lock_data_dir(data_dir: Path) -> BinaryIO:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
+        lock.close()
         raise Refused(f"another gateway is running with the data directory {data_dir}") from None
     return lock
 

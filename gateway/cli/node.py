@@ -11,35 +11,18 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gateway.cli.root import FAILED, Failure
-from gateway.core.errors import GatewayError, InvalidValue
+from gateway.cli.target import database_failure, database_options, run_loop, settings_of
+from gateway.core.errors import GatewayError
 
 if TYPE_CHECKING:
     from gateway.settings import Settings
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-_DATABASE = "sqlite+aiosqlite:///PATH or mysql+aiomysql://USER:PASSWORD@HOST:PORT/DATABASE"
-
-
-def _database_options(command: F) -> F:
-    for option in (
-        click.option(
-            "--database-url", metavar="URL", help=f"{_DATABASE}; default: SQLite in the data directory"
-        ),
-        click.option(
-            "--data-dir", type=click.Path(file_okay=False), help="embedded database, spool, node name"
-        ),
-        click.option("--config", type=click.Path(dir_okay=False), help="a TOML file with settings"),
-    ):
-        command = option(command)
-    return command
 
 
 @click.command()
@@ -53,19 +36,19 @@ def _database_options(command: F) -> F:
 @click.option("--demo", is_flag=True, default=None, help="also start a small executor with two jobs")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]))
 @click.option("--log-format", type=click.Choice(["auto", "text", "json"]))
-@_database_options
+@database_options
 def serve(**options: Any) -> int:
     """Run the gateway until SIGTERM or Ctrl-C."""
     from gateway.app.open_files import raise_limit
 
     given = dict(options)
-    settings = _load(options)
+    settings = settings_of(options)
     _configure_logs(settings)
     raise_limit()
     if settings.workers == 1:
         # What is imported and built from here on stays; once it runs, the node decides when garbage is collected.
         gc.disable()
-    code: int = _run_loop(_serve(settings) if settings.workers == 1 else _serve_workers(settings, given))
+    code: int = run_loop(_serve(settings) if settings.workers == 1 else _serve_workers(settings, given))
     return code
 
 
@@ -82,7 +65,7 @@ async def _serve(settings: Settings) -> int:
     except GatewayError:
         raise
     except Exception as error:
-        raise _database_failure(error) from None
+        raise database_failure(error) from None
     if node.fatal_error is not None:
         raise Failure(f"{node.fatal_error} This node has stopped.")
     return 0
@@ -100,7 +83,7 @@ async def _serve_workers(settings: Settings, given: dict[str, Any]) -> int:
     except GatewayError:
         raise
     except Exception as error:
-        raise _database_failure(error) from None
+        raise database_failure(error) from None
     if workers.failure:
         raise Failure(workers.failure)
     return 0
@@ -121,14 +104,6 @@ async def _first(*ends: Coroutine[Any, Any, object]) -> None:
     await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     for one in waiting:
         one.cancel()
-
-
-def _database_failure(error: Exception) -> Exception:
-    from gateway.store.engine import SQLAlchemyError
-
-    if isinstance(error, (SQLAlchemyError, OSError)):
-        return Failure(f"the database cannot be used: {getattr(error, 'orig', None) or error}")
-    return error
 
 
 def _greet(settings: Settings, url: str, first_token: str | None) -> None:
@@ -196,16 +171,16 @@ def _client_command(settings: Settings, url: str) -> str:
 
 
 @click.command()
-@_database_options
+@database_options
 def check(**options: Any) -> int:
     """Print the settings, and what is wrong with them and with the database."""
     from gateway.app import check_database
     from gateway.settings import masked
 
-    settings = _load(options)
+    settings = settings_of(options)
     for name, value in masked(settings).items():
         click.echo(f"{name} = {value}")
-    errors, warnings = _run_loop(check_database(settings))
+    errors, warnings = run_loop(check_database(settings))
     if settings.access_token is None:
         warnings.append(
             "access_token is not set: every program that reaches the port can register as an executor"
@@ -220,35 +195,13 @@ def check(**options: Any) -> int:
 
 
 @click.command()
-@_database_options
+@database_options
 def migrate(**options: Any) -> None:
     """Bring the database's schema to this version's."""
     from gateway.app import migrate_database
 
-    before, after = _run_loop(migrate_database(_load(options)))
+    before, after = run_loop(migrate_database(settings_of(options)))
     click.echo(f"schema {after}" + (" already" if before == after else f", was {before or 'empty'}"))
-
-
-def _load(options: dict[str, Any]) -> Settings:
-    from gateway.settings import CONFIG_VARIABLE, load_settings
-    from gateway.store.engine import database_url
-
-    config = options.pop("config", None)
-    if config is not None:
-        if not Path(config).is_file():
-            raise InvalidValue("--config", config, "the path of a TOML file")
-        os.environ[CONFIG_VARIABLE] = config
-    settings = load_settings(options)
-    database_url(settings.effective_database_url)
-    return settings
-
-
-def _run_loop(main: Any) -> Any:
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.run(main)
-    return uvloop.run(main)
 
 
 def _configure_logs(settings: Settings) -> None:

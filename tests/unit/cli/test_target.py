@@ -1,0 +1,85 @@
+"""The database that a command opens by itself."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from gateway.app.data_dir import lock_data_dir, lock_embedded_database
+from gateway.app.target import looking_at, working_on
+from gateway.cli.root import WRONG_INPUT, Failure
+from gateway.cli.target import one_line, settings_of
+from gateway.core.errors import InvalidValue, Refused
+from gateway.store import schema
+from gateway.store.engine import database_url, open_database
+from tests.kit.mariadb import MariadbServer
+
+
+async def test_an_embedded_database_is_made_as_serve_makes_it(tmp_path: Path):
+    settings = settings_of({"data_dir": str(tmp_path / "new")})
+    async with working_on(settings) as db:
+        assert await schema.revision(db) == schema.HEAD
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
+    async with looking_at(settings) as db:
+        assert db is not None
+
+
+async def test_a_look_makes_nothing(tmp_path: Path):
+    async with looking_at(settings_of({"data_dir": str(tmp_path / "new")})) as db:
+        assert db is None
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_look_at_an_empty_file_finds_no_database(tmp_path: Path):
+    (tmp_path / "gateway.db").touch()
+    async with looking_at(settings_of({"data_dir": str(tmp_path)})) as db:
+        assert db is None
+    assert (tmp_path / "gateway.db").stat().st_size == 0
+
+
+@pytest.mark.parametrize("held", ["directory", "file"])
+async def test_a_running_gateway_is_named_and_to_be_stopped(tmp_path: Path, held: str):
+    lock = lock_data_dir(tmp_path) if held == "directory" else lock_embedded_database(tmp_path / "gateway.db")
+    with closing(lock), pytest.raises(Refused, match=r"another gateway is running .* stop it for the moment"):
+        async with working_on(settings_of({"data_dir": str(tmp_path)})):
+            pass
+    async with working_on(settings_of({"data_dir": str(tmp_path)})):
+        pass
+
+
+@pytest.mark.mariadb
+async def test_another_database_is_never_made_or_upgraded(
+    mariadb_server: MariadbServer, mariadb_url: str, tmp_path: Path
+):
+    settings = settings_of({"database_url": mariadb_url, "data_dir": str(tmp_path)})
+    async with looking_at(settings) as db:
+        assert db is None
+    with pytest.raises(Refused, match="run `xxljob-gateway migrate`"):
+        async with working_on(settings):
+            pass
+    probe = open_database(database_url(mariadb_url))
+    assert await schema.revision(probe) is None
+    await probe.close()
+    mariadb_server.drop_database(str(database_url(mariadb_url).database))
+    async with looking_at(settings) as db:
+        assert db is None
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (OperationalError("INSERT …", {}, Exception("database or disk is full")), "database or disk is full"),
+        (Refused("no"), "no"),
+        (InvalidValue("--x", 1, "2"), "--x: 1 is not valid: 2"),
+    ],
+)
+def test_what_a_command_meets_is_one_line_and_exit_code_2(error: Exception, said: str):
+    with pytest.raises(Failure, match=said) as failed, one_line():
+        raise error
+    assert failed.value.code == WRONG_INPUT
+    assert "INSERT" not in str(failed.value)
