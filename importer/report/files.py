@@ -1,0 +1,52 @@
+"""Reports as files: which form an ending asks for, and how one is written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from gateway.core.errors import InvalidValue
+from importer.report.as_json import json_of
+from importer.report.markdown import markdown_of
+from importer.report.page import page_of
+from importer.report.sections import PAGE, document_of
+from importer.report.values import Report
+
+STANDARD_OUTPUT = "-"
+_ENDINGS = (".json", ".md", ".html")
+
+
+def require_report(path: str, field: str = "--report") -> None:
+    """Raises `InvalidValue` for a file that could not be written, or whose ending asks for no form of a report."""
+    if path == STANDARD_OUTPUT:
+        return
+    if Path(path).suffix.lower() not in _ENDINGS:
+        raise InvalidValue(
+            field, path, "a file that ends in .json, .md or .html, or - for JSON on standard output"
+        )
+    folder = Path(path).resolve().parent
+    if not folder.is_dir():
+        raise InvalidValue(field, path, f"a file in a directory that exists; {folder} does not")
+    target = Path(path) if Path(path).exists() else folder
+    if Path(path).is_dir() or not os.access(target, os.W_OK):
+        raise InvalidValue(field, path, "a file that this user can write")
+
+
+def write_report(path: str, report: Report, next_steps: Sequence[str]) -> None:
+    """Raises `OSError`. A file that is there is replaced at the end, as a whole."""
+    unfinished = Path(f"{path}.part")
+    try:
+        with unfinished.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+            file.writelines(pieces_of(path, report, next_steps))
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def pieces_of(path: str, report: Report, next_steps: Sequence[str]) -> Iterator[str]:
+    ending = Path(path).suffix.lower()
+    if path == STANDARD_OUTPUT or ending == ".json":
+        return json_of(report, next_steps)
+    document = document_of(report, PAGE, next_steps)
+    return markdown_of(document) if ending == ".md" else page_of(document)
