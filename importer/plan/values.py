@@ -73,13 +73,16 @@ class Fires:
 
 @dataclass(frozen=True, slots=True)
 class PlannedApp:
-    """`keys`: those of the groups that become this app; the ids among them that are not the app's own become aliases."""
+    """`keys`: those of the groups that become this app. `aliases`: the ids among them under which scripts will find it
+    as well; an id that another app has here is none.
+    """
 
     action: Action
     app: App
     keys: tuple[str, ...]
     access_token: str | None = field(repr=False, default=None)
     changes: tuple[str, ...] = ()
+    aliases: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

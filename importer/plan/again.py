@@ -1,0 +1,107 @@
+"""What is here already: of an earlier import from the same source, or made by people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+
+from gateway.core.errors import Conflict
+from gateway.core.model import App, Job
+from gateway.core.versions import changes
+from importer.plan.notes import Notes, shown
+from importer.plan.target import ImportedJob, Target
+from importer.plan.values import Action, Existing
+
+_MOST_NAMED = 10
+_COMPARED = (
+    *("app_id", "name", "schedule", "task", "misfire", "misfire_after_s", "route", "block_strategy"),
+    *("timeout_s", "max_attempts", "description", "children", "contact"),
+)
+_OF_APP = ("title", "address_mode", "addresses")
+
+
+def refuse(target: Target, source: str, existing: Existing, *, merge: bool) -> None:
+    """Raises `Conflict` where the target holds what this import must not touch."""
+    mine = {one.new_id for one in target.imported_jobs.values()}
+    others = sorted(target.jobs.keys() - mine)
+    if others and not merge:
+        raise Conflict(
+            f"--merge: there are {len(others)} jobs here that do not come from {source} (ids {_some(others)}): "
+            "import into an empty gateway, or say --merge to have both side by side"
+        )
+    if existing is Existing.FAIL:
+        again = sorted(old for old, one in target.imported_jobs.items() if one.new_id in target.jobs)
+        if again or target.imported_apps.keys() & set(_there(target)):
+            raise Conflict(
+                f"--existing fail: {len(again)} jobs of {source} have been imported before (their ids there: "
+                f"{_some(again)}): choose skip or update"
+            )
+
+
+def _there(target: Target) -> list[str]:
+    return [key for key, app_id in target.imported_apps.items() if app_id in target.apps]
+
+
+def _some(ids: list[int]) -> str:
+    text = ", ".join(map(str, ids[:_MOST_NAMED]))
+    return text if len(ids) <= _MOST_NAMED else f"{text} and {len(ids) - _MOST_NAMED} more"
+
+
+def app_again(there: App, wanted: App, existing: Existing) -> tuple[Action, App, tuple[str, ...]]:
+    """An app that an earlier import has made."""
+    told = app_changes(there, wanted)
+    if existing is Existing.UPDATE and told:
+        taken = replace(
+            there, title=wanted.title, address_mode=wanted.address_mode, addresses=wanted.addresses
+        )
+        return Action.UPDATE, replace(taken, dialect=wanted.dialect if wanted.addresses else ""), told
+    return Action.SKIP, there, told
+
+
+def app_changes(there: App, wanted: App) -> tuple[str, ...]:
+    return _told(
+        {name: getattr(there, name) for name in _OF_APP}, {name: getattr(wanted, name) for name in _OF_APP}
+    )
+
+
+def job_again(
+    there: Job, wanted: Job, known: ImportedJob, digest: str, existing: Existing, notes: Notes
+) -> tuple[Action, Job, tuple[str, ...]]:
+    """A job that an earlier import has made: the row's digest tells whether the source has changed since."""
+    source_changed, people_changed = known.digest != digest, known.version != there.version
+    if not source_changed and not people_changed:
+        return Action.SKIP, there, ()
+    told = _told(_compared(there), _compared(wanted))
+    if people_changed:
+        told = (f"changed here since: version {there.version}, imported as version {known.version}", *told)
+    if not source_changed:
+        return Action.SKIP, there, told
+    told = ("changed in the source since", *told)
+    if known.live:
+        why = "it was cut over, so that it is this gateway's: changes of the old admin do not count any more"
+        notes.warn("job", wanted.name, "left as it is", why)
+        return Action.SKIP, there, told
+    if existing is not Existing.UPDATE:
+        return Action.SKIP, there, told
+    kept = replace(
+        wanted,
+        version=there.version,
+        part=there.part,
+        app_id=there.app_id,
+        created_ms=there.created_ms,
+        placement=there.placement,
+        priority=there.priority,
+        timing=there.timing,
+    )
+    return Action.UPDATE, kept, told
+
+
+def _compared(job: Job) -> dict[str, object]:
+    values: dict[str, object] = {name: getattr(job, name) for name in _COMPARED}
+    values |= {"task": asdict(job.task), "contact": asdict(job.contact)}
+    values["children"] = [child.job_id for child in job.children]
+    return values
+
+
+def _told(old: Mapping[str, object], new: Mapping[str, object]) -> tuple[str, ...]:
+    return tuple(f"{one.field}: {shown(repr(one.old))} → {shown(repr(one.new))}" for one in changes(old, new))

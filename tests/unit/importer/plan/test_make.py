@@ -1,0 +1,208 @@
+"""A whole plan: who gets which id, what an import that was made before means, what the target must not hold."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from gateway.core.errors import Conflict, InvalidValue
+from gateway.core.model import AddressMode, App
+from gateway.core.users import Role, User
+from importer.plan.make import PlanOptions, make_plan
+from importer.plan.target import ImportedJob, Target
+from importer.plan.values import Action, Existing, Plan
+from importer.source.values import Counters, Installation, SourceGroup, SourceJob, SourceUser
+
+NOW_MS = 1_795_246_652_000
+SOURCE = "xxl_job@db:3306"
+MD5_OF_123456 = "e10adc3949ba59abbe56e057f20f883e"
+
+
+def job(job_id: int = 7, **changes: object) -> SourceJob:
+    values: dict[str, object] = {
+        "group": "1",
+        "description": f"job {job_id}",
+        "author": "ann",
+        "schedule_type": "CRON",
+        "schedule_conf": "0 0 2 * * ?",
+        "misfire": "DO_NOTHING",
+        "route": "ROUND",
+        "handler": "demo",
+        "param": "",
+        "block": "SERIAL_EXECUTION",
+        "timeout_s": 0,
+        "retries": 0,
+        "glue_type": "BEAN",
+        "trigger_status": 1,
+    }
+    return SourceJob(job_id, **(values | changes))  # type: ignore[arg-type]
+
+
+def installation(*jobs: SourceJob, **changes: object) -> Installation:
+    values: dict[str, object] = {
+        "name": SOURCE,
+        "server": "MariaDB",
+        "release": "3.4.0 – 3.4.2",
+        "first": (3, 4, 0),
+        "last": (3, 4, 2),
+        "read_ms": NOW_MS,
+        "columns": {},
+        "groups": (SourceGroup("1", "orders", "Orders", 0),),
+        "jobs": jobs,
+    }
+    return Installation(**(values | changes))  # type: ignore[arg-type]
+
+
+def plan(source: Installation, target: Target | None = None, **options: object) -> Plan:
+    chosen = PlanOptions(SOURCE, **options)  # type: ignore[arg-type]
+    return make_plan(source, target or Target(), chosen, NOW_MS)
+
+
+def after(made: Plan) -> Target:
+    """What is here once a plan has been carried out."""
+    return Target(
+        apps={one.app.id: one.app for one in made.apps},
+        aliases={alias: one.app.id for one in made.apps for alias in one.aliases},
+        jobs={one.job.id: one.job for one in made.jobs},
+        taken_job_ids=frozenset(one.job.id for one in made.jobs),
+        users={one.user.id: one.user for one in made.users},
+        imported_apps={key: one.app.id for one in made.apps for key in one.keys},
+        imported_jobs={
+            one.old_id: ImportedJob(one.job.id, one.job.version, one.digest, one.wants_enabled)
+            for one in made.jobs
+        },
+        imported_users={one.old_id: one.user.id for one in made.users},
+    )
+
+
+def test_all_keep_their_ids_in_an_empty_target() -> None:
+    source = installation(
+        job(7),
+        job(900),
+        users=(SourceUser(5, "ann", MD5_OF_123456, 0, "1"),),
+        counters=Counters(1200, 4, 9, 5000),
+    )
+    made = plan(source)
+    assert [(one.app.id, one.action) for one in made.apps] == [(1, Action.CREATE)]
+    assert [(one.job.id, one.job.app_id, one.action) for one in made.jobs] == [
+        (7, 1, Action.CREATE),
+        (900, 1, Action.CREATE),
+    ]
+    assert all(one.wants_enabled and not one.job.enabled for one in made.jobs)
+    (user,) = made.users
+    assert (user.user.id, user.user.role, user.user.app_ids) == (5, Role.NORMAL, frozenset({1}))
+    assert user.password is not None
+    assert (user.password.scheme, user.password.digest) == ("md5", MD5_OF_123456)
+    assert (made.firsts.job, made.firsts.app, made.firsts.user, made.firsts.run_int) == (1200, 4, 9, 5000)
+
+
+def test_taken_ids_are_mapped_above_all_that_were_used_and_children_follow() -> None:
+    """Edge case 10."""
+    there = plan(installation(job(7), job(8)))
+    target = replace(after(there), imported_jobs={}, imported_apps={})
+    source = installation(job(7, child_ids="8,9"), job(8), job(9), counters=Counters(next_job=100))
+    made = plan(source, target, merge=True)
+    assert made.job_ids == {7: 100, 8: 101, 9: 9}
+    assert [child.job_id for child in made.jobs[0].job.children] == [101, 9]
+    assert made.firsts.job == 102
+    assert any(one.where == "job 7" and one.field == "id" and one.became == "100" for one in made.findings)
+    assert any(
+        one.where == "job 7" and one.field == "child_jobid" and "8 → 101" in one.why for one in made.findings
+    )
+
+
+def test_a_second_import_changes_nothing() -> None:
+    """Edge case 22."""
+    source = installation(job(7), job(8, child_ids="7"), users=(SourceUser(1, "admin", MD5_OF_123456, 1),))
+    target = after(plan(source))
+    for existing in (Existing.SKIP, Existing.UPDATE):
+        again = plan(source, target, existing=existing)
+        assert {one.action for one in again.apps} == {Action.SKIP}
+        assert {one.action for one in again.jobs} == {Action.SKIP}
+        assert all(one.changes == () for one in (*again.apps, *again.jobs, *again.users))
+        assert again.job_ids == {7: 7, 8: 8}
+
+
+def test_only_what_has_changed_in_the_source_is_updated() -> None:
+    target = after(plan(installation(job(7), job(8))))
+    source = installation(job(7, schedule_conf="0 0 3 * * ?", next_ms=5), job(8, next_ms=9))
+    skipped = plan(source, target)
+    assert {one.action for one in skipped.jobs} == {Action.SKIP}
+    assert "changed in the source since" in skipped.jobs[0].changes
+    updated = plan(source, target, existing=Existing.UPDATE)
+    assert [one.action for one in updated.jobs] == [Action.UPDATE, Action.SKIP]
+    first = updated.jobs[0]
+    assert first.job.schedule["expression"] == "0 0 3 * * ?"  # type: ignore[call-overload,index]
+    assert any("0 0 2 * * ?" in one and "0 0 3 * * ?" in one for one in first.changes)
+
+
+def test_what_people_have_changed_here_is_told() -> None:
+    made = plan(installation(job(7)))
+    target = after(made)
+    changed = replace(target.jobs[7], version=3, timeout_s=60)
+    target = replace(target, jobs={7: changed})
+    (kept,) = plan(installation(job(7)), target, existing=Existing.UPDATE).jobs
+    assert (kept.action, kept.job) == (Action.SKIP, changed)
+    assert kept.changes == ("changed here since: version 3, imported as version 1", "timeout_s: 60 → 0")
+    (updated,) = plan(installation(job(7, author="bob")), target, existing=Existing.UPDATE).jobs
+    assert (updated.action, updated.job.version, updated.job.timeout_s) == (Action.UPDATE, 3, 0)
+    assert "changed here since: version 3, imported as version 1" in updated.changes
+
+
+def test_a_job_that_was_cut_over_is_not_touched_again() -> None:
+    target = after(plan(installation(job(7))))
+    target = replace(target, imported_jobs={7: replace(target.imported_jobs[7], live=True)})
+    made = plan(installation(job(7, author="bob")), target, existing=Existing.UPDATE)
+    assert made.jobs[0].action is Action.SKIP
+    assert any("cut over" in one.why for one in made.findings)
+
+
+def test_a_job_that_was_deleted_here_is_not_made_again() -> None:
+    target = after(plan(installation(job(7), job(8, child_ids="7"))))
+    target = replace(target, jobs={8: target.jobs[8]})
+    made = plan(installation(job(7), job(8, child_ids="7", author="bob")), target, existing=Existing.UPDATE)
+    assert [one.old_id for one in made.jobs] == [8]
+    assert made.jobs[0].job.children == ()
+    assert any(one.field == "job 7" and one.became == "not made again" for one in made.findings)
+
+
+def test_other_jobs_in_the_target_are_refused_unless_merge() -> None:
+    target = replace(after(plan(installation(job(7)))), imported_jobs={})
+    with pytest.raises(Conflict, match=r"--merge: there are 1 jobs here that do not come from .* \(ids 7\)"):
+        plan(installation(job(7)), target)
+    assert plan(installation(job(7)), target, merge=True).jobs[0].action is Action.CREATE
+
+
+def test_existing_jobs_are_refused_when_asked_for() -> None:
+    target = after(plan(installation(job(7))))
+    with pytest.raises(Conflict, match="--existing fail: 1 jobs"):
+        plan(installation(job(7)), target, existing=Existing.FAIL)
+
+
+def test_an_app_of_that_name_takes_the_jobs_and_stays() -> None:
+    mine = App(40, 1, "orders", "Mine", AddressMode.AUTO, (), 1, 1)
+    made = plan(installation(job(7)), Target(apps={40: mine}))
+    assert (made.apps[0].action, made.apps[0].app, made.jobs[0].job.app_id) == (Action.MERGE, mine, 40)
+    assert made.apps[0].changes == ("title: 'Mine' → 'Orders'",)
+    assert made.apps[0].aliases == (1,)
+
+
+def test_an_id_of_another_app_is_no_alias() -> None:
+    other = App(1, 1, "other", "", AddressMode.AUTO, (), 1, 1)
+    made = plan(installation(job(7)), Target(apps={1: other}))
+    assert (made.apps[0].app.id, made.apps[0].aliases) == (2, ())
+
+
+def test_a_user_of_that_name_stays_as_it_is() -> None:
+    mine = User(3, "admin", Role.ADMIN)
+    source = installation(users=(SourceUser(1, "admin", MD5_OF_123456, 1), SourceUser(3, "bob", "x", 0)))
+    made = plan(source, Target(users={3: mine}))
+    assert [(one.action, one.user.id) for one in made.users] == [(Action.SKIP, 3), (Action.CREATE, 4)]
+    assert made.users[1].password is None
+    assert made.user_ids == {1: 3, 3: 4}
+
+
+def test_a_time_zone_that_there_is_not() -> None:
+    with pytest.raises(InvalidValue, match="--timezone"):
+        plan(installation(), timezone="Mars/Olympus")
