@@ -22,10 +22,12 @@ from gateway.store.app_parts import hold_all_nodes, move_jobs
 from gateway.store.engine import Database
 from gateway.store.events import note
 from gateway.store.executor_settings import change_setting, settings
+from gateway.store.ids import IdsTaken
 from gateway.store.ids import Sequence as IdSequence
 from gateway.store.revisions import bump
 from gateway.store.sqltext import join_addresses, split_addresses
 from gateway.store.tables import app as app_table
+from gateway.store.tables import app_alias
 from gateway.store.tables import executor as executor_table
 from gateway.store.tables import executor_setting as setting_table
 from gateway.store.tables import job as job_table
@@ -44,23 +46,19 @@ class AppStore:
     # ------------------------------------------------------------ catalog
 
     async def create(self, app: App) -> App:
-        (app_id,) = await self._ids.draw(1)
+        for _ in range(_TRIES):
+            try:
+                return await self._create(app, *await self._ids.draw(1))
+            except IdsTaken:
+                self._ids.drop_reserve()
+        raise Conflict("apps with ids of their own are being made at this moment: try again")
+
+    async def _create(self, app: App, app_id: int) -> App:
         now_ms = self._clock.now_ms()
         made = replace(app, id=app_id, created_ms=now_ms, updated_ms=now_ms)
 
         async def body(conn: AsyncConnection) -> None:
-            try:
-                await conn.execute(
-                    insert(app_table).values(
-                        id=made.id,
-                        namespace_id=made.namespace_id,
-                        appname=made.appname,
-                        created_ms=now_ms,
-                        **_changeable(made),
-                    )
-                )
-            except IntegrityError:
-                raise Conflict(f"there is an app {made.appname!r} already") from None
+            await insert_app(conn, made)
             await note(conn, now_ms, Source.APP, "created", [(made.appname, made.title, "")])
             await bump(conn, "app")
 
@@ -114,7 +112,7 @@ class AppStore:
                 raise Conflict(f"app {app.appname!r} was changed at this moment: try again")
             # A claim that was judged by what the app said before must see that it has been changed.
             changed = replace(app, updated_ms=max(now_ms, old.updated_ms + 1))
-            await conn.execute(update(app_table).where(mine).values(**_changeable(changed)))
+            await conn.execute(update(app_table).where(mine).values(**changeable(changed)))
             jobs = await move_jobs(conn, self._clock, app.id, limited=changed.limited) if moves else []
             await note(conn, changed.updated_ms, Source.APP, "changed", [(app.appname, app.title, "")])
             await bump(conn, "app")
@@ -136,6 +134,7 @@ class AppStore:
             await conn.execute(delete(app_table).where(app_table.c.id == app_id))
             await conn.execute(delete(executor_table).where(executor_table.c.app_id == app_id))
             await conn.execute(delete(setting_table).where(setting_table.c.app_id == app_id))
+            await conn.execute(delete(app_alias).where(app_alias.c.app_id == app_id))
             await forget_tokens(conn, app_id)
             await pauses.forget(conn, Scope.APP, app_id)
             await note(conn, self._clock.now_ms(), Source.APP, "deleted", [(row.appname, "", "")])
@@ -222,6 +221,7 @@ class AppStore:
         await transact(self._db, self._clock, body)
 
 
+_TRIES = 3
 FORGOTTEN_MS = 600_000
 LONG_IDS, INT_IDS = "run", "run_int"  # names of sequences
 _EXECUTOR_COLUMNS = ("app_id", "address", "dialect", "client", "registered_ms", "last_beat_ms", "token_mark")
@@ -237,7 +237,26 @@ async def _younger(conn: AsyncConnection, executors: Sequence[Executor]) -> list
     return [one for one in executors if known.get((one.app_id, one.address), -1) <= one.last_beat_ms]
 
 
-def _changeable(app: App) -> dict[str, Any]:
+async def insert_app(conn: AsyncConnection, app: App) -> None:
+    """A new app as a row. Raises `Conflict` for an appname, `IdsTaken` for an id, that another has."""
+    row = {
+        "id": app.id,
+        "namespace_id": app.namespace_id,
+        "appname": app.appname,
+        "created_ms": app.created_ms,
+    }
+    try:
+        await conn.execute(insert(app_table).values(**row, **changeable(app)))
+    except IntegrityError:
+        named = and_(app_table.c.namespace_id == app.namespace_id, app_table.c.appname == app.appname)
+        if (await conn.execute(select(app_table.c.id).where(named))).first() is not None:
+            raise Conflict(f"there is an app {app.appname!r} already") from None
+        raise IdsTaken from None
+    if (await conn.execute(select(app_alias.c.id).where(app_alias.c.id == app.id))).first() is not None:
+        raise IdsTaken
+
+
+def changeable(app: App) -> dict[str, Any]:
     return {
         "title": app.title,
         "address_mode": app.address_mode.value,

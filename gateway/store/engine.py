@@ -24,6 +24,8 @@ _IDLE_S = 2
 _REPEATABLE = {1213, 1205, 3101, 8002, 8028, 9007, 1047}
 # Missing value, row or packet too large, out of range, wrong text, no such conversion, and a statement that is none.
 _REFUSED = {1048, 1064, 1118, 1153, 1264, 1265, 1267, 1292, 1366, 1406, 3988}
+_FULL = {1021, 1114}
+_FULL_WORDS = ("database or disk is full", "No space left on device", "Errcode: 28", "errno: 28")
 _GONE = {2000, 2003, 2006, 2013, 2014, 2055, 1053, 1152, 1184, 1927, 1317, 1290, 1040, 1129, 1203, 1226, 4031}
 
 
@@ -159,6 +161,11 @@ def is_repeatable(error: BaseException) -> bool:
     return False
 
 
+def is_full(error: BaseException) -> bool:
+    """Whether there is no room left, for rows or for what a statement needs beside them."""
+    return error_code(error) in _FULL or any(words in str(error) for words in _FULL_WORDS)
+
+
 def is_conflict(error: BaseException) -> bool:
     """Whether a constraint was violated: a key that exists, a value that is missing."""
     cause = error.orig if isinstance(error, DBAPIError) else error
@@ -194,6 +201,7 @@ __all__ = [
     "error_code",
     "is_conflict",
     "is_from_database",
+    "is_full",
     "is_gone",
     "is_refused",
     "is_repeatable",

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.core.clock import Clock
-from gateway.core.errors import StoreError
+from gateway.core.errors import Conflict, StoreError
 from gateway.core.generations import MAX_INT_ID
 from gateway.core.model import FIRST_LONG_ID
 from gateway.store.engine import Database
@@ -19,6 +19,10 @@ from gateway.store.transact import transact
 
 FRESH_S = 3600.0
 FIRST_INT_ID = 1 << 29
+
+
+class IdsTaken(Conflict):
+    """Ids are taken already."""
 
 
 class Sequence:
@@ -79,6 +83,11 @@ class Sequence:
             await self._reserve_at_least(count + self._kept)
         return self.take(count)
 
+    def drop_reserve(self) -> None:
+        """An import has brought ids of its own into the block, and has moved the sequence beyond them."""
+        self._reserve.clear()
+        self._left = 0
+
     def used(self) -> float:
         if self._last is None or not self._reserve:
             return 0.0
@@ -132,3 +141,16 @@ def job_ids(db: Database, clock: Clock, block: int = 20) -> Sequence:
 
 def app_ids(db: Database, clock: Clock, block: int = 1) -> Sequence:
     return Sequence(db, clock, "app", 1, block)
+
+
+async def raise_sequence(conn: AsyncConnection, name: str, first: int) -> None:
+    """No block that is taken from now on begins below `first`."""
+    mine = id_sequence.c.name == name
+    if (await conn.execute(select(id_sequence.c.next_id).where(mine))).first() is None:
+        try:
+            await conn.execute(insert(id_sequence).values(name=name, next_id=first))
+        except IntegrityError:  # a node has just taken the first block
+            pass
+        else:
+            return
+    await conn.execute(update(id_sequence).where(mine, id_sequence.c.next_id < first).values(next_id=first))

@@ -13,8 +13,7 @@ from typing import Any
 from sqlalchemy import Select, and_, bindparam, func, insert, not_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.core.acting import author
-from gateway.core.chain import delay_of, is_chained
+from gateway.core.chain import is_chained
 from gateway.core.clock import Clock
 from gateway.core.errors import Conflict, GatewayError, InvalidValue, NotFound
 from gateway.core.events import Source
@@ -23,14 +22,15 @@ from gateway.core.ports import DueJob, IdSource
 from gateway.core.schedule import phases
 from gateway.core.versions import changes
 from gateway.store import chains, cursors
-from gateway.store.app_parts import part_for
 from gateway.store.days import DaysReader
-from gateway.store.definitions import definition_of, definition_text, job_of, version_text
+from gateway.store.definitions import definition_of, definition_text, job_of
 from gateway.store.deleted import REASON, bury, end_waiting
 from gateway.store.engine import Database
 from gateway.store.events import note
+from gateway.store.ids import IdsTaken
 from gateway.store.ids import Sequence as IdSequence
-from gateway.store.job_calendars import drop_others, first_name, other_rows, store_others
+from gateway.store.job_calendars import drop_others, other_rows, store_others
+from gateway.store.job_rows import fire_row, insert_jobs, job_row, new_job, version_row
 from gateway.store.links import drop_links, lock_links, store_links
 from gateway.store.next_fires import replanned, scheduled, take_back
 from gateway.store.pauses import covered_by
@@ -39,6 +39,7 @@ from gateway.store.transact import reading, transact
 
 _CHUNK = 500
 _SLICE = 100
+_TRIES = 3
 _OF_FIRE = tuple(job_next_fire.c[name] for name in ("next_fire_at", "fired", "chain_run_id", "edition"))
 _PARTS = job_next_fire.c.part.in_(bindparam("parts", expanding=True, literal_execute=True))
 
@@ -121,7 +122,14 @@ class JobStore:
     # ------------------------------------------------------------ changing
 
     async def create(self, jobs: Sequence[Job]) -> list[Job]:
-        ids = await self._ids.draw(len(jobs))
+        for _ in range(_TRIES):
+            try:
+                return await self._create(jobs, await self._ids.draw(len(jobs)))
+            except IdsTaken:
+                self._ids.drop_reserve()
+        raise Conflict("jobs with ids of their own are being made at this moment: try again")
+
+    async def _create(self, jobs: Sequence[Job], ids: Sequence[int]) -> list[Job]:
         now_ms = self._clock.now_ms()
         async with reading(self._db) as conn:
             jobs = await self._days.find(conn, jobs)
@@ -132,8 +140,8 @@ class JobStore:
         slices: list[tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[str, Any]]]] = []
         for start in range(0, len(jobs), _SLICE):
             pairs = zip(jobs[start : start + _SLICE], ids[start : start + _SLICE], strict=True)
-            some = [_new(one, job_id, now_ms, limited=one.app_id in limited) for one, job_id in pairs]
-            slices.append(([*map(_job_row, some)], [*map(_version_row, some)], [*map(_fire_row, some)]))
+            some = [new_job(one, job_id, now_ms, limited=one.app_id in limited) for one, job_id in pairs]
+            slices.append(([*map(job_row, some)], [*map(version_row, some)], [*map(fire_row, some)]))
             made.extend(some)
             await self._clock.sleep(0)
         other_calendars = other_rows(made)
@@ -153,9 +161,7 @@ class JobStore:
             if any(one.days != now.days for one, now in zip(jobs, locked_jobs, strict=True)):
                 raise Conflict("a calendar was changed at this moment: try again")
             for job_rows, version_rows, fire_rows in slices:
-                await conn.execute(insert(job), job_rows)
-                await conn.execute(insert(job_version), version_rows)
-                await conn.execute(insert(job_next_fire), fire_rows)
+                await insert_jobs(conn, job_rows, version_rows, fire_rows)
                 if other_calendars:
                     await conn.execute(insert(job_calendar), other_calendars)
                 created = [(row["id"], row["name"], "version 1") for row in job_rows]
@@ -175,12 +181,12 @@ class JobStore:
             if changed.children:
                 await lock_links(conn)
             (wanted,) = await self._days.lock(conn, [changed])
-            old = await self._lock(conn, changed.id)
+            old = await self.locked(conn, changed.id)
             if old.version != changed.version:
                 raise Conflict(
                     f"job {old.id} was changed meanwhile: it is at version {old.version}, not {changed.version}"
                 )
-            return old if _same(old, changed) else await self._store_change(conn, old, wanted)
+            return old if is_same(old, changed) else await self.store_change(conn, old, wanted)
 
         await self._run_ids.refill()
         return await transact(self._db, self._clock, body)
@@ -241,13 +247,13 @@ class JobStore:
         return await transact(self._db, self._clock, body)
 
     async def _switch(self, conn: AsyncConnection, job_id: int, *, enabled: bool) -> Job:
-        old = await self._lock(conn, job_id)
+        old = await self.locked(conn, job_id)
         if old.enabled == enabled:
             return old
-        return await self._store_change(conn, old, replace(old, enabled=enabled))
+        return await self.store_change(conn, old, replace(old, enabled=enabled))
 
     async def _remove(self, conn: AsyncConnection, job_id: int, *, keep_history: bool) -> None:
-        old = await self._lock(conn, job_id)
+        old = await self.locked(conn, job_id)
         now_ms = self._clock.now_ms()
         await bury(conn, old, now_ms, keep_history=keep_history)
         await note(conn, now_ms, Source.JOB, "deleted", [(job_id, old.name, f"at version {old.version}")])
@@ -256,7 +262,7 @@ class JobStore:
         await drop_links(conn, job_id)
         await drop_others(conn, job_id)
 
-    async def _lock(self, conn: AsyncConnection, job_id: int) -> Job:
+    async def locked(self, conn: AsyncConnection, job_id: int) -> Job:
         """The job as it is now, its rows locked, `job` before `job_next_fire`. Raises `NotFound`."""
         mine = (await conn.execute(select(job).where(job.c.id == job_id).with_for_update())).mappings()
         row = mine.first()
@@ -267,7 +273,14 @@ class JobStore:
         (found,) = await self._days.attach(conn, [job_of(SimpleNamespace(**row, **fire))])
         return found
 
-    async def _store_change(self, conn: AsyncConnection, old: Job, changed: Job) -> Job:
+    async def days_of(self, conn: AsyncConnection, jobs: Sequence[Job]) -> list[Job]:
+        """With the days of their calendars, which are locked."""
+        return await self._days.lock(conn, jobs)
+
+    async def store_change(
+        self, conn: AsyncConnection, old: Job, changed: Job, *, with_links: bool = True
+    ) -> Job:
+        """A new version of a job whose rows are locked. Without its links, they are the caller's to write."""
         now_ms = self._clock.now_ms()
         same_schedule = (old.schedule, old.timing.bounds) == (changed.schedule, changed.timing.bounds)
         same_slots = same_schedule and old.enabled == changed.enabled
@@ -292,13 +305,13 @@ class JobStore:
         is_kept = same_slots or (is_chained(old) and is_chained(new) and new.enabled)
         reason = "" if is_kept else f"the job was {'changed' if new.enabled else 'disabled'}"
         new, removed = await replanned(conn, old, new, now_ms, reason, self._run_ids)
-        row = _job_row(new)
-        fire = _fire_row(new)
+        row = job_row(new)
+        fire = fire_row(new)
         await conn.execute(update(job).where(job.c.id == old.id).values(row))
         await conn.execute(update(job_next_fire).where(job_next_fire.c.job_id == old.id).values(fire))
-        await conn.execute(insert(job_version).values(_version_row(new)))
+        await conn.execute(insert(job_version).values(version_row(new)))
         await note(conn, now_ms, Source.JOB, *_told(old, new))
-        if old.children != new.children:
+        if with_links and old.children != new.children:
             await store_links(conn, old, new)
         await store_others(conn, old, new)
         if is_chained(new):
@@ -310,7 +323,7 @@ def jobs_with_fires() -> Select[Any]:
     return select(job, *_OF_FIRE).join(job_next_fire, job_next_fire.c.job_id == job.c.id)
 
 
-def _same(old: Job, changed: Job) -> bool:
+def is_same(old: Job, changed: Job) -> bool:
     return (old.name, old.enabled, definition_text(old)) == (
         changed.name,
         changed.enabled,
@@ -334,58 +347,3 @@ def _limits(app_ids: Collection[int]) -> Select[Any]:
     """Apps, and whether they have a limit."""
     limited = or_(app.c.max_running.is_not(None), app.c.starts_per_second.is_not(None))
     return select(app.c.id, limited.label("limited")).where(app.c.id.in_(app_ids))
-
-
-def _new(one: Job, job_id: int, now_ms: int, *, limited: bool) -> Job:
-    return scheduled(
-        replace(
-            one,
-            id=job_id,
-            part=part_for(job_id, one.app_id, limited=limited),
-            version=1,
-            anchor_ms=one.anchor_ms or now_ms,
-            created_ms=now_ms,
-            updated_ms=now_ms,
-        ),
-        now_ms,
-    )
-
-
-def _job_row(one: Job) -> dict[str, Any]:
-    return {
-        "id": one.id,
-        "namespace_id": one.namespace_id,
-        "app_id": one.app_id,
-        "part": one.part,
-        "version": one.version,
-        "name": one.name,
-        "enabled": one.enabled,
-        "definition": definition_text(one),
-        "anchor_ms": one.anchor_ms,
-        "created_ms": one.created_ms,
-        "updated_ms": one.updated_ms,
-        "calendar": first_name(one),
-    }
-
-
-def _version_row(one: Job) -> dict[str, Any]:
-    return {
-        "job_id": one.id,
-        "version": one.version,
-        "definition": version_text(one),
-        "author": author()[:64],
-        "created_ms": one.updated_ms,
-        "anchor_ms": one.anchor_ms,
-    }
-
-
-def _fire_row(one: Job) -> dict[str, Any]:
-    return {
-        "job_id": one.id,
-        "part": one.part,
-        "version": one.version,
-        "enabled": int(one.enabled),
-        "next_fire_at": one.next_fire_at,
-        "fired": one.fired,
-        "chain_delay_ms": delay_of(one),
-    }

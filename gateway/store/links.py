@@ -23,9 +23,23 @@ async def store_links(conn: AsyncConnection, old: Job | None, new: Job, within: 
 
     A child that was deleted since it was linked stays in the definition, without a link.
     """
+    added = _added(old, new)
+    if added:
+        await _check_exist(conn, new, added, within)
+        if old is not None:
+            await _check_no_cycle(conn, new, added, within)
+    await follow_links(conn, old, new)
+
+
+def _added(old: Job | None, new: Job) -> list[int]:
     before = {child.job_id for child in old.children} if old is not None else set()
-    after = [child.job_id for child in new.children]
-    gone = sorted(before.difference(after))
+    return [child.job_id for child in new.children if child.job_id not in before]
+
+
+async def follow_links(conn: AsyncConnection, old: Job | None, new: Job) -> None:
+    """As `store_links`, of children that are known to exist."""
+    after = {child.job_id for child in new.children}
+    gone = sorted({child.job_id for child in old.children}.difference(after)) if old is not None else []
     if gone:
         await conn.execute(
             delete(job_link).where(job_link.c.parent_id == new.id, job_link.c.child_id.in_(gone))
@@ -33,13 +47,9 @@ async def store_links(conn: AsyncConnection, old: Job | None, new: Job, within: 
         await conn.execute(
             delete(join_mark).where(join_mark.c.parent_id == new.id, join_mark.c.child_id.in_(gone))
         )
-    added = [job_id for job_id in after if job_id not in before]
-    if not added:
-        return
-    await _check_exist(conn, new, added, within)
-    if old is not None:
-        await _check_no_cycle(conn, new, added, within)
-    await conn.execute(insert(job_link), [{"parent_id": new.id, "child_id": one} for one in sorted(added)])
+    added = sorted(_added(old, new))
+    if added:
+        await conn.execute(insert(job_link), [{"parent_id": new.id, "child_id": one} for one in added])
 
 
 async def drop_links(conn: AsyncConnection, job_id: int) -> None:

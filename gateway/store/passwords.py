@@ -19,9 +19,9 @@ AT_ONCE = 2
 class Passwords:
     """`memory_kib` is for tests: what is kept says how it was made."""
 
-    def __init__(self, memory_kib: int = 19_456) -> None:
+    def __init__(self, memory_kib: int = 19_456, at_once: int = AT_ONCE) -> None:
         self._memory_kib = memory_kib
-        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._turns = asyncio.Semaphore(at_once)
         self._nobody = ""
 
     @cached_property
@@ -53,6 +53,18 @@ class Passwords:
 def md5_of(password: str) -> str:
     """What an xxl-job-admin before 3.2 keeps of a password, and puts into its cookie."""
     return hashlib.md5(_bytes(password), usedforsecurity=False).hexdigest()
+
+
+def in_scheme(scheme: str, password: str) -> str:
+    """What is hashed of a password: itself, or what an old admin kept of it."""
+    if scheme == "md5":
+        return md5_of(password)
+    return sha256_of(password) if scheme == "sha256" else password
+
+
+def sha256_of(password: str) -> str:
+    """What an xxl-job-admin from 3.2 on keeps of a password."""
+    return hashlib.sha256(_bytes(password)).hexdigest()
 
 
 def _bytes(text: str) -> bytes:

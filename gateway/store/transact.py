@@ -25,7 +25,13 @@ READ_S = 20.0
 WRITE_S = 45.0
 
 
-async def transact(db: Database, clock: Clock, body: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+async def transact(
+    db: Database,
+    clock: Clock,
+    body: Callable[[AsyncConnection], Awaitable[T]],
+    *,
+    within_s: float = WRITE_S,
+) -> T:
     """Run `body` in a transaction, up to four times if the database wants it repeated.
 
     Raises what `body` raises, and `StoreError` for all that the database says.
@@ -38,7 +44,7 @@ async def transact(db: Database, clock: Clock, body: Callable[[AsyncConnection],
         reraise=True,
     )
     try:
-        return await repeated(_attempt, db, body)
+        return await repeated(_attempt, db, body, within_s)
     except GatewayError:
         raise
     except Exception as error:
@@ -47,8 +53,8 @@ async def transact(db: Database, clock: Clock, body: Callable[[AsyncConnection],
         raise _translated(error) from error
 
 
-async def _attempt(db: Database, body: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-    async with asyncio.timeout(WRITE_S), db.write() as conn:
+async def _attempt(db: Database, body: Callable[[AsyncConnection], Awaitable[T]], within_s: float) -> T:
+    async with asyncio.timeout(within_s), db.write() as conn:
         return await body(conn)
 
 

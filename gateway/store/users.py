@@ -5,20 +5,23 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import structlog
 from sqlalchemy import and_, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.core.clock import Clock
-from gateway.core.errors import Conflict, NotFound
+from gateway.core.errors import Conflict, NotFound, StoreError
 from gateway.core.events import Source
 from gateway.core.users import Role, User, app_ids_of, app_ids_text
 from gateway.store.engine import Database
 from gateway.store.events import note
-from gateway.store.passwords import Passwords, md5_of
+from gateway.store.passwords import Passwords, in_scheme, md5_of
 from gateway.store.sessions import hash_of
 from gateway.store.tables import user_account, user_session
 from gateway.store.transact import reading, transact
+
+log = structlog.get_logger(__name__)
 
 _DIGESTS_KEPT = 1000
 
@@ -50,7 +53,7 @@ class UserStore:
             except IntegrityError:
                 raise Conflict(f"there is a user {user.username!r} already") from None
             mine = user_account.c.username == user.username
-            made = _user_of((await conn.execute(select(user_account).where(mine))).one())
+            made = user_of((await conn.execute(select(user_account).where(mine))).one())
             await note(conn, now_ms, Source.USER, "created", [(user.username, "", _told(made))])
             return made
 
@@ -60,19 +63,19 @@ class UserStore:
         row = await self._row(username)
         if row is None:
             raise NotFound("user", username)
-        return _user_of(row)
+        return user_of(row)
 
     async def by_id(self, user_id: int) -> User:
         async with reading(self._db) as conn:
             row = (await conn.execute(select(user_account).where(user_account.c.id == user_id))).first()
         if row is None:
             raise NotFound("user", user_id)
-        return _user_of(row)
+        return user_of(row)
 
     async def all_users(self) -> list[User]:
         query = select(user_account).order_by(user_account.c.username)
         async with reading(self._db) as conn:
-            return [_user_of(row) for row in await conn.execute(query)]
+            return [user_of(row) for row in await conn.execute(query)]
 
     async def update(self, user: User) -> User:
         values = {"role": int(user.role), "app_ids": app_ids_text(user.app_ids)}
@@ -95,8 +98,36 @@ class UserStore:
 
     async def with_password(self, username: str, password: str) -> User | None:
         row = await self._row(username)
-        fits = await self._passwords.matches(None if row is None else row.password_hash, password)
-        return _user_of(row) if row is not None and fits else None
+        if row is None:
+            await self._passwords.matches(None, password)
+            return None
+        if not await self._passwords.matches(row.password_hash, in_scheme(row.password_scheme, password)):
+            return None
+        if row.password_scheme:
+            await self._hash_anew(row, password)
+        return user_of(row)
+
+    async def _hash_anew(self, row: Any, password: str) -> None:
+        """The first login after an import: from now on the hash is of the password itself."""
+        mine = and_(user_account.c.id == row.id, user_account.c.password_hash == row.password_hash)
+        values = {"password_hash": await self._passwords.hashed(password), "password_scheme": ""}
+
+        async def body(conn: AsyncConnection) -> None:
+            # Whoever has set another password meanwhile is right.
+            await conn.execute(update(user_account).where(mine).values(values))
+
+        try:
+            await transact(self._db, self._clock, body)
+        except StoreError as error:  # it fits all the same, and the next login tries again
+            log.warning("password_not_hashed_anew", user=row.username, error=str(error)[:200])
+
+    async def has_old_password(self, user_id: int, scheme: str = "", digest: str = "") -> bool:
+        """Whether it is still the one that was imported; with a `digest`, whether that is of this one."""
+        async with reading(self._db) as conn:
+            row = (await conn.execute(select(user_account).where(user_account.c.id == user_id))).first()
+        if row is None or not row.password_scheme or not digest:
+            return row is not None and bool(row.password_scheme)
+        return row.password_scheme == scheme and await self._passwords.matches(row.password_hash, digest)
 
     async def with_digest(self, username: str, digest: str) -> User | None:
         row = await self._row(username)
@@ -109,7 +140,7 @@ class UserStore:
             if len(self._fitting) >= _DIGESTS_KEPT:
                 self._fitting.clear()
             self._fitting[username] = known
-        return _user_of(row)
+        return user_of(row)
 
     # ------------------------------------------------------------ pieces
 
@@ -120,7 +151,11 @@ class UserStore:
 
     async def _hashes(self, user: User, password: str) -> dict[str, str]:
         cookie_hash = await self._passwords.hashed(md5_of(password)) if user.old_cookie else ""
-        return {"password_hash": await self._passwords.hashed(password), "cookie_hash": cookie_hash}
+        return {
+            "password_hash": await self._passwords.hashed(password),
+            "password_scheme": "",
+            "cookie_hash": cookie_hash,
+        }
 
     async def _change(
         self,
@@ -159,7 +194,7 @@ def _told(user: User) -> str:
     return user.role.word + (f", apps {app_ids_text(user.app_ids)}" if user.app_ids else "")
 
 
-def _user_of(row: Any) -> User:
+def user_of(row: Any) -> User:
     return User(
         id=row.id,
         username=row.username,

@@ -1,0 +1,92 @@
+"""A job as rows of the tables that hold it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import insert
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.core.acting import author
+from gateway.core.chain import delay_of
+from gateway.core.model import Job
+from gateway.store.app_parts import part_for
+from gateway.store.definitions import definition_text, version_text
+from gateway.store.ids import IdsTaken
+from gateway.store.job_calendars import first_name
+from gateway.store.next_fires import scheduled
+from gateway.store.tables import job, job_next_fire, job_version
+
+
+def new_job(one: Job, job_id: int, now_ms: int, *, limited: bool) -> Job:
+    """As it is made now. Raises `InvalidValue` for a wrong schedule, or one that has ended."""
+    return scheduled(
+        replace(
+            one,
+            id=job_id,
+            part=part_for(job_id, one.app_id, limited=limited),
+            version=1,
+            anchor_ms=one.anchor_ms or now_ms,
+            created_ms=now_ms,
+            updated_ms=now_ms,
+        ),
+        now_ms,
+    )
+
+
+def job_row(one: Job) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "namespace_id": one.namespace_id,
+        "app_id": one.app_id,
+        "part": one.part,
+        "version": one.version,
+        "name": one.name,
+        "enabled": one.enabled,
+        "definition": definition_text(one),
+        "anchor_ms": one.anchor_ms,
+        "created_ms": one.created_ms,
+        "updated_ms": one.updated_ms,
+        "calendar": first_name(one),
+    }
+
+
+def version_row(one: Job) -> dict[str, Any]:
+    return {
+        "job_id": one.id,
+        "version": one.version,
+        "definition": version_text(one),
+        "author": author()[:64],
+        "created_ms": one.updated_ms,
+        "anchor_ms": one.anchor_ms,
+    }
+
+
+def fire_row(one: Job) -> dict[str, Any]:
+    return {
+        "job_id": one.id,
+        "part": one.part,
+        "version": one.version,
+        "enabled": int(one.enabled),
+        "next_fire_at": one.next_fire_at,
+        "fired": one.fired,
+        "chain_delay_ms": delay_of(one),
+    }
+
+
+async def insert_jobs(
+    conn: AsyncConnection,
+    jobs: Sequence[dict[str, Any]],
+    versions: Sequence[dict[str, Any]],
+    fires: Sequence[dict[str, Any]],
+) -> None:
+    """New jobs as rows. Raises `IdsTaken`: an import brings ids of its own, which may be those of a block."""
+    try:
+        await conn.execute(insert(job), jobs)
+        await conn.execute(insert(job_version), versions)
+        await conn.execute(insert(job_next_fire), fires)
+    except IntegrityError:
+        raise IdsTaken from None
