@@ -180,7 +180,11 @@ class Counters:
 
 @dataclass(frozen=True, slots=True)
 class SignsOfLife:
-    """What tells whether an old admin is at work, by the database's clock. Instants in ms; 0: never seen."""
+    """What tells whether an old admin is at work, by the database's clock. Instants in ms; 0: never seen.
+
+    `last_fire_ms`, `next_due_ms` and `last_checkin_ms` are instants in the database as well. `last_log_ms` and
+    `last_beat_ms` depend on the zone that its wall clock is taken for; `last_log` and `last_beat` are as they stand.
+    """
 
     database_now_ms: int = 0
     last_log_ms: int = 0
@@ -189,6 +193,10 @@ class SignsOfLife:
     next_due_ms: int = 0
     # Connections of others to this database, where this account may see them; None where not.
     connections: int | None = None
+    last_fire_ms: int = 0
+    last_log_id: int = 0
+    last_log: datetime | None = None
+    last_beat: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
