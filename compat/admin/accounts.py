@@ -74,7 +74,7 @@ async def _app_ids(call: Call) -> frozenset[int]:
     for one in filter(None, text.split(",")):
         if not (one.isascii() and one.isdigit() and len(one) < 10):
             raise InvalidValue("permission", one[:100], "ids of executors (jobGroup), separated by commas")
-    wanted = app_ids_of(text)
+    wanted = frozenset((await call.ports.apps.ids_of(app_ids_of(text))).values())
     missing = wanted - set(await call.ports.apps.names(wanted))
     if missing:
         raise InvalidValue("permission", min(missing), f"ids of executors: there is no {min(missing)}")

@@ -49,6 +49,11 @@ class Call:
     session: str = ""
     kind: TriggerKind = TriggerKind.MANUAL
 
+    async def app_id(self, name: str, default: int | None = None) -> int:
+        """The id of the app that is named, also by another id that an import has made known."""
+        given = self.given.number(name, default)
+        return (await self.ports.apps.ids_of([given]))[given] if given > 0 else given
+
     def require_admin(self) -> None:
         """Raises `Refused`."""
         if not self.user.is_admin:

@@ -42,7 +42,7 @@ async def save(call: Call) -> Json:
 
 async def update(call: Call) -> Json:
     call.require_admin()
-    old = await app_by_id(call, call.given.number("id"))
+    old = await app_by_id(call, await call.app_id("id"))
     changed = _app_of(call.given, old)
     if changed.appname != old.appname:
         raise InvalidValue("appname", changed.appname, f"{old.appname!r}: it cannot be changed")
@@ -53,13 +53,18 @@ async def update(call: Call) -> Json:
 async def remove(call: Call) -> Json:
     call.require_admin()
     ids = call.given.ids()
+    for other, app_id in (await call.ports.apps.ids_of(ids)).items():
+        if other != app_id:
+            raise Conflict(
+                f"{other} is another id of the executor (jobGroup) {app_id}, which goes by its own"
+            )
     for app_id in ids:
         await call.ports.apps.delete(app_id)
         await call.ports.operations.app_changed(app_id)
 
 
 async def load(call: Call) -> Json:
-    app_id = call.given.number("id")
+    app_id = await call.app_id("id")
     call.require_app(app_id)
     return row(call, await app_by_id(call, app_id))
 

@@ -25,7 +25,7 @@ async def page(call: Call) -> Json:
     given = call.given
     status = given.number("triggerStatus", -1)
     search = JobSearch(
-        app_ids=apps_asked_for(call),
+        app_ids=await apps_asked_for(call),
         enabled=None if status < 0 else status == 1,
         name=(given.text("jobDesc", "name", most=MOST_SEARCH) or "").strip(),
         handler=(given.text("executorHandler", most=MOST_SEARCH) or "").strip(),
@@ -46,9 +46,9 @@ async def rows_of(call: Call, jobs: Sequence[Job]) -> list[Json]:
     return rows
 
 
-def apps_asked_for(call: Call) -> frozenset[int] | None:
+async def apps_asked_for(call: Call) -> frozenset[int] | None:
     """`jobGroup`; for none, all of the caller's, which is None for an admin. Raises `Refused`."""
-    app_id = call.given.number("jobGroup", 0)
+    app_id = await call.app_id("jobGroup", 0)
     if app_id > 0:
         call.require_app(app_id)
         return frozenset({app_id})
@@ -57,7 +57,7 @@ def apps_asked_for(call: Call) -> frozenset[int] | None:
 
 async def add(call: Call) -> Json:
     """The id of the new job, as text."""
-    app_id = call.given.number("jobGroup", 0)
+    app_id = await call.app_id("jobGroup", 0)
     call.require_app(app_id)
     app = await app_by_id(call, app_id)
     (made,) = await call.ports.jobs.create([await job_forms.new_job(call, app.id)])
@@ -67,7 +67,7 @@ async def add(call: Call) -> Json:
 
 async def update(call: Call) -> Json:
     async def changed(old: Job) -> Job:
-        app_id = call.given.number("jobGroup", 0)
+        app_id = await call.app_id("jobGroup", 0)
         if app_id > 0 and app_id != old.app_id:
             raise InvalidValue("jobGroup", app_id, f"{old.app_id}: a job cannot move to another executor")
         return await job_forms.changed_job(call, old)

@@ -28,7 +28,7 @@ async def page(call: Call) -> Json:
     given = call.given
     from_ms, to_ms = span_of(given.text("filterTime") or "", call.ports.zone, "filterTime")
     search = RunSearch(
-        app_ids=apps_asked_for(call),
+        app_ids=await apps_asked_for(call),
         job_id=max(given.number("jobId", 0), 0),
         status=_STATUS.get(given.number("logStatus", -1)),
         from_ms=from_ms,
@@ -61,7 +61,7 @@ async def kill(call: Call) -> Json:
 async def clear(call: Call) -> Json:
     """Raises `Conflict` when there is more to remove than one call may take the time for."""
     kind = call.given.number("type")
-    app_ids, job_id = apps_asked_for(call), call.given.number("jobId", 0)
+    app_ids, job_id = await apps_asked_for(call), call.given.number("jobId", 0)
     if kind not in _OLDER_THAN_DAYS and kind not in _KEEP_NEWEST:
         raise InvalidValue("type", kind, "1 to 9")
     now_ms = call.ports.clock.now_ms()
@@ -77,7 +77,7 @@ async def clear(call: Call) -> Json:
 
 
 async def jobs_of_group(call: Call) -> Json:
-    search = JobSearch(app_ids=apps_asked_for(call))
+    search = JobSearch(app_ids=await apps_asked_for(call))
     return await rows_of(call, (await call.ports.positions.jobs(search, Window(0, MOST))).items)
 
 

@@ -27,6 +27,10 @@ class AppCatalog(Protocol):
         """The appnames of these ids, without those that were deleted."""
         ...
 
+    async def ids_of(self, app_ids: Collection[int]) -> dict[int, int]:
+        """Of each, the id of the app that it means: its own, or another under which an import has made it known."""
+        ...
+
     async def page(self, *, cursor: str | None, limit: int) -> Page[App]: ...
 
     async def update(self, app: App) -> tuple[App, list[int]]:

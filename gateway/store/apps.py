@@ -84,6 +84,15 @@ class AppStore:
                 self._names.update((row.id, row.appname) for row in await conn.execute(query))
         return {app_id: self._names[app_id] for app_id in app_ids if app_id in self._names}
 
+    async def ids_of(self, app_ids: Collection[int]) -> dict[int, int]:
+        found = {app_id: app_id for app_id in app_ids}
+        unknown = sorted(app_id for app_id in found if app_id not in self._names)
+        if unknown:
+            query = select(app_alias.c.id, app_alias.c.app_id).where(app_alias.c.id.in_(unknown))
+            async with reading(self._db) as conn:
+                found.update((row.id, row.app_id) for row in await conn.execute(query))
+        return found
+
     async def page(self, *, cursor: str | None, limit: int) -> Page[App]:
         after = 0 if cursor is None else cursors.decode("a", cursor)
         query = (

@@ -6,9 +6,11 @@ import re
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import insert
 
 from gateway.core.model import AddressMode, Executor
 from gateway.core.users import Role
+from gateway.store.tables import app_alias
 
 OLD, NEW = "/xxl-job-admin/jobgroup", "/jobgroup"
 
@@ -174,3 +176,69 @@ async def test_normal_users_see_their_own_and_change_none(site):
     await site.login(username="eve")
     assert (await site.ask(f"{OLD}/pageList")).json["recordsTotal"] == 0
     assert (await site.ports.apps.get("mine")).address_mode is AddressMode.AUTO
+
+
+@pytest.fixture
+async def shop(admin):
+    """An app that several groups of an old installation have become."""
+    app = await admin.app("shop", "Shop")
+    async with admin.db.write() as conn:
+        await conn.execute(insert(app_alias), [{"id": 71, "app_id": app.id}, {"id": 72, "app_id": app.id}])
+    return app
+
+
+async def test_an_app_goes_by_other_ids_as_well(admin, shop):
+    loaded = (await admin.ask(f"{OLD}/loadById", {"id": 71})).json["content"]
+    assert (loaded["id"], loaded["appname"]) == (shop.id, "shop")
+    form = {"id": 72, "appname": "shop", "title": "t", "addressType": 1, "addressList": "http://h:1/"}
+    assert (await admin.ask(f"{OLD}/update", form)).json["code"] == 200
+    (group,) = (await admin.ask(f"{OLD}/pageList")).json["data"]
+    assert (group["id"], group["title"]) == (shop.id, "t")
+    refused = (await admin.ask(f"{OLD}/remove", {"id": 71})).json
+    assert refused["code"] == 500
+    assert str(shop.id) in refused["msg"]
+    assert (await admin.ask(f"{OLD}/loadById", {"id": 73})).json["code"] == 500
+
+
+async def test_jobs_by_another_id_of_their_app(admin, shop):
+    form = {
+        "jobGroup": 71,
+        "jobDesc": "nightly",
+        "author": "alice",
+        "glueType": "BEAN",
+        "executorHandler": "h",
+        "scheduleType": "NONE",
+        "executorRouteStrategy": "FIRST",
+        "misfireStrategy": "DO_NOTHING",
+        "executorBlockStrategy": "SERIAL_EXECUTION",
+    }
+    job_id = int((await admin.ask("/xxl-job-admin/jobinfo/add", form)).json["content"])
+    for path in ("jobinfo/pageList", "joblog/getJobsByGroup"):
+        for group in (71, 72, shop.id):
+            found = (await admin.ask(f"/xxl-job-admin/{path}", {"jobGroup": group})).json
+            (row,) = found.get("data") or found["content"]
+            assert (row["id"], row["jobGroup"]) == (job_id, shop.id)
+    changed = await admin.ask(
+        "/xxl-job-admin/jobinfo/update", {**form, "id": job_id, "jobGroup": 72, "jobDesc": "n"}
+    )
+    assert changed.json["code"] == 200
+    run_id = await admin.run(await admin.ports.jobs.get(job_id))
+    (log,) = (await admin.ask("/xxl-job-admin/joblog/pageList", {"jobGroup": 72, "logStatus": -1})).json[
+        "data"
+    ]
+    assert log["id"] == run_id
+    assert (await admin.ask("/xxl-job-admin/joblog/clearLog", {"jobGroup": 71, "jobId": 0, "type": 9})).json[
+        "code"
+    ] == 200
+    assert (await admin.ask("/xxl-job-admin/joblog/pageList", {"jobGroup": 72})).json["data"] == []
+
+
+async def test_permissions_by_another_id(admin, shop):
+    form = {"username": "eve1", "password": "pass-word-1", "role": 0, "permission": "71"}
+    assert (await admin.ask("/xxl-job-admin/user/add", form)).json["code"] == 200
+    other = await admin.app()
+    await admin.login(username="eve1", password="pass-word-1")
+    for group in (71, 72, shop.id):
+        assert (await admin.ask(f"{OLD}/loadById", {"id": group})).json["content"]["id"] == shop.id
+    assert (await admin.ask(f"{OLD}/loadById", {"id": other.id})).json["code"] == 500
+    assert (await admin.ask("/xxl-job-admin/jobinfo/pageList", {"jobGroup": other.id})).json["code"] == 500
