@@ -15,7 +15,7 @@ from gateway.core.model import DEFAULT_NAMESPACE, AddressMode, App
 
 async def create(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
-    app = await services.apps.create(_app_of(await read_as(request, AppBody)))
+    app = await services.apps.create(app_of(await read_as(request, AppBody)))
     await services.operations.app_changed(app.id)
     return json_answer(app_answer(app), 201)
 
@@ -48,7 +48,7 @@ async def patch(request: web.Request) -> web.Response:
     body = checked(merged(present, change), AppBody)
     if body.appname != old.appname:
         raise InvalidValue("appname", body.appname, f"{old.appname!r}: it cannot be changed")
-    app, moved = await services.apps.update(_app_of(body, old))
+    app, moved = await services.apps.update(app_of(body, old))
     await services.operations.app_changed(app.id, moved)
     return json_answer(app_answer(app))
 
@@ -65,7 +65,7 @@ async def _named(request: web.Request) -> App:
     return await request.app[SERVICES].apps.get(request.match_info["appname"])
 
 
-def _app_of(body: AppBody, old: App | None = None) -> App:
+def app_of(body: AppBody, old: App | None = None) -> App:
     return App(
         id=old.id if old else 0,
         namespace_id=DEFAULT_NAMESPACE,

@@ -11,6 +11,7 @@ from gateway.api.models.schedules import ScheduleBody
 from gateway.api.policies import (
     child_fields,
     children_of,
+    contact_fields,
     patience_fields,
     retry_fields,
     retry_of,
@@ -19,7 +20,7 @@ from gateway.api.policies import (
 )
 from gateway.api.templates import filled
 from gateway.api.timings import is_zoned, require_open, timing_fields, timing_of
-from gateway.core.contact import UNSIGNED
+from gateway.core.contact import Contact
 from gateway.core.misfire import MisfireLimits
 from gateway.core.model import DEFAULT_NAMESPACE, Job, Misfire, Task
 from gateway.core.moments import parse_moment
@@ -128,7 +129,7 @@ def job_of(
         ttl_s=body.ttl_s,
         description=body.description,
         retention_days=body.retention_days or 0,
-        contact=base.contact if base else UNSIGNED,
+        contact=Contact(body.contact.author, body.contact.alarm_email, body.contact.remark),
     )
 
 
@@ -188,6 +189,7 @@ def body_of(job: Job, appname: str) -> dict[str, Any]:
         "misfire_window_s": job.misfire_limits.window_s,
         "retention_days": job.retention_days or None,
         "misfire_max": job.misfire_limits.most,
+        "contact": contact_fields(job),
         "enabled": job.enabled,
         **timing_fields(job.timing),
     }

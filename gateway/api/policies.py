@@ -91,5 +91,10 @@ def patience_fields(job: Job) -> dict[str, Any]:
     }
 
 
+def contact_fields(job: Job) -> dict[str, Any]:
+    """Who answers for it."""
+    return asdict(job.contact)
+
+
 def _seconds(ms: int) -> float:
     return ms // 1000 if ms % 1000 == 0 else ms / 1000

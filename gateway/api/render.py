@@ -9,13 +9,13 @@ from aiohttp import web
 
 from gateway.api.models.apps import AppAnswer
 from gateway.api.models.base import Answer
-from gateway.api.models.jobs import JobAnswer, JobPause
+from gateway.api.models.jobs import ContactAnswer, JobAnswer, JobPause
 from gateway.api.models.outcomes import ChildAnswer
 from gateway.api.models.runs import KillAnswer, RunAnswer, ShardCounts, Slots
 from gateway.api.models.schedules import ScheduleAnswer, dialect_of
 from gateway.api.models.system import TokenAnswer
 from gateway.api.models.tasks import EnvAnswer, ShardAnswer, TaskAnswer
-from gateway.api.policies import patience_fields, retry_answer
+from gateway.api.policies import contact_fields, patience_fields, retry_answer
 from gateway.api.timings import timing_answer
 from gateway.core.clock import at_offset, iso_utc
 from gateway.core.confine import next_slot
@@ -134,7 +134,13 @@ def job_answer(job: Job, appname: str | None, now_ms: int, pauses: Pauses) -> Jo
         misfire_window_s=job.misfire_limits.window_s,
         retention_days=job.retention_days or None,
         misfire_max=job.misfire_limits.most,
-        **times(next_fire=next_slot(job), created=job.created_ms, updated=job.updated_ms),
+        contact=ContactAnswer(**contact_fields(job)),
+        **times(
+            glue_updated=job.task.glue_updated_ms,
+            next_fire=next_slot(job),
+            created=job.created_ms,
+            updated=job.updated_ms,
+        ),
     )
 
 

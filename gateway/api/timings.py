@@ -103,10 +103,19 @@ def _one_or_many(uses: list[T]) -> T | list[T] | None:
 
 def timing_answer(job: Job, now_ms: int) -> dict[str, Any]:
     """The fields of `TimingAnswer`."""
-    timing, window = job.timing, None
     warnings: list[str] = []
-    if timing != PLAIN:
-        warnings = cautions(schedule_of(job), job.schedule, timing, job.days, now_ms, fired=job.fired)
+    if job.timing != PLAIN:
+        warnings = cautions(schedule_of(job), job.schedule, job.timing, job.days, now_ms, fired=job.fired)
+    return {
+        **bounds_answer(job.timing),
+        "fired": job.fired if job.timing.window.max_fires else None,
+        "warnings": warnings,
+    }
+
+
+def bounds_answer(timing: Timing) -> dict[str, Any]:
+    """What people have set of them."""
+    window = None
     if timing.window != Window():
         start_ms, end_ms = timing.window.start_ms, timing.window.end_ms
         window = WindowAnswer(
@@ -124,8 +133,6 @@ def timing_answer(job: Job, now_ms: int) -> dict[str, Any]:
             [CalendarUseAnswer(name=use.name, mode=use.mode) for use in timing.calendars]
         ),
         "data_offset_s": timing.data_offset_s,
-        "fired": job.fired if timing.window.max_fires else None,
-        "warnings": warnings,
     }
 
 

@@ -13,6 +13,7 @@ from gateway.cli.explain import explain
 from gateway.cli.failures import failures, mark_succeeded, rerun
 from gateway.cli.health import health
 from gateway.cli.jobs import jobs
+from gateway.cli.manifests import apply_, export
 from gateway.cli.namespaces import namespaces
 from gateway.cli.node import check, migrate, serve
 from gateway.cli.nodes import nodes
@@ -50,6 +51,8 @@ for command in (
     access_tokens,
     namespaces,
     simulate,
+    export,
+    apply_,
     cron,
     health,
 ):

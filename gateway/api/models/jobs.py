@@ -28,6 +28,14 @@ MISFIRE_AFTER_S = 60
 MIN_LOST_AFTER_S = 30
 
 
+class ContactBody(Body):
+    """Who answers for a job, in the words of xxl-job-admin, whose endpoints show and set the same."""
+
+    author: Text = Field("", max_length=64)
+    alarm_email: Text = Field("", max_length=255, description="Addresses separated by commas.")
+    remark: Text = Field("", max_length=128, description="What was said of the last change of `glue_source`.")
+
+
 class JobBody(TimingFields, PlacementFields):
     """What to run, when, and under which policies."""
 
@@ -119,6 +127,7 @@ class JobBody(TimingFields, PlacementFields):
         le=3650,
         description="How many days its finished runs are kept; the server's setting if left out.",
     )
+    contact: ContactBody = ContactBody()
     template: Literal["sae_job", "schedulerx"] | None = Field(
         None,
         description="Choose other defaults for what is left out. `sae_job`: timeout 3600 s, 4 attempts. `schedulerx`: one "
@@ -175,6 +184,12 @@ class JobPause(Answer):
     until_ms: int | None
 
 
+class ContactAnswer(Answer):
+    author: str
+    alarm_email: str
+    remark: str
+
+
 class JobAnswer(TimingAnswer, JobHead):
     pause: JobPause | None = Field(description="What pauses it, also while it is disabled.")
     schedule: ScheduleAnswer | list[ScheduleAnswer]
@@ -202,6 +217,11 @@ class JobAnswer(TimingAnswer, JobHead):
     misfire_window_s: int
     misfire_max: int
     retention_days: int | None
+    contact: ContactAnswer
+    glue_updated: Iso | None = Field(
+        description="When `glue_source` was last changed: executors load it again when this has changed."
+    )
+    glue_updated_ms: int | None
     next_fire: Iso | None = Field(
         description="The next slot that has no run yet: some seconds are planned ahead."
     )

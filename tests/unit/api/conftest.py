@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,8 @@ class Api:
     queues: FakeQueues
     reruns: FakeReruns
     services: Services
+    # Middlewares that see each call before it is answered.
+    intruders: list[Any] = field(default_factory=list)
 
     async def call(
         self, method: str, path: str, body: Any = None, *, raw: bytes | None = None, token: Any = ...
@@ -104,8 +107,15 @@ def a_job(**fields: Any) -> dict[str, Any]:
 
 @pytest.fixture
 async def api(tmp_path: Path) -> AsyncIterator[Api]:
+    async with an_api(tmp_path) as one:
+        yield one
+
+
+@asynccontextmanager
+async def an_api(path: Path) -> AsyncIterator[Api]:
+    """On a database of its own in that folder."""
     clock, operations = StillClock(), FakeOperations()
-    db = open_database(database_url(blank_database(tmp_path)))
+    db = open_database(database_url(blank_database(path)))
     tokens = TokenStore(db, clock)
     _, token = await tokens.create("test")
     queues, reruns, run_ids = FakeQueues(), FakeReruns(), ids.run_ids(db, clock)
@@ -130,11 +140,17 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
         retention_days=30,
         hooks=Hooks(private_url="http://10.9.8.7:8081"),
     )
-    app = web.Application()
+    intruders: list[Any] = []
+
+    @web.middleware
+    async def intruded(request: web.Request, handler: Any) -> web.StreamResponse:
+        return await (intruders[0](request, handler) if intruders else handler(request))
+
+    app = web.Application(middlewares=[intruded])
     setup_api(app, services)
     async with TestServer(app) as server, ClientSession() as session:
         base = str(server.make_url("")).rstrip("/")
-        yield Api(session, base, token, db, clock, operations, queues, reruns, services)
+        yield Api(session, base, token, db, clock, operations, queues, reruns, services, intruders)
     await db.close()
 
 

@@ -1,0 +1,141 @@
+"""Commands: apps, jobs and calendars as YAML: `export`, and `apply` with a plan first."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from gateway.cli import show
+from gateway.cli.client import Client, calls_api
+from gateway.cli.root import FAILED, WRONG_INPUT, Failure
+
+if TYPE_CHECKING:
+    from importer.manifests.errors import ManifestError
+    from importer.manifests.steps import Plan
+
+
+@click.command()
+@click.option(
+    "--app", "apps", multiple=True, help="Only this app, its jobs and the calendars they use (repeat it)."
+)
+@click.option(
+    "--output",
+    default="-",
+    show_default=True,
+    help="A file; a folder (it exists, or the name ends with a slash), which gets a file an app; - for standard output.",
+)
+@calls_api
+def export(client: Client, apps: tuple[str, ...], output: str) -> None:
+    """Write apps, jobs and calendars as YAML, for `apply`."""
+    from gateway.core.errors import NotFound
+    from importer.manifests.files import as_files, as_text, save
+    from importer.manifests.present import documents_of, read_present
+
+    try:
+        found = documents_of(read_present(client), apps)
+    except NotFound as error:
+        raise Failure(f"--app: {error}", WRONG_INPUT) from None
+    if client.as_json:
+        show.as_json({"format": 1, **found})
+        return
+    if output == "-":
+        click.echo(as_text(found), nl=False)
+        return
+    path = Path(output)
+    try:
+        if output.endswith("/") or path.is_dir():
+            others = save(path, as_files(found))
+        else:
+            path.write_text(as_text(found), encoding="utf-8", newline="\n")
+            others = []
+    except OSError as error:
+        raise Failure(f"--output: {output!r} cannot be written: {error.strerror}", WRONG_INPUT) from None
+    told = ", ".join(f"{len(found[section])} {section}" for section in found)
+    click.echo(f"{output}: {told}", err=True)
+    for other in others:
+        click.echo(f"note: {other} is there as well, and `apply` would read it", err=True)
+
+
+@click.command("apply")
+@click.argument("files", nargs=-1, required=True)
+@click.option("--dry-run", is_flag=True, help="Show the plan and change nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option(
+    "--prune", is_flag=True, help="Remove jobs that no document names, of the apps that documents hold."
+)
+@click.option("--prune-all", is_flag=True, help="Remove all that no document names: jobs, apps, calendars.")
+@click.option(
+    "--rename",
+    is_flag=True,
+    help="A document whose app has no job of its name is the job of its id, which gets the name.",
+)
+@calls_api
+def apply_(
+    client: Client,
+    files: tuple[str, ...],
+    *,
+    dry_run: bool,
+    yes: bool,
+    prune: bool,
+    prune_all: bool,
+    rename: bool,
+) -> int:
+    """Make apps, jobs and calendars what documents say, after a plan (files, folders, - for standard input)."""
+    from gateway.core.clock import SystemClock
+    from importer.manifests import show as shown
+    from importer.manifests.errors import ManifestError
+    from importer.manifests.files import read
+    from importer.manifests.plan import make_plan
+    from importer.manifests.present import read_present
+    from importer.manifests.steps import Prune
+
+    what = Prune.ALL if prune_all else Prune.JOBS if prune else Prune.NOTHING
+    try:
+        entries = read(files)
+        plan = make_plan(entries, read_present(client), SystemClock().now_ms(), prune=what, rename=rename)
+    except ManifestError as error:
+        _refuse(error)
+    if client.as_json:
+        show.as_json(shown.as_json(plan))
+    else:
+        click.echo("\n".join(shown.lines_of(plan)))
+    if dry_run or plan.is_empty:
+        return 0
+    _ask(files, yes=yes)
+    return _do(client, plan)
+
+
+def _refuse(error: ManifestError) -> NoReturn:
+    *most, last = error.problems
+    for line in most:
+        click.echo(f"error: {line}", err=True)
+    raise Failure(f"{last} (nothing was changed)", WRONG_INPUT) from None
+
+
+def _ask(files: tuple[str, ...], *, yes: bool) -> None:
+    if yes:
+        return
+    if "-" in files or not sys.stdin.isatty():
+        raise Failure("nothing was changed: there is no terminal to ask at, so give --yes", WRONG_INPUT)
+    if not click.confirm("Do this?", err=True):
+        raise Failure("nothing was changed")
+
+
+def _do(client: Client, plan: Plan) -> int:
+    from gateway.core.errors import GatewayError
+    from importer.manifests.carry_out import carry_out
+
+    done = 0
+    tell: Any = (lambda line: click.echo(line, err=True)) if client.as_json else click.echo
+    try:
+        for line in carry_out(client, plan):
+            tell(line)
+            done += 1
+    except (GatewayError, Failure) as error:
+        raise Failure(
+            f"stopped: {error}. Done so far: {done} of the steps above; apply again for the rest", FAILED
+        ) from None
+    return 0
