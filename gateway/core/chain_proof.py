@@ -26,12 +26,13 @@ UNPLANNED = "not planned yet as the job was changed"
 class Place(NamedTuple):
     """How far a chain is. `ends`: the instants of which one is where its delay counts from; 0 before its first run.
 
-    Its last row has ended at `at_ms`. Unless it `is_known`, a row is open or not there that would tell.
+    Its last row, of `run_id`, has ended at `at_ms`. Unless it `is_known`, a row is open or not there that would tell.
     """
 
     ends: tuple[int, ...] = (0,)
     at_ms: int = 0
     is_known: bool = True
+    run_id: int = 0
 
 
 LOST_TRACK = Place(is_known=False)
@@ -95,6 +96,8 @@ class ChainJudge:
         ):
             if following is not None and following.job.enabled and is_chained(following.job):
                 self._owed = due[-1]  # unless it was planned by then, it is what follows
+            elif self._place.run_id == self._evidence.open_at.get(interval.until_ms, -1):
+                self._place = LOST_TRACK  # that the run before it had ended was learned only after the change
             else:
                 self._miss(interval.job, due[-1], interval.until_ms, is_last=following is None)
         if self._owed and following is None:
@@ -279,10 +282,10 @@ class ChainJudge:
         elif not row.ended_ms:
             self._is_open, self._place = True, LOST_TRACK
         elif row.began_ms:
-            self._place = Place((row.ended_ms,), row.ended_ms)
+            self._place = Place((row.ended_ms,), row.ended_ms, run_id=row.id)
         elif place.is_known:
             # Not every slot that was skipped has moved the chain.
-            self._place = Place((*place.ends[-2:], row.ended_ms), row.ended_ms)
+            self._place = Place((*place.ends[-2:], row.ended_ms), row.ended_ms, run_id=row.id)
 
 
 def _at(row: FirstRow) -> int:

@@ -66,6 +66,7 @@ class Evidence:
     of slots before it may have been removed by age. `removed`: rows of slots from one instant to another may have been
     removed by hand. `deleted_ms` is 0 for a job that is there, -1 if it is not known when it was deleted. `before`: the
     last row before the range, for a job whose runs follow each other. `editions`: the calendars of its versions as they were.
+    `open_at`: when the job was changed or deleted, and which run of its chain was open then, as far as was known.
     """
 
     versions: Sequence[JobVersion]
@@ -77,6 +78,7 @@ class Evidence:
     fired: Fired | None = None
     before: FirstRow | None = None
     editions: Mapping[str, Editions] = field(default_factory=dict)
+    open_at: Mapping[int, int] = field(default_factory=dict)
 
     def is_removed(self, from_ms: int, to_ms: int) -> bool:
         """Whether rows of slots between these instants may have been removed by hand."""

@@ -52,6 +52,14 @@ async def carry_over(conn: AsyncConnection, new: Job, removed: Collection[int]) 
     return next_fire_at
 
 
+async def open_run(conn: AsyncConnection, job: Job) -> int:
+    """The run of its chain that is open, as far as is known here and now, 0 if none is. The job's rows are locked."""
+    if not job.chain_run_id:
+        return 0
+    is_open, _ = await _is_open(conn, job.id, abs(job.chain_run_id))
+    return abs(job.chain_run_id) if is_open else 0
+
+
 async def unended(conn: AsyncConnection, parts: Collection[int]) -> Sequence[tuple[int, int, int]]:
     """Chains whose run is not open any more: (job id, link, when it ended, 0 if there is no such run).
 

@@ -16,8 +16,10 @@ REASON = "the job was deleted"
 _CHUNK = 500
 
 
-async def bury(conn: AsyncConnection, old: Job, now_ms: int, *, keep_history: bool) -> None:
-    """Delete the locked rows of a job."""
+async def bury(
+    conn: AsyncConnection, old: Job, now_ms: int, *, keep_history: bool, open_run: int = 0
+) -> None:
+    """Delete the locked rows of a job. `open_run`: the run of its chain that is open."""
     await conn.execute(delete(job).where(job.c.id == old.id))
     await conn.execute(delete(job_next_fire).where(job_next_fire.c.job_id == old.id))
     await conn.execute(delete(trigger_url).where(trigger_url.c.job_id == old.id))
@@ -33,6 +35,7 @@ async def bury(conn: AsyncConnection, old: Job, now_ms: int, *, keep_history: bo
             created_ms=old.created_ms,
             deleted_ms=now_ms,
             author=author()[:64],
+            chain_run_id=open_run,
         )
     )
 

@@ -86,14 +86,18 @@ class EvidenceStore:
             rows = await _rows(conn, job_id, from_ms, to_ms)
             removed = await _removed(conn, job_id)
             before = None
+            open_at: dict[int, int] = {}
             if any(is_chained(one.job) for one in versions):
                 rows = await _with_first_sends(conn, job_id, rows)
                 before = await _before(conn, job_id, from_ms)
+                open_at = await _open_at(conn, job_id, from_ms, to_ms)
             own = versions[-1].job.retention_days if versions else 0
             is_history_going = deleted_ms and not mine.keep_history
             gone_ms = now_ms + 1 if is_history_going else cut_ms(now_ms, own or self._days)
             fired = await _fired(conn, job_id, versions, from_ms, gone_ms, removed)
-        return Evidence(versions, rows, next_fire_at, gone_ms, removed, deleted_ms, fired, before, editions)
+        return Evidence(
+            versions, rows, next_fire_at, gone_ms, removed, deleted_ms, fired, before, editions, open_at
+        )
 
 
 async def _whose(conn: AsyncConnection, job_id: int) -> tuple[Any, int]:
@@ -164,6 +168,16 @@ async def _before(conn: AsyncConnection, job_id: int, from_ms: int) -> FirstRow 
     rows = [_row_of(row) for row in await conn.execute(query.limit(1))]
     rows = await _with_first_sends(conn, job_id, await _with_ends(conn, job_id, rows))
     return rows[0] if rows else None
+
+
+async def _open_at(conn: AsyncConnection, job_id: int, from_ms: int, to_ms: int) -> dict[int, int]:
+    """When the job was changed or deleted while a run of its chain was open, and which."""
+    found: dict[int, int] = {}
+    for mine, at in ((job_version.c, "created_ms"), (deleted_job.c, "deleted_ms")):
+        here = (mine.job_id == job_id, mine.chain_run_id > 0, mine[at].between(from_ms, to_ms))
+        rows = await conn.execute(select(mine[at], mine.chain_run_id).where(*here))
+        found |= {row[0]: row[1] for row in rows}
+    return found
 
 
 async def _fired(

@@ -54,7 +54,8 @@ def job_row(one: Job) -> dict[str, Any]:
     }
 
 
-def version_row(one: Job) -> dict[str, Any]:
+def version_row(one: Job, open_run: int = 0) -> dict[str, Any]:
+    """`open_run`: the run of its chain that is open at this change."""
     return {
         "job_id": one.id,
         "version": one.version,
@@ -62,6 +63,7 @@ def version_row(one: Job) -> dict[str, Any]:
         "author": author()[:64],
         "created_ms": one.updated_ms,
         "anchor_ms": one.anchor_ms,
+        "chain_run_id": open_run,
     }
 
 

@@ -255,7 +255,8 @@ class JobStore:
     async def _remove(self, conn: AsyncConnection, job_id: int, *, keep_history: bool) -> None:
         old = await self.locked(conn, job_id)
         now_ms = self._clock.now_ms()
-        await bury(conn, old, now_ms, keep_history=keep_history)
+        open_run = await chains.open_run(conn, old)
+        await bury(conn, old, now_ms, keep_history=keep_history, open_run=open_run)
         await note(conn, now_ms, Source.JOB, "deleted", [(job_id, old.name, f"at version {old.version}")])
         await take_back(conn, old, now_ms, REASON, self._run_ids)
         await end_waiting(conn, old, now_ms)
@@ -304,12 +305,13 @@ class JobStore:
         # A chain's slot that is due and not planned is the next one of the chain that goes on.
         is_kept = same_slots or (is_chained(old) and is_chained(new) and new.enabled)
         reason = "" if is_kept else f"the job was {'changed' if new.enabled else 'disabled'}"
+        open_run = await chains.open_run(conn, old)
         new, removed = await replanned(conn, old, new, now_ms, reason, self._run_ids)
         row = job_row(new)
         fire = fire_row(new)
         await conn.execute(update(job).where(job.c.id == old.id).values(row))
         await conn.execute(update(job_next_fire).where(job_next_fire.c.job_id == old.id).values(fire))
-        await conn.execute(insert(job_version).values(version_row(new)))
+        await conn.execute(insert(job_version).values(version_row(new, open_run)))
         await note(conn, now_ms, Source.JOB, *_told(old, new))
         if with_links and old.children != new.children:
             await store_links(conn, old, new)

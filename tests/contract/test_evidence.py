@@ -22,7 +22,7 @@ from gateway.store.apps import AppStore
 from gateway.store.calendars import CalendarStore
 from gateway.store.evidence import EvidenceStore
 from gateway.store.jobs import JobStore
-from gateway.store.tables import calendar_edition, run, run_daily
+from gateway.store.tables import calendar_edition, job_next_fire, run, run_daily
 
 
 @pytest.fixture
@@ -181,6 +181,41 @@ async def test_when_runs_of_a_chain_began_and_which_was_before(db, clock, made, 
     assert found.before is not None
     assert (found.before.began_ms, found.before.ended_ms, found.before.is_belated) == (65, 90, True)
     assert (await store.of_job(made.id, 50, clock.ms + 1)).before is None
+
+
+async def test_which_run_of_a_chain_was_open_at_a_change(db, clock, made, jobs):
+    chained = {"kind": "second_delay", "expression": 5}
+    (one,) = await jobs.create([replace(made, schedule=chained, name="chain")])
+    running = {
+        "id": 7,
+        "job_id": one.id,
+        "slot_key": clock.ms - 10,
+        "state": 4,
+        "sent_ms": 5,
+        "finished_ms": 0,
+    }
+    await add(db, running)
+    linked = update(job_next_fire).where(job_next_fire.c.job_id == one.id)
+    async with db.write() as conn:
+        await conn.execute(linked.values(chain_run_id=-7, next_fire_at=None))  # a parent of shards
+    store, since_ms = EvidenceStore(db, clock, 30), clock.ms
+    clock.ms += 1000
+    await jobs.set_enabled(one.id, enabled=False)
+    disabled_ms = clock.ms
+    clock.ms += 1000
+    changed = await jobs.update(replace(await jobs.get(one.id), schedule={"kind": "none"}))
+    assert (await store.of_job(one.id, since_ms, clock.ms + 1)).open_at == {disabled_ms: 7, clock.ms: 7}
+    async with db.write() as conn:
+        await conn.execute(update(run).where(run.c.id == 7).values(state=10, finished_ms=clock.ms))
+    clock.ms += 1000
+    await jobs.update(replace(changed, schedule=chained))
+    clock.ms += 1000
+    async with db.write() as conn:
+        await conn.execute(linked.values(chain_run_id=7))
+        await conn.execute(update(run).where(run.c.id == 7).values(state=4, finished_ms=0))
+    await jobs.delete(one.id, keep_history=True)
+    found = await store.of_job(one.id, since_ms, clock.ms + 1)
+    assert sorted(found.open_at) == [disabled_ms, disabled_ms + 1000, clock.ms]
 
 
 async def test_what_a_maximum_has_had_before_the_range(db, clock, made, jobs, monkeypatch):

@@ -62,6 +62,8 @@ job_version = Table(
     big_column("created_ms"),
     # The phase of a fixed rate as this version had it.
     big_column("anchor_ms"),
+    # The run of a second_delay that was open, as far as was known, when this version was made.
+    big_column("chain_run_id"),
     **MYSQL,
 )
 
@@ -79,6 +81,8 @@ deleted_job = Table(
     big_column("created_ms"),
     big_column("deleted_ms"),
     Column("author", String(64), nullable=False, server_default=""),
+    # As in `job_version`.
+    big_column("chain_run_id"),
     **MYSQL,
 )
 

@@ -185,6 +185,21 @@ def test_a_change_while_nobody_was_there_to_plan() -> None:
     assert (found.missing, found.is_right) == ([T + 13 * S], False)
 
 
+def test_the_end_of_a_run_that_was_learned_after_a_change() -> None:
+    """Its row says when it ended; that nobody knew it yet, the change itself has noted."""
+    (first,) = a_life(8)
+    after_ms = T + 14 * S
+    disabled = [a_chain(1, T), a_chain(2, after_ms, enabled=False)]
+    assert proof_of(disabled, [first]).missing == [T + 13 * S]
+    known = proof_of(disabled, [first], open_at={after_ms: first.id})
+    assert (known.missing, known.expected, known.is_right) == ([], 1, True)
+    # Another run was open, or it was at another change.
+    assert proof_of(disabled, [first], open_at={after_ms: first.id - 1}).missing
+    assert proof_of(disabled, [first], open_at={after_ms + 1: first.id}).missing
+    assert proof_of(V1, [first], deleted_ms=after_ms).missing == [T + 13 * S]
+    assert proof_of(V1, [first], deleted_ms=after_ms, open_at={after_ms: first.id}).is_right
+
+
 def test_a_result_that_came_after_its_run_was_given_up() -> None:
     rows = [replace(WHOLE[0], ended_ms=T + 60 * S, is_belated=True), *WHOLE[1:]]
     found = proof_of(V1, rows)

@@ -1,4 +1,4 @@
-"""Imports: where jobs came from, other ids of apps, passwords that were hashed by somebody else
+"""Imports: where jobs came from, other ids of apps, passwords that were hashed by somebody else; runs open at a change
 
 Everything is added with a default, so that a node of the version before goes on working meanwhile.
 """
@@ -81,10 +81,14 @@ def upgrade() -> None:
     )
     op.create_index("ix_app_alias_app_id", "app_alias", ["app_id"])
     op.add_column("user_account", _text("password_scheme", 8))
+    for table in ("job_version", "deleted_job"):
+        op.add_column(table, _big("chain_run_id"))
     _say_oldest(f"{revision}:0001")
 
 
 def downgrade() -> None:
+    for table in ("job_version", "deleted_job"):
+        op.drop_column(table, "chain_run_id")
     op.drop_column("user_account", "password_scheme")
     op.drop_index("ix_app_alias_app_id", table_name="app_alias")
     op.drop_table("app_alias")
