@@ -8,6 +8,7 @@ from gateway.cli.backfills import backfills
 from gateway.cli.bulk import bulk
 from gateway.cli.calendars import calendars
 from gateway.cli.cron import cron
+from gateway.cli.cutover import cutover
 from gateway.cli.events import events
 from gateway.cli.explain import explain
 from gateway.cli.failures import failures, mark_succeeded, rerun
@@ -54,6 +55,7 @@ for command in (
     export,
     apply_,
     cron,
+    cutover,
     health,
 ):
     cli.add_command(command)

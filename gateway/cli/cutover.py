@@ -1,0 +1,302 @@
+"""`cutover`: the jobs of an import pass from the old admin to this scheduler, and back."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gateway.cli.root import WRONG_INPUT, Failure
+from gateway.cli.target import database_options, one_line, run_loop, settings_of
+from gateway.core.errors import InvalidValue, Refused
+
+if TYPE_CHECKING:
+    from importer.cutover import Cutover
+    from importer.way_back import TakenBack
+
+_MOST_SHOWN = 20
+
+
+@click.command()
+@click.option(
+    "--source", metavar="URL", help="the old admin's database: mysql://USER:PASSWORD@HOST:PORT/DATABASE"
+)
+@click.option("--name", help="the name of the installation as it was imported (DATABASE@HOST:PORT)")
+@click.option("--table-map", multiple=True, metavar="OLD=NEW", help="as for `import`")
+@click.option("--source-charset", help="as for `import`")
+@click.option(
+    "--old-admin-is-stopped", is_flag=True, help="you vouch for it: its database is not watched, or is gone"
+)
+@click.option("--watch", default="75s", help="how long to look for signs of life at most (75s)")
+@click.option("--ignore-changes", is_flag=True, help="go on although the source has changed since the import")
+@click.option("--require-executors", is_flag=True, help="refuse while an app has no executor here")
+@click.option("--back", is_flag=True, help="disable the jobs again that a cutover has enabled")
+@click.option(
+    "--sql",
+    type=click.Path(dir_okay=False),
+    help="with --back: write what the old admin's database needs first",
+)
+@click.option("--dry-run", is_flag=True, help="look and tell, change nothing")
+@click.option("--yes", is_flag=True, help="do not ask")
+@database_options
+def cutover(**options: Any) -> int:
+    """Enable the imported jobs here, once their old admin is stopped.
+
+    Each goes on with the first slot that the old admin has not handled. With --back they are disabled again, so that the
+    old admin can be started.
+    """
+    with one_line():
+        wanted = {
+            name: options.pop(name)
+            for name in (
+                *(
+                    "source",
+                    "name",
+                    "table_map",
+                    "source_charset",
+                    "old_admin_is_stopped",
+                    "watch",
+                    "ignore_changes",
+                ),
+                *("require_executors", "back", "sql", "dry_run", "yes"),
+            )
+        }
+        _check(wanted)
+        code: int = run_loop(_cutover(settings_of(options), wanted))
+    return code
+
+
+def _check(wanted: dict[str, Any]) -> None:
+    if wanted["back"]:
+        return
+    if wanted["sql"]:
+        raise InvalidValue("--sql", wanted["sql"], "nothing without --back")
+    if wanted["source"] is None and not wanted["old_admin_is_stopped"]:
+        raise Failure(
+            "--source is missing: the old admin's database, to see that it is stopped; "
+            "or say it yourself: --old-admin-is-stopped",
+            WRONG_INPUT,
+        )
+
+
+async def _cutover(settings: Any, wanted: dict[str, Any]) -> int:
+    from gateway.app.target import looking_at, working_on
+    from gateway.core.acting import acting_for
+    from gateway.core.clock import SystemClock
+    from gateway.store.cutovers import CutoverStore
+
+    clock = SystemClock()
+    opened = looking_at(settings) if wanted["dry_run"] else working_on(settings)
+    async with opened as db:
+        if db is None:
+            raise Refused("there is no gateway's database there: nothing was imported into it")
+        store = CutoverStore(db, clock)
+        with acting_for("cutover"):
+            if wanted["back"]:
+                return await _back(store, clock, wanted)
+            return await _there(store, clock, wanted)
+
+
+# ---------------------------------------------------------------- there
+
+
+async def _there(store: Any, clock: Any, wanted: dict[str, Any]) -> int:
+    import contextlib
+
+    from gateway.core.durations import parse_duration_ms
+    from importer.cutover import CutoverOptions, carry_out, demand_stopped, find_source, prepare
+    from importer.plan.alive import opinion
+    from importer.source.source import SourceOptions, open_source
+    from importer.source.url import parse_source
+
+    url = None if wanted["source"] is None else parse_source(wanted["source"])
+    watch_ms = parse_duration_ms(wanted["watch"], field="--watch")
+    imported = find_source(await store.sources(), wanted["name"] or (url.name if url is not None else None))
+    options = CutoverOptions(
+        is_stopped=wanted["old_admin_is_stopped"],
+        ignore_changes=wanted["ignore_changes"],
+        require_executors=wanted["require_executors"],
+        watch_ms=watch_ms,
+    )
+    async with contextlib.AsyncExitStack() as stack:
+        source = None
+        if url is not None:
+            given = SourceOptions(
+                table_map=_table_map(wanted["table_map"]),
+                charset=wanted["source_charset"],
+                timezone=imported.timezone or None,
+            )
+            source = await stack.enter_async_context(open_source(url, given))
+        found = await prepare(store, clock, imported, source, options, _progress)
+        seen = None if source is None or options.is_stopped else await source.signs()
+        _tell(found)
+        if not found.starts:
+            click.echo("Nothing is to be enabled.")
+            return 0
+        if wanted["dry_run"]:
+            click.echo("Nothing was changed (--dry-run).")
+            return 0
+        if not wanted["yes"] and not _agreed(f"Enable {len(found.starts)} jobs here?"):
+            click.echo("Nothing was changed.")
+            return 0
+        if source is not None and seen is not None:
+            # It may have been started while somebody thought about the answer.
+            last = opinion(seen, await source.signs())
+            if last.life == "alive":
+                demand_stopped(last, imported.name)
+        done = await carry_out(store, clock, found, _progress)
+    click.echo(f"{len(done.enabled)} jobs are enabled here and go on with the slots above.")
+    if done.lost:
+        click.echo(
+            f"warning: {_listed(done.lost)}: changed by somebody at this moment, left as they are: "
+            "run the command again"
+        )
+    return 0
+
+
+def _tell(found: Cutover) -> None:
+    from gateway.core.clock import iso_utc
+
+    click.echo(f"Installation {found.source.name} (XXL-JOB {found.source.release}, {found.source.timezone})")
+    if found.life is not None:
+        click.echo(f"The old admin is stopped: {'; '.join(found.life.reasons)}.")
+    elif found.clock_ms is None:
+        click.echo(
+            "You say that the old admin is stopped; its database was not looked at: jobs go on from now."
+        )
+    else:
+        click.echo("You say that the old admin is stopped; it was not looked for signs of life.")
+    if found.clock_ms is not None:
+        ahead = f"{abs(found.clock_ms) / 1000:.1f} s {'ahead of' if found.clock_ms > 0 else 'behind'}"
+        is_off = abs(found.clock_ms) > 1000
+        click.echo(f"{'warning: ' if is_off else ''}Its database's clock is {ahead} this machine's.")
+    if found.live:
+        click.echo(f"{found.live} jobs were cut over before and stay as they are.")
+    if found.starts:
+        first = min(one.first_ms for one in found.starts)
+        text = f"{len(found.starts)} jobs are to be enabled; the earliest slot is {iso_utc(first)}"
+        if found.late:
+            text += f". {found.late} of them were due before now: each slot gets a row here, by the job's misfire policy"
+        click.echo(f"{text}.")
+    _list("its schedule is over, stays disabled", [_job(one) for one in found.ended])
+    _list("changed here since the import, stays as it is", [_job(one) for one in found.edited])
+    _list("deleted here since the import", [f"job {one}" for one in found.missing])
+    _list("changed there since the import, goes on as it was imported", _numbers(found.changes.changed))
+    _list("new there since the import, not here", _numbers(found.changes.added))
+    _list("deleted there since the import, stays disabled", _numbers(found.changes.removed))
+    _list("stopped there since the import, stays disabled", _numbers(found.changes.switched))
+    _list(
+        "taken as handled by the old admin, whose log does not prove it",
+        [f"{_job(one.job)}: {', '.join(map(iso_utc, one.slots))}" for one in found.unsure],
+    )
+    _list(
+        "missed so many slots that only those of the last hour have rows",
+        [_job(one) for one in found.shortened],
+    )
+    for appname in found.without_executors:
+        click.echo(f"warning: no executor of {appname} is registered here: its jobs would fail")
+
+
+def _job(job: Any) -> str:
+    return f"job {job.id} ({job.name})"
+
+
+def _numbers(ids: Any) -> list[str]:
+    return [f"job {one} of the source" for one in ids]
+
+
+def _list(what: str, lines: list[str]) -> None:
+    for line in lines[:_MOST_SHOWN]:
+        click.echo(f"  {line}: {what}")
+    if len(lines) > _MOST_SHOWN:
+        click.echo(f"  … and {len(lines) - _MOST_SHOWN} more: {what}")
+
+
+def _listed(ids: Any) -> str:
+    return ", ".join(map(str, ids[:_MOST_SHOWN])) + (" …" if len(ids) > _MOST_SHOWN else "")
+
+
+def _table_map(pairs: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for pair in pairs:
+        old, equals, new = pair.partition("=")
+        if not (old and equals and new):
+            raise InvalidValue(
+                "--table-map", pair, "OLD=NEW, the name of a table in XXL-JOB and the one here"
+            )
+        found[old] = new
+    return found
+
+
+def _agreed(question: str) -> bool:
+    if not sys.stdin.isatty():
+        raise Failure("there is nobody to ask: give --yes, or look with --dry-run", WRONG_INPUT)
+    return click.confirm(question)
+
+
+def _progress(what: str, done: int, of: int) -> None:
+    if sys.stderr.isatty():
+        click.echo(f"\r{what}: {done} of {of} ", err=True, nl=done >= of)
+
+
+# ---------------------------------------------------------------- back
+
+
+async def _back(store: Any, clock: Any, wanted: dict[str, Any]) -> int:
+    from importer.cutover import find_source
+    from importer.source.url import parse_source
+    from importer.way_back import is_told_next_times, take_back
+
+    name = wanted["name"]
+    if name is None and wanted["source"] is not None:
+        name = parse_source(wanted["source"]).name
+    imported = find_source(await store.sources(), name)
+    live = sum(one.live for one in await store.items(imported.id))
+    click.echo(f"Installation {imported.name}: {live} jobs were enabled by a cutover.")
+    if not live or wanted["dry_run"]:
+        click.echo("Nothing was changed.")
+        return 0
+    if not wanted["yes"] and not _agreed(f"Disable {live} jobs here?"):
+        click.echo("Nothing was changed.")
+        return 0
+    if wanted["sql"]:
+        _writable(wanted["sql"])
+    taken = await take_back(store, clock, imported)
+    _tell_back(taken)
+    if is_told_next_times(imported):
+        _tell_next_times(taken, wanted["sql"])
+    return 0
+
+
+def _tell_next_times(taken: TakenBack, path: str | None) -> None:
+    from importer.way_back import next_times_sql
+
+    if path is None:
+        click.echo(
+            "warning: without the next times of --sql FILE it takes the slots since its stop for missed, and "
+            "fires jobs with FIRE_ONCE_NOW at once"
+        )
+        return
+    Path(path).write_text(next_times_sql(taken), "utf-8")
+    click.echo(f"Before that, run {path} on its database: it holds the next time of each job.")
+
+
+def _writable(path: str) -> None:
+    try:
+        with Path(path).open("a", encoding="utf-8"):
+            pass
+    except OSError as error:
+        raise InvalidValue("--sql", path, f"a file that can be written ({error.strerror})") from None
+
+
+def _tell_back(taken: TakenBack) -> None:
+    from gateway.core.clock import iso_utc
+
+    others = f", {taken.others} were already" if taken.others else ""
+    click.echo(f"{taken.disabled} jobs are disabled here{others}.")
+    click.echo(
+        f"No slot after {iso_utc(taken.since_ms)} is sent from here: the old admin can be started. Runs that have begun "
+        "report here as long as executors have this address."
+    )

@@ -1,0 +1,323 @@
+"""Jobs of an import are given to this scheduler, hundreds in a transaction, each at a slot that is said; and taken back.
+
+Locks are taken in the order job → next fire → run, ids ascending: nodes are at work meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from sqlalchemy import and_, func, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.core.chain import is_chained
+from gateway.core.clock import Clock
+from gateway.core.confine import schedule_of
+from gateway.core.events import Source
+from gateway.core.model import Job
+from gateway.core.registry import DEAD_AFTER_MS
+from gateway.store import chains
+from gateway.store.definitions import definition_of, job_at
+from gateway.store.engine import Database
+from gateway.store.events import note
+from gateway.store.ids import job_ids, run_ids
+from gateway.store.imports import JOB, Item
+from gateway.store.job_rows import fire_row, version_row
+from gateway.store.jobs import JobStore
+from gateway.store.many import update_each
+from gateway.store.next_fires import remove_ahead
+from gateway.store.overdue import overdue_row
+from gateway.store.tables import (
+    app,
+    executor,
+    import_item,
+    import_source,
+    job,
+    job_next_fire,
+    job_version,
+    run,
+)
+from gateway.store.transact import reading, transact, upsert
+
+AT_ONCE = 500
+"""So many jobs change in one transaction: nodes that plan and claim wait for no more."""
+_OVERDUE = "the job was disabled before this slot was planned"
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedSource:
+    """`cutover_ms` is 0 until its jobs were given to this scheduler."""
+
+    id: int
+    name: str
+    release: str
+    timezone: str
+    imported_ms: int
+    cutover_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A job to be enabled, as it was read. `first_ms` is its next slot, `anchor_ms` the phase of a fixed rate from now on."""
+
+    job: Job
+    old_key: str
+    first_ms: int
+    anchor_ms: int
+
+
+class CutoverStore:
+    def __init__(self, db: Database, clock: Clock) -> None:
+        self._db = db
+        self._clock = clock
+        self._run_ids = run_ids(db, clock)
+        self._jobs = JobStore(db, clock, job_ids(db, clock), self._run_ids)
+
+    # ------------------------------------------------------------ reading
+
+    async def sources(self) -> list[ImportedSource]:
+        mine = import_source.c
+        query = select(mine.id, mine.name, mine.release, mine.timezone, mine.imported_ms, mine.cutover_ms)
+        async with reading(self._db) as conn:
+            return [ImportedSource(*row) for row in await conn.execute(query.order_by(mine.id))]
+
+    async def items(self, source_id: int) -> list[Item]:
+        """What became of the jobs of a source."""
+        mine = import_item.c
+        query = select(import_item).where(mine.source_id == source_id, mine.kind == JOB)
+        async with reading(self._db) as conn:
+            return [
+                Item(
+                    JOB,
+                    row.old_key,
+                    row.new_id,
+                    row.version,
+                    row.digest,
+                    bool(row.wants_enabled),
+                    bool(row.live),
+                )
+                for row in await conn.execute(query)
+            ]
+
+    async def load(self, ids: Collection[int]) -> dict[int, Job]:
+        return await self._jobs.load(ids)
+
+    async def edited(self, jobs: Mapping[int, Job], imported: Mapping[int, int]) -> list[int]:
+        """Those that say something else than at the version that was imported; a move to another part says nothing."""
+        moved = sorted(
+            one for one, version in imported.items() if one in jobs and jobs[one].version != version
+        )
+        same: set[int] = set()
+        for start in range(0, len(moved), AT_ONCE):
+            some = moved[start : start + AT_ONCE]
+            query = select(job_version).where(
+                job_version.c.job_id.in_(some), job_version.c.version.in_({imported[one] for one in some})
+            )
+            async with reading(self._db) as conn:
+                rows = (await conn.execute(query)).all()
+            for row in rows:
+                now = jobs[row.job_id]
+                if row.version == imported[row.job_id] and _says_the_same(job_at(row, now), now):
+                    same.add(row.job_id)
+        return [one for one in moved if one not in same]
+
+    async def apps_without_executors(self, app_ids: Collection[int]) -> list[str]:
+        """Those of these apps whose runs would find nobody, by appname."""
+        alive = select(executor.c.app_id).where(
+            executor.c.gone == 0, executor.c.last_beat_ms > self._clock.now_ms() - DEAD_AFTER_MS
+        )
+        has_own = and_(app.c.address_mode == "manual", func.coalesce(app.c.addresses, "[]") != "[]")
+        query = select(app.c.id, app.c.appname).where(
+            ~or_(and_(app.c.address_mode != "manual", app.c.id.in_(alive)), has_own)
+        )
+        async with reading(self._db) as conn:
+            return sorted(row.appname for row in await conn.execute(query) if row.id in app_ids)
+
+    # ------------------------------------------------------------ there
+
+    async def enable(self, source: ImportedSource, starts: Sequence[Start]) -> list[int]:
+        """In one transaction; the ids of those that were. One that was changed since it was read stays as it is."""
+        ids = sorted(one.job.id for one in starts)
+
+        async def body(conn: AsyncConnection) -> list[int]:
+            now_ms = self._clock.now_ms()
+            locked = await _lock(conn, ids)
+            going = [one for one in starts if locked.get(one.job.id) == (one.job.version, False)]
+            new = await _enabled(conn, going, now_ms)
+            if not new:
+                return []
+            await self._write(conn, new, f"cut over from {source.name}")
+            moved = [one for one in going if one.anchor_ms != one.job.anchor_ms]
+            await update_each(conn, job, [{"id": one.job.id, "anchor_ms": one.anchor_ms} for one in moved])
+            for one in new:
+                if is_chained(one):
+                    await chains.carry_over(conn, one, ())
+            await _note_items(conn, source.id, {one.old_key: one.job.version + 1 for one in going}, live=True)
+            return [one.id for one in new]
+
+        return await transact(self._db, self._clock, body)
+
+    async def mark(self, source: ImportedSource, cutover_ms: int) -> None:
+        """Say when its jobs were given to this scheduler; 0: they are not."""
+
+        async def body(conn: AsyncConnection) -> None:
+            mine = import_source.c.id == source.id
+            await conn.execute(update(import_source).where(mine).values(cutover_ms=cutover_ms))
+
+        await transact(self._db, self._clock, body)
+
+    # ------------------------------------------------------------ and back
+
+    async def disable(self, source: ImportedSource, items: Sequence[Item]) -> list[int]:
+        """Those of these jobs that are enabled, hundreds in a transaction; their ids.
+
+        A kill in between leaves jobs that are disabled and still live: the next call has nothing to do with them.
+        """
+        done: list[int] = []
+        for start in range(0, len(items), AT_ONCE):
+            some = items[start : start + AT_ONCE]
+            before = await self._jobs.load([one.new_id for one in some])
+            plain = [one for one in before.values() if one.enabled and _is_plain(one)]
+            switched = set(await self._disable(source, plain))
+            rest = sorted(one.id for one in before.values() if one.enabled and one.id not in switched)
+            outcome = await self._jobs.set_enabled_all(rest, enabled=False) if rest else {}
+            switched |= {job_id for job_id, changed in outcome.items() if changed is True}
+            # One that people have changed since goes on being known as such.
+            versions = {
+                one.old_key: one.version
+                + (one.new_id in switched and before[one.new_id].version == one.version)
+                for one in some
+            }
+
+            async def body(conn: AsyncConnection, versions: Mapping[str, int] = versions) -> None:
+                await _note_items(conn, source.id, versions, live=False)
+
+            await transact(self._db, self._clock, body)
+            done += sorted(switched)
+        return done
+
+    async def _disable(self, source: ImportedSource, jobs: Sequence[Job]) -> list[int]:
+        """All of these that are as they were read. Slots that are due and not planned yet keep a row, with the reason."""
+        ids = sorted(one.id for one in jobs)
+        await self._run_ids.refill()
+
+        async def body(conn: AsyncConnection) -> list[int]:
+            now_ms = self._clock.now_ms()
+            locked = await _lock(conn, ids)
+            going = [one for one in jobs if locked.get(one.id) == (one.version, True)]
+            if not going:
+                return []
+            await remove_ahead(conn, going, now_ms)
+            await self._skip_overdue(conn, going, now_ms)
+            new = [
+                replace(one, version=one.version + 1, enabled=False, updated_ms=now_ms, next_fire_at=None)
+                for one in going
+            ]
+            await self._write(conn, new, f"given back to {source.name}")
+            return [one.id for one in new]
+
+        return await transact(self._db, self._clock, body) if ids else []
+
+    async def _skip_overdue(self, conn: AsyncConnection, jobs: Sequence[Job], now_ms: int) -> None:
+        fires = select(job_next_fire.c.job_id, job_next_fire.c.next_fire_at).where(
+            job_next_fire.c.job_id.in_([one.id for one in jobs]), job_next_fire.c.next_fire_at <= now_ms
+        )
+        due = dict((await conn.execute(fires)).all())
+        if not due:
+            return
+        present: dict[int, set[int]] = {}
+        between = (run.c.job_id.in_(sorted(due)), run.c.slot_key.between(min(due.values()), now_ms))
+        for job_id, slot_key in await conn.execute(select(run.c.job_id, run.c.slot_key).where(*between)):
+            present.setdefault(job_id, set()).add(slot_key)
+        late = [
+            overdue_row(
+                replace(one, next_fire_at=due[one.id]),
+                now_ms,
+                _OVERDUE,
+                self._run_ids,
+                present.get(one.id, ()),
+            )
+            for one in jobs
+            if one.id in due
+        ]
+        if rows := [row for row in late if row is not None]:
+            await conn.execute(insert(run), rows)
+
+    # ------------------------------------------------------------ both ways
+
+    async def _write(self, conn: AsyncConnection, new: Sequence[Job], why: str) -> None:
+        """Jobs that have been switched, all the same way and at one time; their rows are locked."""
+        enabled, now_ms = new[0].enabled, new[0].updated_ms
+        changes = {"enabled": enabled, "version": job.c.version + 1, "updated_ms": now_ms}
+        await conn.execute(update(job).where(job.c.id.in_([one.id for one in new])).values(changes))
+        await conn.execute(insert(job_version), [version_row(one) for one in new])
+        columns = ("version", "enabled", "next_fire_at")
+        await conn.execute(upsert(self._db, job_next_fire, update=columns), [fire_row(one) for one in new])
+        told = [(one.id, one.name, f"version {one.version}: {why}") for one in new]
+        await note(conn, now_ms, Source.JOB, "enabled" if enabled else "disabled", told)
+
+
+def _is_plain(one: Job) -> bool:
+    """Nothing but its planned slots has to be taken back."""
+    return not (is_chained(one) or one.timing.jitter_ms or one.timing.window.max_fires)
+
+
+def _says_the_same(then: Job, now: Job) -> bool:
+    return (then.name, then.enabled, definition_of(then)) == (now.name, now.enabled, definition_of(now))
+
+
+async def _lock(conn: AsyncConnection, ids: Sequence[int]) -> dict[int, tuple[int, bool]]:
+    """Version and whether it is enabled, by id."""
+    query = select(job.c.id, job.c.version, job.c.enabled).where(job.c.id.in_(ids))
+    rows = await conn.execute(query.order_by(job.c.id).with_for_update())
+    found = {row.id: (row.version, bool(row.enabled)) for row in rows}
+    fires = select(job_next_fire.c.job_id).where(job_next_fire.c.job_id.in_(ids))
+    await conn.execute(fires.order_by(job_next_fire.c.job_id).with_for_update())
+    return found
+
+
+async def _enabled(conn: AsyncConnection, going: Sequence[Start], now_ms: int) -> list[Job]:
+    """As they will stand: with the first slot that has no row here from an earlier time on this scheduler."""
+    done = await _done_here(conn, going) if going else {}
+    return [
+        replace(
+            one.job,
+            version=one.job.version + 1,
+            enabled=True,
+            updated_ms=now_ms,
+            anchor_ms=one.anchor_ms,
+            next_fire_at=_first_slot(one, done.get(one.job.id, 0)),
+        )
+        for one in going
+    ]
+
+
+async def _done_here(conn: AsyncConnection, going: Sequence[Start]) -> dict[int, int]:
+    """Up to where each of them has rows of slots: there is no hole, because slots are planned one after the other."""
+    ids, first_ms = sorted(one.job.id for one in going), min(one.first_ms for one in going)
+    newest = (
+        select(run.c.job_id, func.max(run.c.slot_key).label("slot_key"))
+        .where(run.c.job_id.in_(ids), run.c.slot_key >= first_ms)
+        .group_by(run.c.job_id)
+        .subquery()
+    )
+    same = and_(run.c.job_id == newest.c.job_id, run.c.slot_key == newest.c.slot_key)
+    query = select(run.c.job_id, run.c.slot_key, run.c.last_slot_ms).join(newest, same)
+    return {row.job_id: max(row.slot_key, row.last_slot_ms) for row in await conn.execute(query)}
+
+
+def _first_slot(one: Start, done_ms: int) -> int | None:
+    if is_chained(one.job) or done_ms < one.first_ms:
+        return one.first_ms
+    return schedule_of(replace(one.job, anchor_ms=one.anchor_ms)).next_after(done_ms)
+
+
+async def _note_items(
+    conn: AsyncConnection, source_id: int, versions: Mapping[str, int], *, live: bool
+) -> None:
+    rows = [
+        {"source_id": source_id, "kind": JOB, "old_key": key, "version": number, "live": int(live)}
+        for key, number in versions.items()
+    ]
+    await update_each(conn, import_item, rows)

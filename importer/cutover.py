@@ -1,0 +1,372 @@
+"""The moment at which jobs pass from an old admin to this scheduler: none of their slots twice, none lost on the way.
+
+`prepare` looks and decides, and changes nothing; `carry_out` enables what it has decided on, and can be repeated after
+a kill in the middle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from gateway.core.clock import Clock
+from gateway.core.confine import schedule_of
+from gateway.core.errors import Refused
+from gateway.core.model import Job
+from gateway.core.schedule import FixedRate, parse_schedule
+from gateway.core.zones import Zone, resolve_zone
+from gateway.store.cutovers import AT_ONCE, CutoverStore, ImportedSource, Start
+from gateway.store.imports import Item
+from importer.plan.alive import ENOUGH_MS, Life, Opinion, opinion
+from importer.plan.around import around_itself, jobs_by_key
+from importer.plan.jobs import digest_of
+from importer.plan.resume import End, Logged, LogSpan, OldState, bounded, resume
+from importer.source.signs import instant_ms
+from importer.source.source import Source
+from importer.source.values import Installation, SignsOfLife, SourceJob, SourceLog
+
+LOOK_EVERY_S = 1.0
+# What is not known of the old admin's clock: it may have been so much ahead of its database's.
+CLOCK_MS = 2_000
+_LOG_PAGE = 5_000
+_OLDER_IDS = 100_000
+
+Progress = Callable[[str, int, int], None]
+"""What is being done, how much of it, of how much."""
+
+
+@dataclass(frozen=True, slots=True)
+class CutoverOptions:
+    """`is_stopped`: somebody vouches for the old admin's end, it is not looked for."""
+
+    is_stopped: bool = False
+    ignore_changes: bool = False
+    require_executors: bool = False
+    watch_ms: int = ENOUGH_MS
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Ids in the source of what is not there as it was imported. `switched`: started or stopped there since."""
+
+    changed: tuple[int, ...] = ()
+    added: tuple[int, ...] = ()
+    removed: tuple[int, ...] = ()
+    switched: tuple[int, ...] = ()
+
+    @property
+    def any(self) -> bool:
+        return bool(self.changed or self.added or self.removed or self.switched)
+
+
+@dataclass(frozen=True, slots=True)
+class Unsure:
+    """Slots of a job that were taken as handled by the old admin, although its log does not prove it."""
+
+    job: Job
+    slots: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cutover:
+    """What is to be done. `ended`: their schedules are over; `edited`: changed here since the import; `missing`: deleted here.
+
+    `clock_ms`: by how much the source's database is ahead of this machine. `late`: jobs that were due before now.
+    `shortened`: jobs with so many missed slots that only those of the last hour are made up for.
+    """
+
+    source: ImportedSource
+    starts: tuple[Start, ...]
+    life: Opinion | None = None
+    clock_ms: int | None = None
+    live: int = 0
+    ended: tuple[Job, ...] = ()
+    edited: tuple[Job, ...] = ()
+    missing: tuple[int, ...] = ()
+    changes: Changes = field(default_factory=Changes)
+    unsure: tuple[Unsure, ...] = ()
+    late: int = 0
+    shortened: tuple[Job, ...] = ()
+    without_executors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """`lost`: changed by somebody between look and deed, so they were left as they are."""
+
+    enabled: tuple[int, ...]
+    lost: tuple[int, ...]
+
+
+def find_source(sources: Sequence[ImportedSource], name: str | None) -> ImportedSource:
+    """The import of that name, or the only one. Raises `Refused`."""
+    if not sources:
+        raise Refused("nothing was imported into this database: run `xxljob-gateway import` first")
+    known = ", ".join(one.name for one in sources)
+    if name is None:
+        if len(sources) > 1:
+            raise Refused(f"several installations were imported: name one with --name ({known})")
+        return sources[0]
+    for one in sources:
+        if one.name == name:
+            return one
+    raise Refused(f"no installation {name!r} was imported into this database; there is {known}: give --name")
+
+
+# ---------------------------------------------------------------- is it stopped
+
+
+async def watch(
+    source: Source, clock: Clock, watch_ms: int, progress: Progress
+) -> tuple[Opinion, SignsOfLife, int]:
+    """Look until it is known. The opinion, the first look, and by how much the source's clock is ahead of ours."""
+    before_ms = clock.now_ms()
+    first = await source.signs()
+    ahead_ms = first.database_now_ms - (before_ms + clock.now_ms()) // 2
+    while True:
+        await clock.sleep(LOOK_EVERY_S)
+        now = await source.signs()
+        looked_ms = now.database_now_ms - first.database_now_ms
+        found = opinion(first, now)
+        progress("looking for signs of life", min(looked_ms, watch_ms) // 1000, watch_ms // 1000)
+        if found.life is not Life.UNKNOWN or looked_ms >= watch_ms:
+            return found, first, ahead_ms
+
+
+def demand_stopped(found: Opinion, name: str) -> None:
+    """Raises `Refused` unless it is known to be stopped."""
+    seen = "; ".join(found.reasons)
+    if found.life is Life.ALIVE:
+        raise Refused(
+            f"the old admin of {name} is at work: {seen}. Stop it (every node of it), then cut over"
+        )
+    if found.life is Life.UNKNOWN:
+        raise Refused(
+            f"it cannot be seen whether the old admin of {name} is stopped: {seen}. "
+            "Look for longer (--watch 10m), or say it yourself: --old-admin-is-stopped"
+        )
+
+
+# ---------------------------------------------------------------- what is to be done
+
+
+async def prepare(
+    store: CutoverStore,
+    clock: Clock,
+    imported: ImportedSource,
+    source: Source | None,
+    options: CutoverOptions,
+    progress: Progress = lambda _what, _done, _of: None,
+) -> Cutover:
+    """Raises `Refused` where it must not be done, `SourceError`."""
+    items = await store.items(imported.id)
+    life, ahead_ms, installation, dead_ms = None, None, None, 0
+    if source is not None:
+        if options.is_stopped:
+            before_ms = clock.now_ms()
+            first = await source.signs()
+            ahead_ms = first.database_now_ms - (before_ms + clock.now_ms()) // 2
+        else:
+            life, first, ahead_ms = await watch(source, clock, options.watch_ms, progress)
+            demand_stopped(life, imported.name)
+        dead_ms = first.database_now_ms + CLOCK_MS
+        installation = await source.installation()
+    changes = Changes() if installation is None else changes_of(installation, items, imported.timezone)
+    if changes.any and not options.ignore_changes:
+        raise Refused(
+            f"the source has changed since it was imported: {told_changes(changes)}. Take it over with "
+            "`xxljob-gateway import --existing update`, or cut over what was imported: --ignore-changes"
+        )
+    wanted = [one for one in items if one.wants_enabled and not one.live]
+    jobs = await store.load([one.new_id for one in wanted])
+    edited = set(await store.edited(jobs, {one.new_id: one.version for one in wanted}))
+    left = {*changes.removed, *changes.switched}
+    going = [
+        one
+        for one in wanted
+        if one.new_id in jobs and one.new_id not in edited and int(one.old_key) not in left
+    ]
+    now_ms = clock.now_ms()
+    if installation is None or source is None:
+        found = [_from_now(one, jobs[one.new_id], now_ms) for one in going]
+    else:
+        zone = resolve_zone(imported.timezone)
+        logged, end = await _history(source, installation, going, zone, dead_ms)
+        by_id = {job.id: job for job in installation.jobs}
+        found = [
+            _resumed(one, jobs[one.new_id], by_id[int(one.old_key)], logged, end, now_ms) for one in going
+        ]
+    starts = tuple(one.start for one in found if one.start is not None)
+    without = await store.apps_without_executors({one.job.app_id for one in starts})
+    if without and options.require_executors:
+        raise Refused(f"no executor is registered here for {_listed(without)}: their jobs would fail")
+    return Cutover(
+        source=imported,
+        starts=starts,
+        life=life,
+        clock_ms=ahead_ms,
+        live=sum(one.live for one in items),
+        ended=tuple(one.job for one in found if one.start is None),
+        edited=tuple(jobs[one] for one in sorted(edited)),
+        missing=tuple(one.new_id for one in wanted if one.new_id not in jobs),
+        changes=changes,
+        unsure=tuple(Unsure(one.job, one.unsure) for one in found if one.unsure),
+        late=sum(one.first_ms <= now_ms for one in starts),
+        shortened=tuple(one.job for one in found if one.is_shortened),
+        without_executors=tuple(without),
+    )
+
+
+def changes_of(installation: Installation, items: Iterable[Item], timezone: str) -> Changes:
+    """By what the rows said when they were imported, read on the clock that was asked for or on their own."""
+    around = around_itself(installation, resolve_zone(timezone), installation.read_ms)
+    given = replace(around, zone_given=True)
+    imported = {int(one.old_key): one for one in items}
+    by_id = {job.id: job for job in installation.jobs}
+    changed: list[int] = []
+    switched: list[int] = []
+    for old_id, item in sorted(imported.items()):
+        job = by_id.get(old_id)
+        if job is None or item.digest in {digest_of(job, around), digest_of(job, given)}:
+            continue
+        (switched if item.wants_enabled and not is_running(job) else changed).append(old_id)
+    return Changes(
+        changed=tuple(changed),
+        added=tuple(sorted(by_id.keys() - imported.keys())),
+        removed=tuple(sorted(imported.keys() - by_id.keys())),
+        switched=tuple(switched),
+    )
+
+
+def is_running(job: SourceJob) -> bool:
+    if job.trigger_status is not None:
+        return job.trigger_status == 1
+    return job.quartz is not None and job.quartz.is_firing
+
+
+def told_changes(changes: Changes) -> str:
+    parts = (
+        ("changed", changes.changed),
+        ("new", changes.added),
+        ("deleted", changes.removed),
+        ("stopped", changes.switched),
+    )
+    return "; ".join(f"{word}: {_listed(ids)}" for word, ids in parts if ids)
+
+
+def _listed(values: Sequence[object]) -> str:
+    shown = ", ".join(map(str, values[:10]))
+    return shown if len(values) <= 10 else f"{shown} and {len(values) - 10} more"
+
+
+# ---------------------------------------------------------------- where each job goes on
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    job: Job
+    start: Start | None
+    unsure: tuple[int, ...] = ()
+    is_shortened: bool = False
+
+
+def _from_now(item: Item, job: Job, now_ms: int) -> _Found:
+    """Nobody knows what the old admin did: what is due from now on is ours."""
+    first_ms = schedule_of(job).first_after(now_ms)
+    return _Found(job, None if first_ms is None else Start(job, item.old_key, first_ms, job.anchor_ms))
+
+
+def _resumed(
+    item: Item, job: Job, row: SourceJob, logged: Mapping[int, Sequence[Logged]], end: End, now_ms: int
+) -> _Found:
+    state = replace(state_of(row), logged=logged.get(row.id, ()))
+    phase_ms = phase_of(job, state)
+    schedule = schedule_of(job if phase_ms is None else replace(job, anchor_ms=phase_ms))
+    found = resume(schedule, state, end)
+    if found.first_ms is None:
+        return _Found(job, None, found.unsure)
+    first_ms = bounded(schedule, found.first_ms, now_ms)
+    anchor_ms = job.anchor_ms if phase_ms is None else first_ms
+    start = Start(job, item.old_key, first_ms, anchor_ms)
+    return _Found(job, start, found.unsure, is_shortened=first_ms != found.first_ms)
+
+
+def state_of(row: SourceJob) -> OldState:
+    """Between seconds there are slots in the rows only: they fire with the whole ones."""
+    last_ms, next_ms = row.last_ms, row.next_ms
+    if row.quartz is not None:
+        last_ms, next_ms = row.quartz.previous_ms, row.quartz.next_ms
+    return OldState(_second(last_ms), _second(next_ms))
+
+
+def _second(at_ms: int | None) -> int:
+    return max(at_ms or 0, 0) // 1000 * 1000
+
+
+def phase_of(job: Job, state: OldState) -> int | None:
+    """The phase of a fixed rate, where it is another one now than when it was imported."""
+    schedule = parse_schedule(job.schedule, anchor_ms=job.anchor_ms)
+    if not isinstance(schedule, FixedRate) or not state.next_ms:
+        return None
+    phase_ms = state.next_ms % schedule.every_ms
+    return None if schedule.anchor_ms % schedule.every_ms == phase_ms else phase_ms
+
+
+async def _history(
+    source: Source, installation: Installation, items: Sequence[Item], zone: Zone, dead_ms: int
+) -> tuple[dict[int, list[Logged]], End]:
+    """What the log says about the last moments of the old admin, by job."""
+    wanted = {int(one.old_key) for one in items}
+    states = [state_of(job) for job in installation.jobs if job.id in wanted]
+    signs = installation.signs
+    span = LogSpan(signs.last_log_ms)
+    from_ms = End.of(states, span, dead_ms).log_from_ms
+    first_id, last_id = await source.log_bounds(_local(from_ms, zone))
+    by_key = jobs_by_key(installation.jobs)
+    logged: dict[int, list[Logged]] = {}
+    after = first_id - 1
+    while first_id and after < last_id:
+        rows = await source.logs(after, last_id, _LOG_PAGE, messages=False)
+        for row in rows:
+            job_id = row.job_id or by_key.get(f"{row.group}_{row.name}", 0)
+            logged.setdefault(job_id, []).append(_logged(row, zone))
+        after = rows[-1].id if rows else last_id
+    older_ms = 0
+    if not first_id:
+        older_ms = signs.last_log_ms
+    else:
+        older = await source.logs(max(first_id - _OLDER_IDS, 0), first_id - 1, 1, messages=False)
+        older_ms = _logged(older[0], zone).at_ms if older else 0
+    return logged, End.of(states, LogSpan(signs.last_log_ms, older_ms), dead_ms)
+
+
+def _logged(row: SourceLog, zone: Zone) -> Logged:
+    return Logged(instant_ms(row.triggered, zone), row.trigger_code != 0 or row.handle_code != 0)
+
+
+def _local(at_ms: int, zone: Zone) -> datetime:
+    """What the old admin's clock showed then."""
+    at_s = at_ms // 1000
+    shown = datetime.fromtimestamp(0, UTC) + timedelta(seconds=at_s + zone.offset_s(at_s))
+    return shown.replace(tzinfo=None)
+
+
+# ---------------------------------------------------------------- it is done
+
+
+async def carry_out(
+    store: CutoverStore,
+    clock: Clock,
+    cutover: Cutover,
+    progress: Progress = lambda _what, _done, _of: None,
+) -> Done:
+    """Those that are due first come first."""
+    starts = sorted(cutover.starts, key=lambda one: one.first_ms)
+    enabled: list[int] = []
+    for begin in range(0, len(starts), AT_ONCE):
+        enabled += await store.enable(cutover.source, starts[begin : begin + AT_ONCE])
+        progress("jobs", min(begin + AT_ONCE, len(starts)), len(starts))
+    await store.mark(cutover.source, clock.now_ms())
+    lost = {one.job.id for one in starts} - set(enabled)
+    return Done(tuple(sorted(enabled)), tuple(sorted(lost)))

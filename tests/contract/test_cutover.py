@@ -1,0 +1,288 @@
+"""A cutover from a real source database: what is enabled, with which slot, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from gateway.core.clock import SystemClock
+from gateway.core.errors import Refused
+from gateway.store.cutovers import CutoverStore
+from gateway.store.engine import database_url, open_database
+from gateway.store.ids import job_ids, run_ids
+from gateway.store.jobs import JobStore
+from importer.apply import apply_plan, read_target
+from importer.cutover import Changes, CutoverOptions, carry_out, find_source, prepare
+from importer.plan.make import PlanOptions, make_plan
+from importer.source.source import SourceOptions, open_source
+from importer.source.url import parse_source
+from importer.source.values import QuartzState, SourceGroup, SourceJob, SourceLog
+from importer.way_back import is_told_next_times, next_times_sql, take_back
+from tests.kit.blank_database import blank_database
+from tests.kit.xxl_databases import create_xxl_database
+
+pytestmark = pytest.mark.mariadb
+
+TOLD = CutoverOptions(is_stopped=True)
+CHINA = timedelta(hours=8)
+MINUTE = 60_000
+
+
+def local(at_ms: int) -> datetime:
+    return (datetime.fromtimestamp(at_ms / 1000, UTC) + CHINA).replace(tzinfo=None)
+
+
+@pytest.fixture
+async def db(tmp_path) -> AsyncIterator:
+    database = open_database(database_url(blank_database(tmp_path)))
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+def clock():
+    return SystemClock()
+
+
+@pytest.fixture
+def store(db, clock):
+    return CutoverStore(db, clock)
+
+
+@pytest.fixture
+def jobs(db, clock):
+    return JobStore(db, clock, job_ids(db, clock), run_ids(db, clock))
+
+
+class Old:
+    """An xxl-job database and what was imported from it. `slot`: the minute that the old admin has read ahead last."""
+
+    def __init__(self, server, release, db, clock) -> None:
+        self.database = create_xxl_database(server, release)
+        self.db = db
+        self.clock = clock
+        self.slot = clock.now_ms() // MINUTE * MINUTE - 10 * MINUTE
+
+    def job(self, number, *, last=None, following=None, **fields):
+        values = {
+            "description": f"job {number}",
+            "author": "a",
+            "handler": "h",
+            "glue_type": "BEAN",
+            "route": "FIRST",
+        }
+        values |= {"block": "SERIAL_EXECUTION", "misfire": "DO_NOTHING", "trigger_status": 1}
+        values |= {"last_ms": self.slot if last is None else last}
+        values |= {"next_ms": self.slot + MINUTE if following is None else following}
+        if "schedule_type" not in fields:
+            values |= {"cron": "0 * * * * ?"}
+        return SourceJob(number, "1", **(values | fields))
+
+    def log(self, number, job_id, at_ms, **fields):
+        return SourceLog(number, job_id, "1", triggered=local(at_ms), **({"trigger_code": 200} | fields))
+
+    def fill(self, *jobs, logs=()):
+        self.database.fill(groups=[SourceGroup("1", "shop", "Shop", 0)], jobs=jobs, logs=logs)
+
+    @property
+    def url(self):
+        return parse_source(self.database.url)
+
+    async def import_all(self):
+        async with open_source(self.url) as source:
+            installation = await source.installation()
+            target = await read_target(self.db, self.clock, source.name)
+            plan = make_plan(installation, target, PlanOptions(source.name), self.clock.now_ms())
+            await apply_plan(self.db, self.clock, plan, release=installation.release)
+
+    async def look(self, store, options=TOLD):
+        imported = find_source(await store.sources(), self.url.name)
+        async with open_source(self.url, SourceOptions(timezone=imported.timezone)) as source:
+            return await prepare(store, self.clock, imported, source, options)
+
+
+@pytest.fixture
+def old(mariadb_server, db, clock):
+    made = []
+
+    def make(release="2.4.2"):
+        made.append(Old(mariadb_server, release, db, clock))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.database.drop()
+
+
+def first_of(found) -> dict[int, int]:
+    return {one.job.id: one.first_ms for one in found.starts}
+
+
+async def test_each_job_goes_on_where_the_old_admin_has_stopped(store, clock, old, jobs):
+    """Job 1 has had its last slot, job 2 was read ahead and never fired, job 3 was not due for long, job 4 is stopped."""
+    here = old()
+    later = here.slot + 24 * 60 * MINUTE
+    here.fill(
+        here.job(1),
+        here.job(2),
+        here.job(3, cron="0 0 0 1 1 ?", last=0, following=1_893_427_200_000),
+        here.job(4, trigger_status=0, last=0, following=0),
+        logs=[
+            here.log(1, 1, here.slot - MINUTE),
+            here.log(2, 2, here.slot - MINUTE),
+            here.log(3, 1, here.slot),
+        ],
+    )
+    await here.import_all()
+    found = await here.look(store)
+    assert first_of(found) == {1: here.slot + MINUTE, 2: here.slot, 3: 1_893_427_200_000}
+    assert (found.unsure, found.ended, found.edited, found.late) == ((), (), (), 2)
+    assert found.without_executors == ("shop",)
+    assert abs(found.clock_ms) < 500
+    done = await carry_out(store, clock, found)
+    assert done.enabled == (1, 2, 3)
+    assert (await jobs.get(2)).next_fire_at == here.slot < later
+    again = await here.look(store)
+    assert (again.starts, again.live) == ((), 3)
+    assert (await carry_out(store, clock, again)).enabled == ()
+
+
+async def test_a_log_that_was_emptied_makes_no_slot_twice(store, old):
+    here = old()
+    here.fill(here.job(1))
+    await here.import_all()
+    found = await here.look(store)
+    assert first_of(found) == {1: here.slot + MINUTE}
+    assert [(one.job.id, one.slots) for one in found.unsure] == [(1, (here.slot,))]
+
+
+async def test_what_was_logged_and_perhaps_not_sent_is_told(store, old):
+    here = old()
+    logs = [here.log(1, 1, here.slot - MINUTE), here.log(2, 1, here.slot, trigger_code=0)]
+    here.fill(here.job(1), logs=logs)
+    await here.import_all()
+    found = await here.look(store)
+    assert first_of(found) == {1: here.slot + MINUTE}
+    assert [one.slots for one in found.unsure] == [(here.slot,)]
+
+
+async def test_a_fixed_rate_keeps_the_phase_that_it_has_now(store, clock, old, jobs):
+    """Somebody has stopped and started it since the import: its slots are others."""
+    here = old()
+    here.fill(
+        here.job(1, schedule_type="FIX_RATE", schedule_conf="7", following=here.slot + 437),
+        logs=[here.log(1, 1, here.slot - MINUTE)],
+    )
+    await here.import_all()
+    moved = here.slot + 3_999
+    here.database.execute(
+        f"UPDATE xxl_job_info SET trigger_last_time = {moved - 7_000}, trigger_next_time = {moved}"
+    )
+    found = await here.look(store)
+    ((job_id, first_ms),) = first_of(found).items()
+    # The slots of the last hour: there were fewer than too many.
+    assert (first_ms - here.slot - 3_000) % 7_000 == 0
+    await carry_out(store, clock, found)
+    made = await jobs.get(job_id)
+    assert (made.next_fire_at, made.anchor_ms) == (first_ms, first_ms)
+
+
+async def test_quartz_keeps_its_own_times(store, old):
+    here = old("2.0.2")
+    state = QuartzState("WAITING", next_ms=here.slot + MINUTE, previous_ms=here.slot)
+    rows = [here.log(1, 1, here.slot - MINUTE), here.log(2, 2, here.slot)]
+    here.fill(here.job(1, quartz=state), here.job(2, quartz=state), logs=rows)
+    await here.import_all()
+    found = await here.look(store)
+    assert first_of(found) == {1: here.slot, 2: here.slot + MINUTE}
+    assert not is_told_next_times(found.source)
+
+
+async def test_releases_whose_logs_name_jobs_by_group_and_name(store, old):
+    here = old("1.5.2")
+    state = QuartzState("WAITING", next_ms=here.slot + MINUTE, previous_ms=here.slot)
+    here.fill(here.job(1, name="nightly", quartz=state), here.job(2, name="other", quartz=state))
+    here.database.insert(
+        "log",
+        *(
+            {"job_group": 1, "job_name": name, "trigger_time": local(at), "trigger_status": "SUCCESS"}
+            for name, at in (("other", here.slot - MINUTE), ("nightly", here.slot))
+        ),
+    )
+    await here.import_all()
+    assert first_of(await here.look(store)) == {1: here.slot + MINUTE, 2: here.slot}
+
+
+async def test_what_has_changed_since_the_import(store, old, jobs):
+    here = old()
+    here.fill(*(here.job(n) for n in range(1, 6)), logs=[here.log(1, 1, here.slot - MINUTE)])
+    await here.import_all()
+    here.database.execute(
+        "UPDATE xxl_job_info SET executor_param = 'x' WHERE id = 1",
+        "UPDATE xxl_job_info SET trigger_status = 0 WHERE id = 2",
+        "DELETE FROM xxl_job_info WHERE id = 3",
+    )
+    here.database.fill(jobs=[here.job(9)])
+    with pytest.raises(Refused, match=r"changed: 1; new: 9; deleted: 3; stopped: 2\. .*--existing update"):
+        await here.look(store)
+    await jobs.update(replace(await jobs.get(4), name="mine"))
+    await jobs.delete(5)
+    found = await here.look(store, replace(TOLD, ignore_changes=True))
+    assert found.changes == Changes((1,), (9,), (3,), (2,))
+    assert list(first_of(found)) == [1]
+    assert ([one.id for one in found.edited], found.missing) == ([4], (5,))
+
+
+async def test_executors_may_be_demanded(store, old):
+    here = old()
+    here.fill(here.job(1))
+    await here.import_all()
+    with pytest.raises(Refused, match="no executor is registered here for shop"):
+        await here.look(store, replace(TOLD, require_executors=True))
+
+
+async def test_without_its_database_jobs_go_on_from_now(store, clock, old):
+    here = old()
+    here.fill(here.job(1))
+    await here.import_all()
+    before_ms = clock.now_ms()
+    found = await prepare(store, clock, find_source(await store.sources(), None), None, TOLD)
+    ((_, first_ms),) = first_of(found).items()
+    assert before_ms < first_ms <= clock.now_ms() + MINUTE
+    assert found.clock_ms is None
+
+
+async def test_there_and_back(store, clock, old, jobs):
+    here = old()
+    here.fill(here.job(1), here.job(2), logs=[here.log(1, 1, here.slot - MINUTE)])
+    await here.import_all()
+    await carry_out(store, clock, await here.look(store))
+    imported = find_source(await store.sources(), here.url.name)
+    assert imported.cutover_ms
+    await jobs.set_enabled(2, enabled=False)
+    taken = await take_back(store, clock, imported)
+    assert (taken.disabled, taken.others) == (1, 1)
+    assert not (await jobs.get(1)).enabled
+    assert is_told_next_times(imported)
+    assert (await store.sources())[0].cutover_ms == 0
+    here.database.execute(*(line for line in next_times_sql(taken).splitlines() if not line.startswith("--")))
+    ((told,),) = here.database.execute("SELECT trigger_next_time FROM xxl_job_info WHERE id = 1")
+    assert told == taken.since_ms // MINUTE * MINUTE + MINUTE
+    again = await here.look(store)
+    assert [one.job.id for one in again.starts] == [1]
+    assert [one.id for one in again.edited] == [2]
+
+
+async def test_which_import_is_meant(store, old):
+    with pytest.raises(Refused, match="nothing was imported"):
+        find_source(await store.sources(), None)
+    first, second = old(), old()
+    for here in (first, second):
+        here.fill(here.job(1))
+    await first.import_all()
+    with pytest.raises(Refused, match=f"no installation 'other' was imported .* {first.url.name}"):
+        find_source(await store.sources(), "other")
+    assert find_source(await store.sources(), None).name == first.url.name

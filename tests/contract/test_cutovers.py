@@ -1,0 +1,190 @@
+"""Imported jobs are given to this scheduler, each at a slot that is said; and taken back."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import insert
+
+from gateway.core.model import AddressMode, App, Job, Task
+from gateway.core.registry import DEAD_AFTER_MS
+from gateway.core.states import RunState
+from gateway.store.apps import AppStore
+from gateway.store.cutovers import AT_ONCE, CutoverStore, Start
+from gateway.store.ids import app_ids, job_ids, run_ids
+from gateway.store.jobs import JobStore
+from gateway.store.tables import app, event, executor, job, job_next_fire, job_version, run
+from importer.apply import apply_plan, read_target
+from importer.plan.values import Action, Fires, Firsts, Plan, PlannedApp, PlannedJob, Verdict
+
+SOURCE = "xxl_job@10.0.0.5:3306"
+CRON = {"kind": "cron", "expression": "0/10 * * * * ?", "timezone": "Asia/Shanghai"}
+RATE = {"kind": "fixed_rate", "expression": 7}
+DELAY = {"kind": "second_delay", "expression": 30}
+SHOP = App(3, 1, "shop", "Shop", AddressMode.AUTO, (), 0, 0)
+FIXED = App(4, 1, "fixed", "Fixed", AddressMode.MANUAL, ("http://10.0.0.9:9999/",), 0, 0)
+
+
+@pytest.fixture
+def store(db, clock):
+    return CutoverStore(db, clock)
+
+
+@pytest.fixture
+def jobs(db, clock):
+    return JobStore(db, clock, job_ids(db, clock), run_ids(db, clock))
+
+
+@pytest.fixture
+def imported(db, clock, store):
+    """`await imported(schedule, …)`: jobs 1, 2 … of an import, and their source."""
+
+    async def make(*schedules, app=SHOP, wants=True):
+        planned = [
+            PlannedJob(
+                Action.CREATE,
+                Job(n, 1, app.id, 0, 1, f"job {n}", False, schedule, Task("handle"), anchor_ms=clock.ms),
+                n, wants, Verdict.IDENTICAL, (), Fires((), ()), f"row {n}",
+            )
+            for n, schedule in enumerate(schedules, 1)
+        ]  # fmt: skip
+        apps = (PlannedApp(Action.CREATE, app, (str(app.id),)),)
+        firsts = Firsts(len(schedules) + 1, 9, 1, 0)
+        await apply_plan(
+            db, clock, Plan(SOURCE, "Asia/Shanghai", "given", apps, tuple(planned), (), firsts, {}, {}, {})
+        )
+        return (await store.sources())[0]
+
+    return make
+
+
+@pytest.fixture
+def starts(store):
+    """Where all jobs of the import are to go on."""
+
+    async def read(source, first_ms, **changes):
+        items = await store.items(source.id)
+        found = await store.load([one.new_id for one in items])
+        return [
+            Start(**({"job": found[one.new_id], "old_key": one.old_key, "first_ms": first_ms,
+                      "anchor_ms": found[one.new_id].anchor_ms} | changes))
+            for one in items
+        ]  # fmt: skip
+
+    return read
+
+
+async def test_a_job_goes_on_with_the_slot_that_is_said(db, clock, store, imported, starts, rows):
+    source = await imported(CRON)
+    assert (source.name, source.timezone, source.cutover_ms) == (SOURCE, "Asia/Shanghai", 0)
+    past_ms = clock.ms - 20_000
+    assert await store.enable(source, await starts(source, past_ms)) == [1]
+    (fire,) = await rows(job_next_fire)
+    assert (fire["enabled"], fire["next_fire_at"], fire["version"]) == (1, past_ms, 2)
+    (row,) = await rows(job)
+    assert (row["enabled"], row["version"], row["updated_ms"]) == (True, 2, clock.ms)
+    before, after = await rows(job_version)
+    assert json.loads(after["definition"]) == json.loads(before["definition"]) | {"enabled": True}
+    (told,) = [one for one in await rows(event) if one["reason"] == "enabled"]
+    assert (told["source_id"], told["text"]) == ("1", f"version 2: cut over from {SOURCE}")
+    known = (await read_target(db, clock, SOURCE)).imported_jobs[1]
+    assert (known.live, known.version) == (True, 2)
+    await store.mark(source, clock.ms)
+    assert (await store.sources())[0].cutover_ms == clock.ms
+
+
+async def test_what_somebody_has_changed_since_it_was_read_stays_as_it_is(
+    store, jobs, imported, starts, rows
+):
+    source = await imported(CRON, CRON, CRON)
+    wanted = await starts(source, 0)
+    await jobs.update(replace(await jobs.get(1), name="other"))
+    await jobs.set_enabled(2, enabled=True)
+    assert await store.enable(source, wanted) == [3]
+    assert await store.enable(source, wanted) == []
+    assert [(one.old_key, one.live) for one in await store.items(source.id)] == [
+        ("1", False), ("2", False), ("3", True)
+    ]  # fmt: skip
+
+
+async def test_an_edit_is_known_and_a_move_to_another_part_is_none(db, clock, store, jobs, imported):
+    source = await imported(CRON, CRON)
+    apps = AppStore(db, clock, app_ids(db, clock))
+    await apps.update(replace(await apps.get("shop"), max_running=3))
+    await jobs.update(replace(await jobs.get(2), timeout_s=9))
+    found = await store.load([1, 2])
+    assert {one.version for one in found.values()} == {2, 3}
+    versions = {one.new_id: one.version for one in await store.items(source.id)}
+    assert await store.edited(found, versions) == [2]
+
+
+async def test_a_fixed_rate_takes_over_the_phase_of_its_last_slots(clock, store, jobs, imported, starts):
+    source = await imported(RATE)
+    first_ms = clock.ms + 3_000
+    await store.enable(source, await starts(source, first_ms, anchor_ms=first_ms))
+    found = await jobs.get(1)
+    assert (found.anchor_ms, found.next_fire_at) == (first_ms, first_ms)
+    changed = await jobs.update(replace(found, name="other"))
+    assert changed.next_fire_at == first_ms
+
+
+async def test_a_second_delay_begins_its_chain(clock, store, jobs, imported, starts):
+    source = await imported(DELAY)
+    await store.enable(source, await starts(source, clock.ms))
+    found = await jobs.get(1)
+    assert (found.next_fire_at, found.chain_run_id) == (clock.ms, 0)
+
+
+async def test_there_and_back_and_there_again(db, clock, store, jobs, imported, starts, rows):
+    """What has had a row here is not given another, however old the source's rows are by now."""
+    source = await imported(CRON, CRON)
+    first_ms = clock.ms // 10_000 * 10_000
+    await store.enable(source, await starts(source, first_ms))
+    row = {"job_id": 1, "state": RunState.SUCCEEDED, "created_ms": 0}
+    async with db.write() as conn:
+        await conn.execute(insert(run), [
+            row | {"id": 1, "slot_key": first_ms, "due_ms": first_ms, "last_slot_ms": 0},
+            row | {"id": 2, "slot_key": first_ms + 10_000, "due_ms": 0, "last_slot_ms": first_ms + 30_000},
+            row | {"id": 3, "slot_key": -3, "due_ms": 0, "last_slot_ms": 0},
+        ])  # fmt: skip
+    live = await store.items(source.id)
+    assert [one.live for one in live] == [True, True]
+    await jobs.set_enabled(2, enabled=False)
+    assert await store.disable(source, live) == [1]
+    assert {one["enabled"] for one in await rows(job_next_fire)} == {0}
+    items = await store.items(source.id)
+    assert [one.live for one in items] == [False, False]
+    found = await store.load([1, 2])
+    # What somebody has disabled here is a decision of his.
+    assert await store.edited(found, {one.new_id: one.version for one in items}) == [2]
+    assert sorted(await store.enable(source, await starts(source, first_ms))) == [1, 2]
+    # The slot of job 2 that was due then has a row that says so.
+    assert [(await jobs.get(n)).next_fire_at for n in (1, 2)] == [first_ms + 40_000, first_ms + 10_000]
+
+
+async def test_apps_without_executors(db, clock, store, imported, rows):
+    await imported(CRON, app=FIXED)
+    await AppStore(db, clock, app_ids(db, clock)).create(replace(SHOP, id=0))
+    (shop_id,) = {row["id"] for row in await rows(app) if row["appname"] == "shop"}
+    assert await store.apps_without_executors({shop_id, FIXED.id}) == ["shop"]
+    assert await store.apps_without_executors({FIXED.id}) == []
+    beat = {"app_id": shop_id, "address": "http://10.0.0.1:9999/", "dialect": "rest"}
+    for at_ms, found in ((clock.ms - DEAD_AFTER_MS, ["shop"]), (clock.ms - 1000, [])):
+        async with db.write() as conn:
+            await conn.execute(executor.delete())
+            await conn.execute(insert(executor).values(beat | {"last_beat_ms": at_ms}))
+        assert await store.apps_without_executors({shop_id}) == found
+
+
+async def test_hundreds_at_once(clock, store, imported, starts, rows):
+    source = await imported(*[CRON] * AT_ONCE)
+    assert len(await store.enable(source, await starts(source, clock.ms))) == AT_ONCE
+    assert {one["next_fire_at"] for one in await rows(job_next_fire)} == {clock.ms}
+    clock.ms += 60_000
+    assert len(await store.disable(source, await store.items(source.id))) == AT_ONCE
+    late = await rows(run)
+    assert len(late) == AT_ONCE
+    assert {(row["state"], row["slot_count"]) for row in late} == {(RunState.SKIPPED, 7)}
+    assert "disabled before this slot was planned" in late[0]["reason"]

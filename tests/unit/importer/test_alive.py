@@ -1,0 +1,116 @@
+"""Whether an old admin is at work, by what changes in its database while somebody looks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from gateway.core.errors import Refused
+from importer.cutover import demand_stopped, watch
+from importer.plan.alive import ENOUGH_MS, Life, opinion
+from importer.source.values import SignsOfLife
+from tests.kit.operations import StillClock
+
+NOW = 1_800_000_000_000
+QUIET = SignsOfLife(
+    database_now_ms=NOW,
+    last_log_ms=NOW - 30_000,
+    last_log_id=700,
+    last_beat_ms=NOW - 20_000,
+    last_fire_ms=NOW - 30_000,
+    next_due_ms=NOW + 30_000,
+)
+
+
+def later(seconds: float, **changes: object) -> SignsOfLife:
+    return replace(QUIET, database_now_ms=NOW + int(seconds * 1000), **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"last_log_id": 702}, "2 rows were added to its log"),
+        ({"next_due_ms": NOW + 90_000, "last_fire_ms": NOW + 30_000}, "next times"),
+        ({"last_beat_ms": NOW + 1_000}, "executors register"),
+        ({"last_checkin_ms": NOW + 1_000}, "checks in"),
+    ],
+)
+def test_what_changes_shows_life_at_once(changes, word) -> None:
+    found = opinion(QUIET, later(1, **changes))
+    assert found.life is Life.ALIVE
+    assert word in found.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("first", "seconds", "word"),
+    [
+        (replace(QUIET, next_due_ms=NOW + 3_000), 6, "a job is 3 s late"),
+        (replace(QUIET, next_due_ms=NOW - 60_000), 6, "a job is 66 s late"),
+        (replace(QUIET, connections=0), 6, "nobody else is connected"),
+        (replace(QUIET, last_beat_ms=NOW - 120_000, next_due_ms=0), 35, "still listed"),
+        (replace(QUIET, last_checkin_ms=NOW - 5_000, next_due_ms=0), 60, "not checked in"),
+        # Quartz may keep one job waiting while others run.
+        (replace(QUIET, last_checkin_ms=NOW - 5_000, next_due_ms=NOW - 60_000), 25, "a job is 85 s late"),
+    ],
+)
+def test_what_would_have_changed_shows_that_it_is_stopped(first, seconds, word) -> None:
+    def look(after: float) -> SignsOfLife:
+        return replace(first, database_now_ms=NOW + int(after * 1000))
+
+    found = opinion(first, look(seconds))
+    assert found.life is Life.STOPPED
+    assert word in " ".join(found.reasons)
+    assert opinion(first, look(seconds - 1)).life is Life.UNKNOWN
+
+
+def test_nothing_that_had_to_change_tells_nothing() -> None:
+    """A job a day, no executors: an admin at work would look the same."""
+    rare = replace(QUIET, next_due_ms=NOW + 3_600_000, last_beat_ms=0, connections=12)
+    found = opinion(rare, replace(rare, database_now_ms=NOW + ENOUGH_MS))
+    assert found.life is Life.UNKNOWN
+    assert found.reasons == (
+        "nothing has changed in its database",
+        "its next job is due in 3525 s only",
+        "12 others are connected to its database",
+    )
+
+
+class ScriptedSource:
+    """An old admin that stops after some seconds, as its database shows it; its clock is ahead."""
+
+    def __init__(self, clock: StillClock, first: SignsOfLife, lives_s: float = 0) -> None:
+        self.clock = clock
+        self.first = first
+        self.lives_s = lives_s
+        self.began_ms = clock.ms
+
+    async def signs(self) -> SignsOfLife:
+        passed_ms = self.clock.ms - self.began_ms
+        rows = int(min(passed_ms, self.lives_s * 1000) // 2000)
+        return replace(self.first, database_now_ms=NOW + passed_ms, last_log_id=self.first.last_log_id + rows)
+
+
+async def looked_at(first: SignsOfLife, lives_s: float = 0):
+    clock, told = StillClock(NOW - 4_000), []
+    source = ScriptedSource(clock, first, lives_s)
+    found, _, ahead_ms = await watch(source, clock, ENOUGH_MS, lambda *progress: told.append(progress))
+    assert ahead_ms == 4_000
+    assert len(told) == (clock.ms - source.began_ms) // 1000
+    return found, (clock.ms - source.began_ms) / 1000
+
+
+async def test_it_is_looked_at_for_no_longer_than_needed() -> None:
+    assert (await looked_at(QUIET, lives_s=60))[1] == 2
+    stopped, seconds = await looked_at(QUIET)
+    assert (stopped.life, seconds) == (Life.STOPPED, 33)
+    unknown, seconds = await looked_at(replace(QUIET, next_due_ms=0, last_beat_ms=0))
+    assert (unknown.life, seconds) == (Life.UNKNOWN, ENOUGH_MS / 1000)
+
+
+async def test_only_one_that_is_known_to_be_stopped_is_let_go_on() -> None:
+    demand_stopped((await looked_at(QUIET))[0], "old")
+    with pytest.raises(Refused, match=r"old is at work: 1 rows were added to its log\. Stop it"):
+        demand_stopped((await looked_at(QUIET, lives_s=60))[0], "old")
+    with pytest.raises(Refused, match=r"cannot be seen .* --old-admin-is-stopped"):
+        demand_stopped((await looked_at(replace(QUIET, next_due_ms=0, last_beat_ms=0)))[0], "old")
