@@ -117,10 +117,9 @@ def _expected(tables: Mapping[str, Table], *, is_old: bool, text_groups: bool) -
 async def check_columns(survey: Survey, kind: str, table: Table, *, is_old: bool) -> None:
     """Columns that must be there, and columns that may be hidden."""
     if unreadable := [column.name for column in table.columns.values() if not column.readable]:
+        some = f"this account may not read {', '.join(unreadable)} of the table {table.name}"
         raise await no_right(
-            survey.connection,
-            table.name,
-            f"this account may not read {', '.join(unreadable)} of the table {table.name}",
+            survey.connection, table.name, some if len(unreadable) < len(table.columns) else ""
         )
     needed = (*_NEEDED[kind], *(_schedule(table) if kind == "info" else ()))
     if kind == "info" and not is_old:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from typing import Any
 
 import aiomysql
@@ -50,14 +50,14 @@ class Connection:
         """What the server calls this connection; 0 while there is none."""
         return 0 if self._raw is None else int(self._raw.thread_id())
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def exclusive(self) -> AsyncIterator[None]:
         """Nobody else's statements come between those of the block."""
         async with self._lock:
             await self._ensure_open()
             yield
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def snapshot(self) -> AsyncIterator[None]:
         """All that is read in the block stood in the database at one instant. Nothing is locked, nothing written."""
         async with self.exclusive():
@@ -70,7 +70,8 @@ class Connection:
                 yield
             finally:
                 if self._raw is not None:
-                    await self.rows("ROLLBACK")
+                    with contextlib.suppress(SourceError):  # it is lost: what was read was read
+                        await self.rows("ROLLBACK")
 
     async def rows(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
         """All rows that a statement gives."""

@@ -12,8 +12,9 @@ from importer.errors import SourceError
 from importer.source.catalog import Table
 from importer.source.checks import check_columns, check_fit, check_tables
 from importer.source.connection import Connection
-from importer.source.fetch import no_right
+from importer.source.fetch import no_right, select
 from importer.source.names import NEW, OLD, name_here
+from importer.source.quartz import FIRING
 from importer.source.release import Release, recognise
 from importer.source.survey import Survey
 
@@ -76,11 +77,30 @@ async def _is_old(survey: Survey) -> bool:
         survey.notes.append(
             f"{new.name} was read; the tables of an older release are still there ({old.name})"
         )
+        await _note_what_still_fires(survey, new)
         return False
     if await survey.has_rows(old):
         survey.notes.append(f"{old.name} was read, because {new.name} is empty")
         return True
     return False
+
+
+async def _note_what_still_fires(survey: Survey, info: Table) -> None:
+    """Who copies the jobs of 2.0 copies none of their states: these stand with Quartz."""
+    triggers = survey.quartz.get("triggers")
+    if triggers is None or not info.has("trigger_status") or not triggers.has("trigger_state"):
+        return
+    connection = survey.connection
+    is_on = f"SELECT 1 FROM {info.sql} WHERE {info.column('trigger_status')} = 1 LIMIT 1"
+    firing = f"SELECT COUNT(*) FROM {triggers.sql} WHERE {triggers.column('trigger_state')} IN ({FIRING})"
+    if await select(connection, info, is_on):
+        return
+    ((count,),) = await select(connection, triggers, firing)
+    if count:
+        survey.notes.append(
+            f"all jobs of {info.name} are stopped, while {triggers.name} still has {count} that run: "
+            "were they not started again after the upgrade?"
+        )
 
 
 async def _nothing_there(survey: Survey) -> SourceError:

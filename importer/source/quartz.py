@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from importer.source.cells import Cell, Cells
-from importer.source.values import QuartzState, SourceJob
+from importer.source.values import FIRING_STATES, QuartzState, SourceJob
 
+# As SQL has them.
+FIRING = ", ".join(f"'{state}'" for state in sorted(FIRING_STATES))
 _Row = Mapping[str, Cell]
 
 
@@ -32,6 +34,7 @@ def read_triggers(
     by_name: bool,
 ) -> Triggers:
     """Those of the scheduler that was seen last. `by_name`: a trigger is called after its job's name, not its id."""
+    triggers, crons = ([_named(row, cells) for row in rows] for rows in (triggers, crons))
     checkins = [
         (cells.number("Quartz", "last_checkin_time", row["last_checkin_time"]) or 0, str(row["sched_name"]))
         for row in schedulers
@@ -79,6 +82,12 @@ def _notes(triggers: Sequence[_Row], chosen: str) -> list[str]:
         f"{count} triggers of Quartz's scheduler {name} are of an older release and do not fire: {chosen} was seen last"
         for name, count in sorted(others.items())
     ]
+
+
+def _named(row: _Row, cells: Cells) -> dict[str, Cell]:
+    """With the names as the jobs have them."""
+    columns = ("trigger_name", "trigger_group")
+    return {**row} | {column: cells.text("Quartz", column, row[column]) for column in columns}
 
 
 def _key(row: _Row) -> tuple[str, str]:

@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from gateway.core.errors import InvalidValue
-from gateway.core.zones import Zone, resolve_zone
+from gateway.core.zones import DAY_S, Zone, resolve_zone
 from importer.source.catalog import Table
 from importer.source.cells import Cell, Cells
 from importer.source.connection import Connection, NoRight
 from importer.source.fetch import select
 from importer.source.layout import Layout
+from importer.source.quartz import FIRING
 from importer.source.values import SignsOfLife
 
 DEFAULT_ZONE = "Asia/Shanghai"
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
-_FIRING = "'WAITING', 'ACQUIRED', 'EXECUTING', 'BLOCKED'"
 
 
 def zone_of(timezone: str | None, found: Sequence[str] = ()) -> Zone:
@@ -40,8 +40,8 @@ def instant_ms(moment: datetime | None, zone: Zone) -> int:
     local = moment.replace(tzinfo=UTC) - _NEVER
     seconds = local // timedelta(seconds=1)
     found = zone.instants(seconds)
-    # A time that the zone skips is taken with the offset before.
-    at = found[-1] if found else seconds - zone.offset_s(seconds)
+    # A time that the zone skips is taken as if the clock had not been set yet.
+    at = found[-1] if found else seconds - zone.offset_s(seconds - DAY_S)
     return at * 1000 + local.microseconds // 1000
 
 
@@ -96,7 +96,7 @@ async def _of_quartz(connection: Connection, layout: Layout) -> tuple[int, int, 
         triggers,
         "MIN",
         "next_fire_time",
-        f"WHERE {triggers.column('trigger_state')} IN ({_FIRING})"
+        f"WHERE {triggers.column('trigger_state')} IN ({FIRING})"
         + (f" AND {triggers.column('next_fire_time')} > 0" if triggers.has("next_fire_time") else ""),
     )
     checkin = 0 if state is None else await _extreme(connection, state, "MAX", "last_checkin_time", "")
@@ -118,7 +118,8 @@ async def _connections(connection: Connection) -> int | None:
             "SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()"
         )
         ((may_see,),) = await connection.rows(
-            "SELECT COUNT(*) FROM information_schema.user_privileges WHERE privilege_type = 'PROCESS'"
+            "SELECT COUNT(*) FROM information_schema.user_privileges WHERE privilege_type = 'PROCESS' "
+            """AND grantee = CONCAT("'", REPLACE(CURRENT_USER(), "@", "'@'"), "'")"""
         )
     except NoRight:
         return None

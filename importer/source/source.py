@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -67,6 +68,8 @@ class Source:
         )
         self._layout: Layout | None = None
         self._found_zones: tuple[str, ...] = ()
+        # By column: values of the log and of the daily report that could not be read as they stand.
+        self.unread: Counter[str] = Counter()
 
     @property
     def name(self) -> str:
@@ -139,7 +142,12 @@ class Source:
         moments again.
         """
         async with self._connection.exclusive():
-            return await self._logs().rows(after_id, upto_id, limit, messages=messages)
+            cells = self._cells()
+            rows = await Logs(self._connection, self._laid_out(), cells).rows(
+                after_id, upto_id, limit, messages=messages
+            )
+            self._count(cells)
+            return rows
 
     async def newest_logs(self, after_id: int = 0) -> dict[int, SourceLog]:
         """By job id: the newest row of each job among those with a larger id, without messages.
@@ -152,8 +160,13 @@ class Source:
     async def days(self) -> list[SourceDay]:
         """The daily report, in order."""
         async with self._connection.exclusive():
-            tables = Tables(self._connection, self._laid_out(), self._cells())
-            return list(await tables.days())
+            cells = self._cells()
+            days = await Tables(self._connection, self._laid_out(), cells).days()
+            self._count(cells)
+            return list(days)
+
+    def _count(self, cells: Cells) -> None:
+        self.unread.update(oddity.column for oddity in cells.oddities)
 
     def _laid_out(self) -> Layout:
         assert self._layout is not None

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
+FIRING_STATES = frozenset({"WAITING", "ACQUIRED", "EXECUTING", "BLOCKED"})
+
 
 @dataclass(frozen=True, slots=True)
 class SourceGroup:
@@ -38,7 +40,7 @@ class QuartzState:
 
     @property
     def is_firing(self) -> bool:
-        return self.state in {"WAITING", "ACQUIRED", "EXECUTING", "BLOCKED"}
+        return self.state in FIRING_STATES
 
 
 @dataclass(frozen=True, slots=True)

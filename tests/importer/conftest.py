@@ -44,14 +44,15 @@ def source_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariadbS
 
 @pytest.fixture
 def make(source_server: MariadbServer) -> Iterator[Callable[..., XxlDatabase]]:
-    """Makes databases of a release, dropped afterwards."""
-    made: list[XxlDatabase] = []
+    """Makes databases of a release. They go with the server; only a name that a test has chosen is free again."""
+    named: list[XxlDatabase] = []
 
     def create(release: str, **options: object) -> XxlDatabase:
         database = create_xxl_database(source_server, release, **options)
-        made.append(database)
+        if "name" in options:
+            named.append(database)
         return database
 
     yield create
-    for database in made:
+    for database in named:
         database.drop()

@@ -1,0 +1,117 @@
+"""The log is read by its primary key, in order, and its beginnings are found without walking through it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from importer.source.logs import _code
+from importer.source.values import SourceJob, SourceLog
+from tests.importer.source.reading import GROUP, JOB, opened
+
+pytestmark = pytest.mark.mariadb
+BEGIN = datetime(2024, 1, 1)
+
+
+def fill_log(old, count):
+    """Ids with holes; times that grow with them, nearly; a few rows without one."""
+    old.execute(
+        f"INSERT INTO {old.table('log')} (id, job_group, {'job_name' if old.by_name else 'job_id'}, trigger_time"
+        + ("" if old.by_name else ", trigger_code, handle_code")
+        + ") SELECT seq * 3, 1, seq % 7, "
+        f"IF(seq % 97 = 0, NULL, '{BEGIN}' + INTERVAL (seq * 10 + (seq * 7919) % 50) SECOND)"
+        + ("" if old.by_name else ", 200, 200")
+        + f" FROM seq_1_to_{count}"
+    )
+
+
+@pytest.mark.parametrize("release", ["1.5.2", "3.4.2"])
+async def test_where_the_log_begins(make, release):
+    """Without and with an index on the time; the oracle looks at all rows."""
+    old = make(release)
+    fill_log(old, 3000)
+    async with opened(old) as source:
+        for seconds in (
+            -1,
+            0,
+            1,
+            17,
+            60,
+            29_950,
+            29_999,
+            30_030,
+            30_049,
+            30_050,
+            10**6,
+            *range(100, 30_000, 1999),
+        ):
+            since = BEGIN + timedelta(seconds=seconds)
+            ((first,),) = old.execute(
+                f"SELECT MIN(id) FROM {old.table('log')} WHERE trigger_time >= '{since}'"
+            )
+            expected = (0, 0) if first is None else (first, 9000)
+            assert await source.log_bounds(since) == expected, seconds
+        assert await source.log_bounds(None) == (3, 9000)
+
+
+async def test_pages_join_without_gaps(make):
+    old = make("3.4.2")
+    fill_log(old, 250)
+    async with opened(old) as source:
+        first, last = await source.log_bounds(None)
+        seen, after = [], first - 1
+        while rows := await source.logs(after, last, 40, messages=False):
+            assert len(rows) <= 40
+            seen += [row.id for row in rows]
+            after = rows[-1].id
+        assert seen == [3 * number for number in range(1, 251)]
+        # What comes later is beyond the end that was set.
+        old.fill(jobs=[JOB], logs=[SourceLog(10_000, 7)])
+        assert await source.logs(after, last, 40) == []
+        assert [row.id for row in await source.logs(after, 10**9, 40)] == [10_000]
+
+
+async def test_messages_are_left_out_when_nobody_reads_them(make):
+    old = make("3.4.2")
+    old.fill(jobs=[JOB], logs=[SourceLog(1, 7, trigger_message="<br>" * 1000, handle_message="m")])
+    async with opened(old) as source:
+        (row,) = await source.logs(0, 9, 9, messages=False)
+        assert (row.trigger_message, row.handle_message) == (None, None)
+        (row,) = await source.logs(0, 9, 9)
+        assert (row.trigger_message, row.handle_message) == ("<br>" * 1000, "m")
+
+
+@pytest.mark.parametrize("release", ["1.5.2", "2.0.2"])
+async def test_the_newest_of_each_job(make, release):
+    old = make(release)
+    jobs = [JOB, SourceJob(8, "2", name="seven"), SourceJob(9, "1", name="other")]
+    logs = [SourceLog(1, 7), SourceLog(2, 8), SourceLog(3, 7), SourceLog(4, 9), SourceLog(5, 8)]
+    old.fill(groups=[GROUP], jobs=jobs, logs=logs)
+    # Of a job that was deleted: it has no id in the first releases.
+    old.insert(
+        "log", {"id": 6, "job_group": 1, "job_name": "gone"} if old.by_name else {"id": 6, "job_id": 99}
+    )
+    async with opened(old) as source:
+        found = {job_id: log.id for job_id, log in (await source.newest_logs()).items()}
+        late = {job_id: log.id for job_id, log in (await source.newest_logs(3)).items()}
+    gone = {} if old.by_name else {99: 6}
+    assert (found, late) == ({7: 3, 8: 5, 9: 4, **gone}, {8: 5, 9: 4, **gone})
+
+
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [
+        (None, 0),
+        ("", 0),
+        (200, 200),
+        ("200", 200),
+        (" 502 ", 502),
+        ("SUCCESS", 200),
+        ("Fail", 500),
+        ("UNHEARD OF", 500),
+        ("-1", 500),
+    ],
+)
+def test_codes(value, code):
+    assert _code(value) == code
