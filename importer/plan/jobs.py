@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 
 from gateway.core.contact import Contact
 from gateway.core.model import MOST_NAME, BlockStrategy, Job, Route
@@ -232,12 +232,12 @@ def _attempts(job: SourceJob, notes: Notes) -> int:
 
 def digest_of(job: SourceJob, around: Around) -> str:
     """Of all that the row says, and of the clock it is read on."""
-    row = asdict(job)
-    for name in _VOLATILE:
-        del row[name]
-    if row["quartz"] is not None:
-        for name in _VOLATILE_QUARTZ:
-            del row["quartz"][name]
-    row["extra"] = dict(sorted(job.extra.items()))
-    text = json.dumps([row, zone_of_job(job, around).name], sort_keys=True, default=str, ensure_ascii=True)
+    row = {one.name: getattr(job, one.name) for one in fields(job) if one.name not in _VOLATILE}
+    row["extra"] = sorted(job.extra.items())
+    if job.quartz is not None:
+        quartz = job.quartz
+        row["quartz"] = {
+            one.name: getattr(quartz, one.name) for one in fields(quartz) if one.name not in _VOLATILE_QUARTZ
+        }
+    text = json.dumps([row, zone_of_job(job, around).name], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
