@@ -97,8 +97,10 @@ class MariadbServer:
 
     @contextlib.contextmanager
     def connect(self) -> Iterator[Connection]:
-        """As root over the socket, autocommit."""
-        connection = pymysql.connect(unix_socket=str(self._socket), user="root", autocommit=True)
+        """As root over the socket, autocommit. Without TLS: its preparation alone costs 60 ms."""
+        connection = pymysql.connect(
+            unix_socket=str(self._socket), user="root", autocommit=True, ssl_disabled=True
+        )
         with connection:
             yield connection
 

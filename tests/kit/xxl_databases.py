@@ -32,7 +32,7 @@ from importer.source.values import (
     SourceUser,
 )
 from tests.kit.mariadb import MariadbServer
-from tests.kit.xxl_schemas import columns_of, has_quartz, schema, stock_table, table_sql, version
+from tests.kit.xxl_schemas import UNUSED, columns_of, has_quartz, schema, stock_table, table_sql, version
 
 READER, READER_PASSWORD = "xxl_reader", "only-reads"
 _MODE = "STRICT_TRANS_TABLES"  # without NO_ZERO_DATE: old servers let zero dates in
@@ -144,7 +144,7 @@ class XxlDatabase:
             {
                 name: value
                 for name, value in row.items()
-                if name in known and not _left_out(value, known[name])
+                if name in known and (value is not None or known[name]["nullable"])
             }
             for row in rows
         ]
@@ -217,8 +217,7 @@ class XxlDatabase:
         scheduled = {"schedule_type": job.schedule_type, "schedule_conf": job.schedule_conf}
         if job.schedule_type is None and job.cron is not None:
             scheduled = {"schedule_type": "CRON", "schedule_conf": job.cron}
-        data = {"handler_address": job.executor_address, "handler_name": job.handler}
-        data["handler_params"] = job.param
+        data = dict(handler_address=job.executor_address, handler_name=job.handler, handler_params=job.param)  # noqa: C408
         return {
             "id": job.id,
             "job_group": job.group,
@@ -305,12 +304,18 @@ def create_xxl_database(
     *,
     tables: Mapping[str, str] | None = None,
     lower_case: bool = False,
+    whole: bool = False,
 ) -> XxlDatabase:
-    """An empty installation. `tables`: other names for some; `lower_case`: as a server with lower_case_table_names=1 has it."""
+    """An empty installation. `tables`: other names for some; `lower_case`: as a server with lower_case_table_names=1 has it.
+
+    `whole`: also the tables of Quartz that XXL-JOB's own jobs leave empty.
+    """
     name = name or f"xxl_{os.getpid()}_{next(_numbers)}"
     renamed = dict(tables or {})
     names = {
-        table: renamed.get(table.lower(), table.lower() if lower_case else table) for table in schema(release)
+        table: renamed.get(table.lower(), table.lower() if lower_case else table)
+        for table in schema(release)
+        if whole or table.lower() not in UNUSED
     }
     charset = "utf8" if version(release) < (2, 1, 1) else "utf8mb4"
     server.execute(f"CREATE DATABASE `{name}` CHARACTER SET {charset}")
@@ -378,10 +383,6 @@ def _word(code: int) -> str | None:
 
 def _must_be_given(facts: Mapping[str, Any]) -> bool:
     return not facts["nullable"] and facts["default"] is None and facts.get("extra") != "auto_increment"
-
-
-def _left_out(value: object, facts: Mapping[str, Any]) -> bool:
-    return value is None and not facts["nullable"]
 
 
 def _filler(facts: Mapping[str, Any]) -> object:

@@ -8,6 +8,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+# Tables of Quartz in which XXL-JOB's jobs leave nothing.
+UNUSED = {
+    f"xxl_job_qrtz_{kind}"
+    for kind in ("blob_triggers", "calendars", "fired_triggers", "locks", "paused_trigger_grps")
+} | {"xxl_job_qrtz_simple_triggers", "xxl_job_qrtz_simprop_triggers"}
 DATA = Path(__file__).parents[1] / "data" / "xxl-schemas"
 
 

@@ -112,7 +112,7 @@ async def test_no_right_on_one_table(make, account, kind):
 
 async def test_no_right_on_the_triggers_of_quartz(make, account):
     old = make("2.0.2")
-    others = [table for table in schema("2.0.2") if table != "XXL_JOB_QRTZ_TRIGGERS"]
+    others = [table for table in old.names if table != "XXL_JOB_QRTZ_TRIGGERS"]
     url = account(old, *(f"GRANT SELECT ON {{db}}.`{table}` TO {{account}}" for table in others))
     await refused(
         old,

@@ -67,7 +67,9 @@ async def test_of_releases_with_quartz(make):
 @pytest.mark.mariadb
 async def test_other_connections_as_far_as_they_are_seen(make, source_server):
     old = make("3.4.2")
-    root = pymysql.connect(unix_socket=str(source_server._socket), user="root", database=old.name)
+    root = pymysql.connect(
+        unix_socket=str(source_server._socket), user="root", database=old.name, ssl_disabled=True
+    )
     with root:
         async with opened(old) as source:
             # Those of others are hidden from this account: nothing is known.
@@ -78,6 +80,7 @@ async def test_other_connections_as_far_as_they_are_seen(make, source_server):
                 user=READER,
                 password=READER_PASSWORD,
                 database=old.name,
+                ssl_disabled=True,
             )
             with mine:
                 assert (await source.signs()).connections == 1
