@@ -91,8 +91,8 @@ async def prepared(jobs: Sequence[JobImport], limited: Collection[int], now_ms: 
 
 
 def _made(one: JobImport, now_ms: int, *, limited: bool) -> Job:
-    """Disabled: it is the old scheduler's until it is cut over."""
-    made = new_job(replace(one.job, enabled=False), one.job.id, now_ms, limited=limited)
+    """Disabled: it is the old scheduler's until it is cut over. One whose schedule is over is kept for its text."""
+    made = new_job(replace(one.job, enabled=False), one.job.id, now_ms, limited=limited, may_end=True)
     created_ms = one.job.created_ms if 0 < one.job.created_ms < now_ms else now_ms
     return replace(made, version=len(one.history) + 1, created_ms=created_ms)
 
@@ -202,7 +202,7 @@ def _at_rest(old: Job, changed: Job, now_ms: int) -> Job:
         edition=old.edition,
         fired=0,
     )
-    return scheduled(new, now_ms)
+    return scheduled(new, now_ms, may_end=True)
 
 
 async def _update(conn: AsyncConnection, changed: Sequence[Job]) -> None:

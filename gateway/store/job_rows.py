@@ -21,8 +21,8 @@ from gateway.store.next_fires import scheduled
 from gateway.store.tables import job, job_next_fire, job_version
 
 
-def new_job(one: Job, job_id: int, now_ms: int, *, limited: bool) -> Job:
-    """As it is made now. Raises `InvalidValue` for a wrong schedule, or one that has ended."""
+def new_job(one: Job, job_id: int, now_ms: int, *, limited: bool, may_end: bool = False) -> Job:
+    """As it is made now. Raises `InvalidValue` for a wrong schedule, or unless it `may_end` one that has ended."""
     return scheduled(
         replace(
             one,
@@ -34,6 +34,7 @@ def new_job(one: Job, job_id: int, now_ms: int, *, limited: bool) -> Job:
             updated_ms=now_ms,
         ),
         now_ms,
+        may_end=may_end,
     )
 
 

@@ -1,0 +1,82 @@
+"""Plans of odd installations are carried out as they are: what no schedule fires any more is kept as well."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from gateway.core.errors import InvalidValue
+from gateway.store.ids import job_ids, run_ids
+from gateway.store.jobs import JobStore
+from gateway.store.passwords import Passwords
+from importer.apply import apply_plan, read_target
+from importer.plan.make import PlanOptions, make_plan
+from importer.plan.values import Action, Existing
+from importer.source.values import Counters, Installation, SourceGlue, SourceGroup, SourceJob, SourceUser
+
+SOURCE = "xxl_job@10.0.0.5:3306"
+ODD = (
+    SourceJob(1, "1", description="past", schedule_type="CRON", schedule_conf="0 0 2 1 1 ? 2019", trigger_status=1),
+    SourceJob(2, "1", description="unix", schedule_type="CRON", schedule_conf="*/5 * * * *", trigger_status=1),
+    SourceJob(3, "1", description="bad", schedule_type="CRON", schedule_conf="每天", trigger_status=1),
+    SourceJob(4, "9", description="orphan", schedule_type="FIX_RATE", schedule_conf="30", handler="h"),
+    SourceJob(5, "2", description="chain", schedule_type="FIX_DELAY", schedule_conf="30", handler="h", trigger_status=1),
+    SourceJob(6, "2", description="circle", schedule_type="NONE", child_ids="6,7,x", handler="h", trigger_status=1),
+    SourceJob(7, "3", description="circle", schedule_type="NONE", child_ids="6", glue_type="GLUE_SHELL", glue_source="a"),
+)  # fmt: skip
+INSTALLATION = Installation(
+    *(SOURCE, "MariaDB", "2.3.0 – 2.4.2", (2, 3, 0), (2, 4, 2), 0, {}),
+    groups=(
+        SourceGroup("1", "a"),
+        SourceGroup("2", "a"),
+        SourceGroup("3", "b", address_type=1, address_list="h:1"),
+    ),
+    jobs=ODD,
+    glue=(
+        SourceGlue(1, 7, glue_type="GLUE_SHELL", source="b"),
+        SourceGlue(2, 7, glue_type="GLUE_SHELL", source="a"),
+    ),
+    users=(SourceUser(1, "admin", "e" * 32, 1), SourceUser(2, "x", None, 0, "1,2,3,4")),
+    counters=Counters(50, 10, 7, 1000),
+)
+
+
+@pytest.fixture
+def import_it(db, clock):
+    async def done(installation=INSTALLATION, **options):
+        target = await read_target(db, clock, SOURCE)
+        made = make_plan(installation, target, PlanOptions(SOURCE, "UTC", **options), clock.now_ms())
+        return made, await apply_plan(db, clock, made, passwords=Passwords(memory_kib=64))
+
+    return done
+
+
+async def test_all_of_an_odd_installation_is_stored(import_it, db, clock) -> None:
+    made, applied = await import_it()
+    assert applied.jobs_made == (1, 2, 3, 4, 5, 6, 7)
+    store = JobStore(db, clock, job_ids(db, clock), run_ids(db, clock))
+    stored = await store.load(range(1, 8))
+    for one in made.jobs:
+        kept = replace(stored[one.job.id], part=one.job.part, next_fire_at=None, created_ms=0, updated_ms=0)
+        assert kept == replace(one.job, created_ms=0, updated_ms=0)
+    assert [child.job_id for child in stored[6].children] == [6, 7]
+    with pytest.raises(InvalidValue, match="fires again"):
+        await store.set_enabled(1, enabled=True)
+
+
+async def test_a_second_import_of_it_changes_nothing(import_it, db, clock) -> None:
+    await import_it()
+    for existing in (Existing.SKIP, Existing.UPDATE):
+        made, applied = await import_it(existing=existing)
+        assert {one.action for one in (*made.apps, *made.jobs)} == {Action.SKIP}
+        assert not applied.anything
+
+
+async def test_an_update_may_bring_a_schedule_that_is_over(import_it, db, clock) -> None:
+    await import_it()
+    later = replace(ODD[1], schedule_conf="0 0 0 1 1 ? 2018")
+    _, applied = await import_it(
+        replace(INSTALLATION, jobs=(ODD[0], later, *ODD[2:])), existing=Existing.UPDATE
+    )
+    assert applied.jobs_changed == (2,)
