@@ -229,6 +229,8 @@ _OTHER_VARIABLES = frozenset(
         "CONFIG",
         "URL",
         "TOKEN",
+        "SOURCE_PASSWORD",
+        "SOURCE_ACCESS_TOKEN",
         "CRASH_POINT",
         "CRASH_MARKER",
         "LISTEN_FD",

@@ -25,17 +25,32 @@ async def working_on(settings: Settings) -> AsyncIterator[Database]:
     """
     url = database_url(settings.effective_database_url)
     async with contextlib.AsyncExitStack() as stack:
-        if url.get_backend_name() == "sqlite":
-            try:
-                if settings.database_url is None:
-                    stack.callback(lock_data_dir(settings.data_dir).close)
-                stack.callback(lock_embedded_database(Path(str(url.database))).close)
-            except Refused as error:
-                raise Refused(f"{error}; stop it for the moment, this command takes its place") from None
+        _hold(settings, stack)
         db = open_database(url)
         stack.push_async_callback(db.close)
         await prepare_database(db)
         yield db
+
+
+def refuse_if_running(settings: Settings) -> None:
+    """Raises `Refused` where `working_on` would because a gateway runs. Makes nothing."""
+    url = database_url(settings.effective_database_url)
+    if url.get_backend_name() == "sqlite" and Path(str(url.database)).is_file():
+        with contextlib.ExitStack() as stack:
+            _hold(settings, stack)
+
+
+def _hold(settings: Settings, stack: contextlib.ExitStack | contextlib.AsyncExitStack) -> None:
+    """An embedded database for this process alone."""
+    url = database_url(settings.effective_database_url)
+    if url.get_backend_name() != "sqlite":
+        return
+    try:
+        if settings.database_url is None:
+            stack.callback(lock_data_dir(settings.data_dir).close)
+        stack.callback(lock_embedded_database(Path(str(url.database))).close)
+    except Refused as error:
+        raise Refused(f"{error}; stop it for the moment, this command takes its place") from None
 
 
 @contextlib.asynccontextmanager

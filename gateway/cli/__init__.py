@@ -13,6 +13,7 @@ from gateway.cli.events import events
 from gateway.cli.explain import explain
 from gateway.cli.failures import failures, mark_succeeded, rerun
 from gateway.cli.health import health
+from gateway.cli.importing import import_
 from gateway.cli.jobs import jobs
 from gateway.cli.manifests import apply_, export
 from gateway.cli.namespaces import namespaces
@@ -33,6 +34,7 @@ for command in (
     serve,
     check,
     migrate,
+    import_,
     apps,
     jobs,
     schedules,

@@ -77,5 +77,7 @@ def one_line() -> Iterator[None]:
         yield
     except (GatewayError, Failure) as error:
         raise Failure(str(error), WRONG_INPUT) from None
+    except BrokenPipeError:
+        raise
     except Exception as error:
         raise database_failure(error, WRONG_INPUT) from None

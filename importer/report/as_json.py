@@ -59,7 +59,7 @@ class _Writer:
                 }
                 for one in plan.users
             ),
-            "findings": [*map(self._finding, plan.findings), *self._oddities()],
+            "findings": map(self._finding, plan.findings),
             "security": map(self._finding, plan.security),
         }
         yield "{\n"
@@ -147,17 +147,6 @@ class _Writer:
 
     def _finding(self, one: Finding) -> dict[str, Any]:
         return {**asdict(one), "level": one.level.value}
-
-    def _oddities(self) -> Iterator[dict[str, Any]]:
-        for one in self._report.installation.oddities:
-            yield {
-                "level": "repaired",
-                "where": one.where,
-                "field": one.column,
-                "value": one.value,
-                "became": one.taken,
-                "why": "could not be read as it stands",
-            }
 
     def _clean(self, value: Any) -> Any:
         if isinstance(value, str):

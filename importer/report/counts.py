@@ -72,7 +72,7 @@ def _jobs(report: Report) -> TableCount:
 def _glue(report: Report) -> TableCount:
     read = len(report.installation.glue)
     taken = sum(len(job.history) for job in report.plan.jobs if job.action is not Action.SKIP)
-    rest = "the newest is what the job has now, beyond 30 a job none are kept, the others are listed below"
+    rest = "the newest is the job's own version; others are listed below"
     return TableCount("GLUE history", "versions of jobs", read, taken, rest if read > taken else "")
 
 

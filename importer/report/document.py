@@ -26,12 +26,13 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """`folded`: only for those who look for it; a terminal does not show it."""
+    """`folded`: only for those who look for it; a terminal does not show it. `are_steps`: its lines have numbers."""
 
     title: str
     lines: tuple[str, ...] = ()
     table: Table | None = None
     folded: bool = False
+    are_steps: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ def _section(section: Section) -> Iterator[str]:
     if section.folded:
         yield "<details>\n<summary>Show</summary>\n\n"
     for line in section.lines:
-        yield f"- {_line(line)}\n"
+        yield f"{escape(line)}\n" if section.are_steps else f"- {_line(line)}\n"
     if section.table is not None:
         if section.lines:
             yield "\n"

@@ -47,7 +47,9 @@ def page_of(document: Document) -> Iterator[str]:
 def _section(section: Section) -> Iterator[str]:
     title = escape(section.title)
     yield f"<details>\n<summary>{title}</summary>\n" if section.folded else f"<section>\n<h2>{title}</h2>\n"
-    if section.lines:
+    if section.are_steps:
+        yield "".join(f"<p>{escape(line)}</p>\n" for line in section.lines)
+    elif section.lines:
         yield "<ul>\n" + "".join(f"<li>{escape(line)}</li>\n" for line in section.lines) + "</ul>\n"
     if section.table is not None:
         yield from _table(section.table)

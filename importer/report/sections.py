@@ -59,7 +59,7 @@ class _Writer:
         if self._limits.all:
             sections += self._all_jobs()
         if next_steps:
-            sections.append(Section("What comes next", tuple(next_steps)))
+            sections.append(Section("What comes next", tuple(next_steps), are_steps=True))
         clean = self._clean
         title = f"Import of {clean(self._report.source)}"
         return Document(
@@ -78,7 +78,7 @@ class _Writer:
         words = ", ".join(f"{verdicts[one]:,} {one.value}" for one in Verdict if verdicts[one])
         yield "Jobs", f"{len(plan.jobs):,}" + (f": {words}" if words else "")
         wanting = sum(job.wants_enabled for job in plan.jobs)
-        yield "Enabled there", f"{wanting:,}; here all stay disabled until cutover enables them"
+        yield "To be enabled", f"{wanting:,}, by cutover; until then all jobs stay disabled here"
 
     def _counts(self) -> Section:
         rows = tuple(
@@ -162,13 +162,8 @@ class _Writer:
             yield Section("Fire times that differ", (told,), Table(columns, tuple(rows), left_out, "jobs"))
 
     def _findings(self, level: Level, title: str) -> Iterator[Section]:
-        found = [one for one in self._plan.findings if one.level is level]
-        if level is Level.REPAIRED:
-            why = "could not be read as it stands"
-            found += [
-                Finding(level, one.where, one.column, one.value, one.taken, why)
-                for one in self._report.installation.oddities
-            ]
+        told = self._report.installation.notes  # under "To be looked at"
+        found = [one for one in self._plan.findings if one.level is level and one.why not in told]
         columns = (
             Column("Where"),
             Column("Field"),

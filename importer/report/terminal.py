@@ -30,7 +30,8 @@ def lines_of(document: Document, columns: int) -> Iterator[str]:
 def _section(section: Section, columns: int) -> Iterator[str]:
     yield from wrap(section.title, columns)
     for line in section.lines:
-        yield from _hanging("  ", line, columns)
+        head, rest = line.split(" ", 1) if section.are_steps and " " in line else ("-", line)
+        yield from _hanging(f"  {head} ", rest, columns)
     if section.table is not None:
         yield from _table(section.table, columns)
 

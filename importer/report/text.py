@@ -10,7 +10,9 @@ MOST = 300
 """Characters of one value that a report for people shows."""
 MASK = "***"
 
-_SHORTEST_SECRET = 4
+_SHORTEST_SECRET = 8  # of a shorter one, what is masked would tell what it is
+_MOST_NAMED = 20
+_KINDS = frozenset({"app", "job", "user"})
 # What terminals obey: CSI, OSC and other strings up to their end, and two-character sequences.
 _ESCAPES = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"
@@ -108,20 +110,27 @@ def ranges(numbers: Iterable[int]) -> str:
 
 
 def places(wheres: Sequence[str]) -> str:
-    """`jobs 1–3, 7; user admin` for `job 1`, `job 2` and so on."""
-    numbered: dict[str, list[int]] = {}
+    """`jobs 1–3, 7; users admin, li` for `job 1`, `job 2`, `user admin` and so on."""
+    numbers: dict[str, list[int]] = {}
+    names: dict[str, list[str]] = {}
     others: list[str] = []
     for where in dict.fromkeys(wheres):
-        kind, _, number = where.rpartition(" ")
-        if kind and number.isascii() and number.isdigit():
-            numbered.setdefault(kind, []).append(int(number))
-        else:
+        kind, _, name = where.partition(" ")
+        if kind not in _KINDS or not name:
             others.append(where)
-    told = [
-        f"{kind} {numbers[0]}" if len(numbers) == 1 else f"{kind}s {ranges(numbers)}"
-        for kind, numbers in numbered.items()
-    ]
+        elif name.isascii() and name.isdigit():
+            numbers.setdefault(kind, []).append(int(name))
+        else:
+            names.setdefault(kind, []).append(name)
+    told = [f"{kind}{'s' * (len(found) > 1)} {ranges(found)}" for kind, found in numbers.items()]
+    told += [f"{kind}{'s' * (len(found) > 1)} {some(found)}" for kind, found in names.items()]
     return "; ".join([*told, *others])
+
+
+def some(names: Sequence[str]) -> str:
+    """The first of a long list, and how many more there are."""
+    rest = len(names) - _MOST_NAMED
+    return ", ".join(names[:_MOST_NAMED]) + (f" and {rest:,} more" if rest > 0 else "")
 
 
 def count(number: int, one: str, many: str | None = None) -> str:

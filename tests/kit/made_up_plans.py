@@ -24,7 +24,6 @@ from importer.plan.values import (
 from importer.report.values import Report
 from importer.source.values import (
     Installation,
-    Oddity,
     SignsOfLife,
     SourceDay,
     SourceExecutor,
@@ -98,7 +97,6 @@ def installation_of(plan_jobs: Iterable[PlannedJob]) -> Installation:
         users=(SourceUser(1, "admin", DIGEST, 1), SourceUser(2, "li", DIGEST, 0)),
         executors=(SourceExecutor("billing", "http://10.0.0.9:9999/", datetime(2026, 9, 21, 12, 0)),),
         signs=SignsOfLife(database_now_ms=READ_MS, last_beat_ms=READ_MS - 5_000),
-        oddities=(Oddity("job 2", "add_time", "0000-00-00 00:00:00", "none"),),
         notes=("Tables of 2.0 are there as well, and were not read.",),
         log_rows=120_000,
     )
@@ -170,6 +168,8 @@ SOME_FINDINGS = (
         Level.REPAIRED, "job 5", "executor_route_strategy", "NULL", "FIRST", "XXL-JOB takes the first as well"
     ),
     Finding(Level.NOTE, "app 2", "id", "2", "alias of 1", "two groups have the appname billing"),
+    Finding(Level.NOTE, "xxl_job", "database", "", "", "Tables of 2.0 are there as well, and were not read."),
+    Finding(Level.REPAIRED, "job 2", "add_time", "0000-00-00 00:00:00", "none", "no such day"),
     Finding(Level.WARNING, "job 3", "child_jobid", "3", "", "starts itself for ever"),
 )
 

@@ -53,7 +53,15 @@ def test_signs_of_life():
         == ()
     )
     assert signs_of_life(SignsOfLife()) == ()
-    told = signs_of_life(SignsOfLife(now, now - 300_000, now - 5_000, now + 1_000, connections=2))
+    told = signs_of_life(
+        SignsOfLife(
+            database_now_ms=now,
+            last_log_ms=now - 300_000,
+            last_beat_ms=now - 5_000,
+            last_checkin_ms=now + 1_000,
+            connections=2,
+        )
+    )
     assert told == (
         "it has triggered a job 5 min ago",
         "an executor has registered with it 5 s ago",

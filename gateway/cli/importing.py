@@ -1,0 +1,307 @@
+"""`import`: shows what an import from an xxl-job database would do, asks, and does it."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+import click
+
+from gateway.cli.progress import Progress
+from gateway.cli.root import FAILED, WRONG_INPUT, Failure
+from gateway.cli.source import GivenSource, source_of, source_options
+from gateway.cli.target import database_options, one_line, run_loop, settings_of
+from gateway.core.errors import InvalidValue
+
+if TYPE_CHECKING:
+    from gateway.settings import Settings
+    from importer.apply import Applied
+    from importer.move import Seen
+    from importer.plan.make import PlanOptions
+    from importer.plan.target import Target
+    from importer.plan.values import Plan
+    from importer.report.values import Report
+    from importer.source.values import Installation
+
+STANDARD_OUTPUT = "-"
+TOKEN_VARIABLE = "XXLJOB_GATEWAY_SOURCE_ACCESS_TOKEN"  # noqa: S105 – a variable's name
+_PLANNED_COLUMNS = 100  # of a report that goes to no terminal
+
+
+class Steps(Protocol):
+    """What `importer.move.Move` does; nothing of it speaks."""
+
+    def now_ms(self) -> int: ...
+
+    async def see(self, *, to_write: bool) -> Seen: ...
+
+    async def look(self) -> tuple[Target, bool]: ...
+
+    async def apply(self, plan: Plan, installation: Installation, progress: Progress) -> Applied: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What somebody wants of an import. `source`: its address without a password; `target`: in words."""
+
+    source: str
+    target: str
+    plan: PlanOptions
+    reports: tuple[str, ...]
+    dry_run: bool
+    yes: bool
+    own_tokens: tuple[str, ...]
+    secrets: frozenset[str]
+
+
+@click.command("import")
+@source_options
+@click.option("--dry-run", is_flag=True, help="show the plan; write nothing, make no database")
+@click.option("--yes", is_flag=True, help="do it without asking")
+@click.option(
+    "--existing",
+    type=click.Choice(["skip", "update", "fail"]),
+    default="skip",
+    show_default=True,
+    help="what to do with jobs, apps and users that an earlier import has made",
+)
+@click.option("--merge", is_flag=True, help="into a gateway that has other jobs as well")
+@click.option(
+    "--access-token",
+    envvar=TOKEN_VARIABLE,
+    metavar="TOKEN",
+    help=f"the old admin's (xxl.job.accessToken), which the imported apps take; or {TOKEN_VARIABLE}",
+)
+@click.option(
+    "--source-release", metavar="VERSION", help="of the old admin, e.g. 3.1.0, where its tables leave it open"
+)
+@click.option(
+    "--report",
+    "reports",
+    multiple=True,
+    metavar="FILE",
+    help="also as .json, .md or .html; - is JSON on stdout",
+)
+@database_options
+def import_(**options: Any) -> int:
+    """Take over the apps, jobs, GLUE sources and users of an xxl-job database, which is only read.
+
+    Shows the plan and asks. Imported jobs stay disabled until `cutover`; the old admin may go on meanwhile.
+    """
+    with one_line():
+        asked, steps = _asked(options)
+        code: int = _Import(asked, steps).run()
+    return code
+
+
+def _asked(options: dict[str, Any]) -> tuple[Asked, Steps]:
+    """Everything that can be wrong about the options is found before anything is connected."""
+    from importer.move import Move
+    from importer.plan.make import PlanOptions
+    from importer.plan.values import Existing
+    from importer.report.files import require_report
+
+    reports = tuple(dict.fromkeys(options.pop("reports")))
+    for path in reports:
+        require_report(path)
+    token = _token(options.pop("access_token"))
+    release = _release(options.pop("source_release"))
+    dry_run, yes = options.pop("dry_run"), options.pop("yes")
+    if not (dry_run or yes or sys.stdin.isatty()):
+        raise Failure(
+            "--yes: there is no terminal to ask at: give --yes to import, or --dry-run to see the plan",
+            WRONG_INPUT,
+        )
+    existing, merge = Existing(options.pop("existing")), options.pop("merge")
+    source: GivenSource = source_of(options)
+    settings = settings_of(options)
+    secrets = {source.url.password, token or "", *settings.access_tokens}
+    asked = Asked(
+        source=source.shown,
+        target=_words_for(settings),
+        plan=PlanOptions(
+            source=source.name,
+            timezone=source.options.timezone,
+            existing=existing,
+            merge=merge,
+            access_token=token,
+            release=release,
+        ),
+        reports=reports,
+        dry_run=dry_run,
+        yes=yes,
+        own_tokens=settings.access_tokens,
+        secrets=frozenset(secrets - {""}),
+    )
+    return asked, Move(source.url, source.options, settings, source.name)
+
+
+def _token(text: str | None) -> str | None:
+    import re
+
+    from gateway.core.access import TEXT
+
+    if text is not None and not re.fullmatch(TEXT, text):
+        raise InvalidValue("--access-token", "***", "up to 255 printable ASCII characters without blanks")
+    return text
+
+
+def _release(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    parts = text.strip().removeprefix("v").split(".")
+    if not (len(parts) in {2, 3} and all(part.isascii() and part.isdigit() for part in parts)):
+        raise InvalidValue("--source-release", text, "a release of xxl-job-admin, such as 3.1.0")
+    return tuple(int(part) for part in parts)
+
+
+def _words_for(settings: Settings) -> str:
+    from gateway.store.engine import database_url
+
+    url = database_url(settings.effective_database_url)
+    if url.get_backend_name() == "sqlite":
+        return f"SQLite, {url.database}"
+    return f"{url.database}@{url.host or ''}:{url.port or 3306}"
+
+
+def _imported(target: Target) -> tuple[object, ...]:
+    return target.imported_apps, target.imported_jobs, target.imported_users
+
+
+class _Import:
+    """One import, phase by phase: who stops it is told what the target holds by then."""
+
+    def __init__(self, asked: Asked, steps: Steps) -> None:
+        self._asked = asked
+        self._steps = steps
+        self._progress = Progress()
+        # The report as JSON has standard output for itself.
+        self._to_stderr = STANDARD_OUTPUT in asked.reports
+
+    def run(self) -> int:
+        asked = self._asked
+        with self._stoppable("nothing has been written"):
+            click.echo(f"Reading {asked.source} …", err=True)
+            seen: Seen = run_loop(self._steps.see(to_write=not asked.dry_run))
+            click.echo(f"Planning {len(seen.installation.jobs):,} jobs …", err=True)
+            report = self._planned(seen)
+            self._show(report)
+            if asked.dry_run:
+                self._write_reports(report, with_standard_output=True)
+                return 0
+            self._write_reports(report, with_standard_output=False)
+            if not self._is_something(report.plan):
+                self._say("\nNothing is to be written: all of it is here already.")
+                self._write_reports(replace(report, written=True), with_standard_output=True)
+                return 0
+            if not (asked.yes or self._confirmed(report.plan)):
+                self._say("Nothing has been written.")
+                return FAILED
+        report = self._apply(report, seen.target)
+        self._write_reports(report, with_standard_output=True)
+        self._say("")
+        for line in self._next_steps(report):
+            self._say(line)
+        return 0
+
+    def _planned(self, seen: Seen) -> Report:
+        from importer.plan.make import make_plan
+        from importer.plan.security import DEFAULT_TOKEN
+        from importer.report.values import Report
+
+        plan = make_plan(seen.installation, seen.target, self._asked.plan, self._steps.now_ms())
+        tokens = {app.access_token for app in plan.apps if app.access_token}
+        hashes = {user.password for user in seen.installation.users if user.password}
+        return Report(
+            made_ms=self._steps.now_ms(),
+            source=seen.installation.name,
+            target=f"{self._asked.target}{'' if seen.exists else ', ' + seen.missing}",
+            installation=seen.installation,
+            plan=plan,
+            secrets=(self._asked.secrets | tokens | hashes) - {DEFAULT_TOKEN},
+        )
+
+    def _is_something(self, plan: Plan) -> bool:
+        from importer.plan.values import Action
+
+        actions = {one.action for many in (plan.apps, plan.jobs, plan.users) for one in many}
+        return bool(actions - {Action.SKIP})
+
+    def _confirmed(self, plan: Plan) -> bool:
+        from importer.plan.values import Action
+
+        new = sum(one.action is Action.CREATE for one in plan.jobs)
+        changed = sum(one.action is Action.UPDATE for one in plan.jobs)
+        what = f"{new:,} new jobs" + (f", {changed:,} updated" if changed else "")
+        return click.confirm(f"\nWrite this ({what}) into {self._asked.target}?", err=self._to_stderr)
+
+    def _apply(self, report: Report, before: Target) -> Report:
+        try:
+            applied = run_loop(self._steps.apply(report.plan, report.installation, self._progress))
+        except KeyboardInterrupt:
+            self._progress.end()
+            now, _ = run_loop(self._steps.look())
+            if _imported(now) == _imported(before):
+                raise Failure("stopped: nothing has been written", WRONG_INPUT) from None
+            raise Failure(
+                "stopped after the import was written: all apps, jobs and users are here, its jobs disabled",
+                WRONG_INPUT,
+            ) from None
+        self._progress.end()
+        made, changed = len(applied.jobs_made), len(applied.jobs_changed)
+        self._say(
+            f"Written: {len(applied.apps_made):,} apps, {made:,} jobs, {len(applied.users_made):,} users"
+            + (f"; {changed:,} jobs updated" if changed else "")
+        )
+        for note in applied.notes:
+            self._say(f"  {note}")
+        return replace(report, written=True, target=self._asked.target)
+
+    @contextmanager
+    def _stoppable(self, state: str) -> Iterator[None]:
+        try:
+            yield
+        except (KeyboardInterrupt, click.Abort):
+            self._progress.end()
+            if sys.stderr.isatty():
+                click.echo(err=True)  # behind what is being asked, and the ^C
+            raise Failure(f"stopped: {state}", WRONG_INPUT) from None
+
+    def _next_steps(self, report: Report) -> tuple[str, ...]:
+        from importer.report.next_steps import next_steps
+
+        return next_steps(report, self._asked.source, self._asked.reports, self._asked.own_tokens)
+
+    def _show(self, report: Report) -> None:
+        from importer.report.sections import TERMINAL, document_of
+        from importer.report.terminal import lines_of
+
+        columns = shutil.get_terminal_size((_PLANNED_COLUMNS, 24)).columns
+        self._say("")
+        steps = self._next_steps(report) if self._asked.dry_run else ()
+        for line in lines_of(document_of(report, TERMINAL, steps), columns):
+            self._say(line)
+
+    def _write_reports(self, report: Report, *, with_standard_output: bool) -> None:
+        from importer.report.files import pieces_of, write_report
+
+        steps = self._next_steps(report)
+        for path in self._asked.reports:
+            if path != STANDARD_OUTPUT:
+                try:
+                    write_report(path, report, steps)
+                except OSError as error:
+                    state = "the import itself is done" if report.written else "nothing has been written"
+                    raise Failure(
+                        f"--report {path}: {error.strerror or error}; {state}", WRONG_INPUT
+                    ) from None
+            elif with_standard_output:
+                for piece in pieces_of(path, report, steps):
+                    click.echo(piece, nl=False)
+
+    def _say(self, line: str) -> None:
+        click.echo(line, err=self._to_stderr)

@@ -1,0 +1,112 @@
+"""What the commands share that read an xxl-job database."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from gateway.core.errors import InvalidValue
+
+if TYPE_CHECKING:
+    from importer.source.source import SourceOptions
+    from importer.source.url import SourceUrl
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+MOST_NAME = 191
+_URL = (
+    "mysql://USER:PASSWORD@HOST:PORT/DATABASE; without :PASSWORD it comes from "
+    "XXLJOB_GATEWAY_SOURCE_PASSWORD, or is asked for"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class GivenSource:
+    """`name`: under which the target remembers it. `shown`: its address without the password."""
+
+    url: SourceUrl
+    options: SourceOptions
+    name: str
+    shown: str
+
+
+def source_options(command: F) -> F:
+    for option in (
+        click.option(
+            "--source-charset", metavar="NAME", help="latin1: the old admin wrote UTF-8 as if it were latin1"
+        ),
+        click.option(
+            "--table-map",
+            multiple=True,
+            metavar="OLD=NEW",
+            help="a table, or a beginning, that a fork renamed",
+        ),
+        click.option(
+            "--timezone", metavar="ZONE", help="of the old admin's clock (found, else Asia/Shanghai)"
+        ),
+        click.option("--name", help="under which the source is remembered here (DATABASE@HOST:PORT)"),
+        click.option("--source", required=True, metavar="URL", help=_URL),
+    ):
+        command = option(command)
+    return command
+
+
+def source_of(options: dict[str, Any]) -> GivenSource:
+    """Takes its options out of these. Raises `InvalidValue` for one that is wrong. May ask for the password."""
+    from dataclasses import replace
+
+    from importer.plan.zones import zone_named
+    from importer.source.names import checked_map
+    from importer.source.source import SourceOptions
+    from importer.source.text import checked_charset
+    from importer.source.url import parse_source
+
+    text = options.pop("source")
+    url = parse_source(text)
+    charset, timezone = options.pop("source_charset"), options.pop("timezone")
+    checked_charset(charset)
+    if timezone is not None:
+        zone_named(timezone, "--timezone")
+    table_map = checked_map(_pairs(options.pop("table_map")))
+    name = options.pop("name")
+    if name is not None and not (name == name.strip() and name.isprintable() and 0 < len(name) <= MOST_NAME):
+        raise InvalidValue("--name", name, f"1 to {MOST_NAME} visible characters")
+    if not url.password and _asks(text):
+        url = replace(
+            url,
+            password=click.prompt(
+                f"Password of {url.user}", hide_input=True, default="", show_default=False, err=True
+            ),
+        )
+    place = url.socket or f"{url.host}:{url.port}"
+    return GivenSource(
+        url,
+        SourceOptions(table_map=table_map, charset=charset, timezone=timezone),
+        name or url.name,
+        f"mysql://{url.user}@{place}/{url.database}",
+    )
+
+
+def _pairs(given: Iterable[str]) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for one in given:
+        old, equals, new = one.partition("=")
+        if not (equals and old.strip() and old.strip().lower() not in pairs):
+            raise InvalidValue(
+                "--table-map", one, "OLD=NEW, each OLD once: xxl_job_info=my_jobs or xxl_job_=sched_"
+            )
+        pairs[old.strip().lower()] = new
+    return pairs
+
+
+def _asks(text: str) -> bool:
+    """Whether there is somebody to ask for a password that stands nowhere."""
+    from importer.source.url import PASSWORD_VARIABLE
+
+    credentials = text.partition("://")[2].rpartition("@")[0]
+    return ":" not in credentials and PASSWORD_VARIABLE not in os.environ and sys.stdin.isatty()

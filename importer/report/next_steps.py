@@ -1,0 +1,40 @@
+"""What a person does after an import, or after having seen its plan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from importer.report.text import count
+from importer.report.values import Report
+
+_STANDARD_OUTPUT = "-"
+
+
+def next_steps(
+    report: Report, source: str, reports: Sequence[str], own_tokens: Sequence[str]
+) -> tuple[str, ...]:
+    """`source`: its address, without a password. `own_tokens`: those of the target's settings."""
+    files = [path for path in reports if path != _STANDARD_OUTPUT]
+    if files:
+        first = f"Look at {', '.join(files)}: what changes, what is dropped, what is to be secured."
+    else:
+        first = "Look at the whole plan: the same command with --dry-run --report import.html writes it as a page."
+    wanting = sum(job.wants_enabled for job in report.plan.jobs)
+    steps = [
+        first,
+        f"Try it beside the old admin, which goes on: xxljob-gateway shadow --source {source}",
+        f"Stop the old admin and switch: xxljob-gateway cutover --source {source} enables {count(wanting, 'job')}.",
+    ]
+    return tuple(f"{number}. {step}" for number, step in enumerate([*steps, *_tokens(report, own_tokens)], 1))
+
+
+def _tokens(report: Report, own: Sequence[str]) -> list[str]:
+    """How the apps' tokens and that of the settings go together; the texts of neither are told."""
+    imported = {app.access_token for app in report.plan.apps} - {None, ""}
+    if not imported or imported <= {*own}:
+        return []
+    if own:
+        told = "this gateway's XXLJOB_GATEWAY_ACCESS_TOKEN is another: executors of other apps need that one."
+    else:
+        told = "set XXLJOB_GATEWAY_ACCESS_TOKEN to it as well, so that executors of other apps are asked for one too."
+    return [f"The imported apps take the old admin's access token; {told}"]

@@ -1,0 +1,201 @@
+"""The command `import` as a process, from a real MariaDB into SQLite."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from importer.source.values import SourceGlue, SourceGroup, SourceJob, SourceUser
+from tests.e2e.gateway_process import REPOSITORY, Ended, run_command
+from tests.kit.xxl_databases import READER_PASSWORD, XxlDatabase
+
+pytestmark = [pytest.mark.mariadb, pytest.mark.timeout(300)]
+
+MD5 = "e10adc3949ba59abbe56e057f20f883e"
+CRON = {"schedule_type": "CRON", "misfire": "DO_NOTHING", "route": "ROUND", "block": "SERIAL_EXECUTION"}
+
+
+@pytest.fixture
+def old(make: Callable[..., XxlDatabase]) -> XxlDatabase:
+    """Three jobs, one of which has an expression that no release can read."""
+    database = make("2.4.0")
+    database.fill(
+        groups=[
+            SourceGroup("1", "billing", "账单", 0),
+            SourceGroup("4", "reports", "报表", 1, "10.0.0.1:9999"),
+        ],
+        jobs=[
+            SourceJob(
+                3,
+                "1",
+                description="每日对账",
+                schedule_conf="0 0 3 * * ?",
+                handler="h",
+                trigger_status=1,
+                **CRON,
+            ),
+            SourceJob(
+                8, "4", description="broken", schedule_conf="every day", handler="h", trigger_status=1, **CRON
+            ),
+            SourceJob(
+                9,
+                "4",
+                description="script",
+                schedule_conf="0 0 4 * * ?",
+                glue_type="GLUE_SHELL",
+                glue_source="echo 2",
+                trigger_status=0,
+                **CRON,
+            ),
+        ],
+        glue=[SourceGlue(1, 9, glue_type="GLUE_SHELL", source="echo 1", remark="the first")],
+        users=[SourceUser(1, "admin", MD5, 1), SourceUser(2, "li", MD5, 0, "4")],
+    )
+    return database
+
+
+def imported(old: XxlDatabase, directory: Path, *options: str) -> Ended:
+    return run_command(
+        "import", "--source", old.url, "--data-dir", str(directory / "data"), *options, timeout_s=90
+    )
+
+
+def rows(directory: Path, sql: str) -> list[tuple[object, ...]]:
+    with sqlite3.connect(directory / "data" / "gateway.db") as db:
+        return db.execute(sql).fetchall()
+
+
+def test_a_whole_installation_moves(old: XxlDatabase, tmp_path: Path):
+    planned = imported(old, tmp_path, "--dry-run", "--report", "-")
+    assert planned.code == 0, planned.errors
+    plan = json.loads(planned.output)
+    assert plan["written"] is False
+    assert [job["verdict"] for job in plan["jobs"]] == ["identical", "changed", "identical"]
+    assert len(plan["jobs"][0]["fires"]["both"]) == 100
+    assert all(time.endswith("T03:00:00+08:00") for time in plan["jobs"][0]["fires"]["both"])
+    assert list(tmp_path.iterdir()) == []
+
+    refused = imported(old, tmp_path)
+    assert (refused.code, len(refused.errors)) == (2, 1)
+    assert "there is no terminal to ask at" in refused.errors[0]
+    assert list(tmp_path.iterdir()) == []
+
+    reports = [str(tmp_path / name) for name in ("r.json", "r.md", "r.html")]
+    done = imported(old, tmp_path, "--yes", *(word for path in reports for word in ("--report", path)))
+    assert done.code == 0, done.errors
+    assert "Written: 2 apps, 3 jobs, 2 users" in done.output
+    assert "enables 1 job." in done.output
+    assert rows(tmp_path, "SELECT id, name, enabled FROM job ORDER BY id") == [
+        (3, "每日对账", 0),
+        (8, "broken", 0),
+        (9, "script", 0),
+    ]
+    assert rows(tmp_path, "SELECT id, appname FROM app ORDER BY id") == [(1, "billing"), (4, "reports")]
+    assert rows(tmp_path, "SELECT COUNT(*) FROM job_version WHERE job_id = 9") == [(2,)]
+    ((kept,),) = rows(tmp_path, "SELECT password_hash FROM user_account WHERE username = 'li'")
+    assert str(kept).startswith("$argon2id$")
+    report = json.loads(Path(reports[0]).read_text())
+    assert report["written"] is True
+    assert {one["table"]: (one["read"], one["taken"]) for one in report["counts"]}["jobs"] == (3, 3)
+    assert {one["where"] for one in report["findings"] if one["level"] == "repaired"} == {"job 8"}
+    told = done.output + "".join(Path(path).read_text() for path in reports)
+    assert not [secret for secret in (MD5, READER_PASSWORD) if secret in told]
+
+    before = dump(tmp_path)
+    again = imported(old, tmp_path, "--yes")
+    assert (again.code, again.output.splitlines()[-1]) == (
+        0,
+        "Nothing is to be written: all of it is here already.",
+    )
+    assert dump(tmp_path) == before
+
+    wrong = run_command(
+        "import", "--source", old.url.replace(READER_PASSWORD, "not-it"), "--dry-run", timeout_s=90
+    )
+    assert wrong.code == 2
+    assert wrong.errors[-1].startswith("error: ")
+    assert "not-it" not in wrong.output + "".join(wrong.errors)
+
+
+def dump(directory: Path) -> list[str]:
+    with sqlite3.connect(directory / "data" / "gateway.db") as db:
+        return list(db.iterdump())
+
+
+class Terminal:
+    """The command on a terminal of its own, 80 columns wide."""
+
+    def __init__(self, *args: str) -> None:
+        self._fd, inner = pty.openpty()
+        env = {name: value for name, value in os.environ.items() if not name.startswith("XXLJOB_GATEWAY_")}
+        self._process = subprocess.Popen(
+            # A session of its own, so that keys of this terminal become signals.
+            ["setsid", "--ctty", sys.executable, "-m", "gateway", *args],
+            stdin=inner,
+            stdout=inner,
+            stderr=inner,
+            cwd=REPOSITORY,
+            env={**env, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "80", "LINES": "24", "TERM": "xterm"},
+        )
+        os.close(inner)
+        self.shown = ""
+
+    def wait_for(self, text: str, timeout_s: float = 60) -> None:
+        end = time.monotonic() + timeout_s
+        while text not in self.shown:
+            assert time.monotonic() < end, f"not shown: {text}\n{self.shown}"
+            if not self._read(1.0):
+                raise AssertionError(f"ended before: {text}\n{self.shown}")
+
+    def _read(self, timeout_s: float) -> bool:
+        """False at the end."""
+        if select.select([self._fd], [], [], timeout_s)[0]:
+            try:
+                piece = os.read(self._fd, 65536)
+            except OSError:  # what Linux says when the other side is closed
+                return False
+            self.shown += piece.decode("utf-8", "replace").replace("\r\n", "\n")
+            return bool(piece)
+        return True
+
+    def type(self, keys: str) -> None:
+        os.write(self._fd, keys.encode())
+
+    def end(self) -> int:
+        while self._read(60):
+            pass
+        os.close(self._fd)
+        return self._process.wait(60)
+
+
+def test_on_a_terminal_it_asks_for_what_it_needs(old: XxlDatabase, tmp_path: Path):
+    url = old.url.replace(f":{READER_PASSWORD}@", "@")
+    asked = ("import", "--source", url, "--data-dir", str(tmp_path / "data"))
+    first = Terminal(*asked)
+    first.wait_for("Password of xxl_reader:")
+    first.type(f"{READER_PASSWORD}\n")
+    first.wait_for("[y/N]:")
+    first.type("\x03")
+    assert first.end() == 2
+    assert first.shown.splitlines()[-1] == "error: stopped: nothing has been written"
+    assert READER_PASSWORD not in first.shown
+    assert list(tmp_path.iterdir()) == []
+
+    second = Terminal(*asked)
+    second.wait_for("Password of xxl_reader:")
+    second.type(f"{READER_PASSWORD}\n")
+    second.wait_for("[y/N]:")
+    second.type("y\n")
+    assert second.end() == 0
+    assert "Written: 2 apps, 3 jobs, 2 users" in second.shown
+    assert rows(tmp_path, "SELECT COUNT(*) FROM job") == [(3,)]
