@@ -24,6 +24,7 @@ from gateway.cli.proof import proof
 from gateway.cli.root import cli, main
 from gateway.cli.runs import runs
 from gateway.cli.schedules import schedules
+from gateway.cli.shadow import shadow
 from gateway.cli.simulate import simulate
 from gateway.cli.stats import stats
 from gateway.cli.tokens import tokens
@@ -56,6 +57,7 @@ for command in (
     simulate,
     export,
     apply_,
+    shadow,
     cron,
     cutover,
     health,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from gateway.core.errors import InvalidValue
@@ -35,10 +35,15 @@ def require_report(path: str, field: str = "--report") -> None:
 
 def write_report(path: str, report: Report, next_steps: Sequence[str]) -> None:
     """Raises `OSError`. A file that is there is replaced at the end, as a whole."""
+    write_pieces(path, pieces_of(path, report, next_steps))
+
+
+def write_pieces(path: str, pieces: Iterable[str]) -> None:
+    """As `write_report`, for any report."""
     unfinished = Path(f"{path}.part")
     try:
         with unfinished.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-            file.writelines(pieces_of(path, report, next_steps))
+            file.writelines(pieces)
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)

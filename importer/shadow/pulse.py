@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from importer.shadow.values import PRE_READ_MS, SECOND_MS, Silence
 
+# So many around one instant say that it was silent; a silence that is told has more: slots far apart can be lost one by one.
 LEAST_SLOTS = 3
+LEAST_OF_SILENCE = 5
 MOST_SILENCES = 50
 _NEAR_S = PRE_READ_MS // SECOND_MS
 
@@ -64,6 +66,6 @@ class Pulse:
         self._from_s, self._slots = None, 0
 
     def _silence(self) -> Silence | None:
-        if self._from_s is None or self._slots < LEAST_SLOTS:
+        if self._from_s is None or self._slots < LEAST_OF_SILENCE:
             return None
         return Silence(self._from_s * SECOND_MS, (self._until_s + 1) * SECOND_MS, self._slots)

@@ -36,6 +36,10 @@ class RatedLine:
         return None if at_ms is None or at_ms >= self.end_ms else at_ms
 
     @property
+    def has_no_phase(self) -> bool:
+        return self._due_ms is None
+
+    @property
     def is_idle(self) -> bool:
         return True
 

@@ -52,13 +52,16 @@ class Track:
 
     # What is seen of the job.
 
-    def begin(self, start_ms: int) -> None:
-        """Slots from that instant on are judged, by the present version."""
+    def begin(self, start_ms: int, *, phase_known: bool = True) -> None:
+        """Slots from that instant on are judged, by the present version.
+
+        `phase_known`: a fixed rate had the phase then that its row tells now.
+        """
         version = self.version
         if not self.sign.running:
             return
         if version.rate_ms:
-            due_ms = self.sign.next_ms or None
+            due_ms = (self.sign.next_ms or None) if phase_known else None
             self.lines.append(RatedLine(version.rate_ms, due_ms, start_ms, self._reach_ms))
         elif version.slots is not None:
             self.lines.append(SlottedLine(version.slots, start_ms, self._reach_ms))
@@ -131,6 +134,11 @@ class Track:
         self._greys = [grey for grey in self._greys if grey.end_ms >= upto_ms - self._reach_ms]
         if not self.lines and self._gap is not None:
             self._close(None)
+
+    def finish(self) -> None:
+        """No more rows will come."""
+        if any(isinstance(line, RatedLine) and line.has_no_phase for line in self.lines):
+            self.tally.unclear[words.NO_PHASE] += 1
 
     def waiting(self) -> int:
         return sum(line.waiting() for line in self.lines)

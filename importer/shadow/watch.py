@@ -80,10 +80,15 @@ class Watch:
             self._plan(self.tracks[job_id])
         self._settle(self.complete_ms - self.settle_ms)
 
-    def lost_rows(self, from_ms: int, to_ms: int) -> None:
-        """The log of that stretch is not whole."""
+    def grey(self, from_ms: int, to_ms: int, why: str) -> None:
+        """What disagrees in that stretch is unclear, for all jobs."""
         for track in self.tracks.values():
-            track.grey(from_ms, to_ms, words.LOST_LOG)
+            track.grey(from_ms, to_ms, why)
+
+    def finish(self) -> None:
+        """No more rows will come."""
+        for track in self.tracks.values():
+            track.finish()
 
     def waiting(self) -> int:
         """Slots that are due and too young to be judged."""
@@ -115,7 +120,7 @@ class Watch:
         track = self.tracks[job.id] = Track(job, self.settle_ms, self.pulse.is_silent)
         updated_ms = job.sign.updated_ms or 0
         if not self.looks:
-            track.begin(self.start_ms)
+            track.begin(self.start_ms, phase_known=not self.past)
             if self.past and not job.sign.running:
                 track.grey(self.start_ms, at_ms, words.STOPPED_NOW)
             elif updated_ms > self.start_ms - EDIT_MS:

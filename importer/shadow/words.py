@@ -16,6 +16,8 @@ STARTED = "the job was started or stopped: from which instant on is not known to
 MADE = "the job was made between two looks"
 DELETED = "the job was deleted between two looks, and its log with it"
 STOPPED_NOW = "the job is stopped now: whether it was in that time is not known"
+DOUBLED = "the clocks were set back: which of both passes the log means is not known"
+NO_PHASE = "a fixed rate without a row in the log: its phase then is not known"
 LOST_LOG = "rows of the log were deleted before they could be read"
 
 OF_MISSING: Mapping[str, str] = {

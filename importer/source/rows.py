@@ -90,6 +90,28 @@ class Tables:
 
     async def jobs(self) -> tuple[SourceJob, ...]:
         """By id. What stands in two columns at once is taken from the one that the newer release uses."""
+        table, fields = self.layout.tables["info"], self._fields_of_jobs()
+        jobs = []
+        for row in await self._rows("info", tail="ORDER BY id"):
+            where = f"job {row['id']}"
+            values = self._values(where, table, fields, row)
+            extra = self._extra(where, row, {*fields, "id"})
+            jobs.append(SourceJob(id=_int(row["id"]), extra=extra, **values))
+        return tuple(jobs)
+
+    async def some_jobs(self, columns: Sequence[str], ids: Sequence[int] | None = None) -> list[SourceJob]:
+        """By id: all or those, with these columns alone."""
+        table = self.layout.tables["info"]
+        fields = {column: to for column, to in self._fields_of_jobs().items() if column in columns}
+        where = f"WHERE id IN ({', '.join(map(str, map(int, ids)))}) " if ids is not None else ""
+        return [
+            SourceJob(
+                id=_int(row["id"]), **{"group": None} | self._values(f"job {row['id']}", table, fields, row)
+            )
+            for row in await self._rows("info", ("id", *fields), f"{where}ORDER BY id")
+        ]
+
+    def _fields_of_jobs(self) -> _Fields:
         table = self.layout.tables["info"]
         fields = {column: to for column, to in _INFO.items() if table.has(column)}
         if table.has("job_desc"):
@@ -98,13 +120,7 @@ class Tables:
             fields.pop("job_cron", None)
         if not self.layout.by_name:
             fields.pop("job_name", None)
-        jobs = []
-        for row in await self._rows("info", tail="ORDER BY id"):
-            where = f"job {row['id']}"
-            values = self._values(where, table, fields, row)
-            extra = self._extra(where, row, {*fields, "id"})
-            jobs.append(SourceJob(id=_int(row["id"]), extra=extra, **values))
-        return tuple(jobs)
+        return fields
 
     async def groups(self, jobs: Sequence[SourceJob]) -> tuple[SourceGroup, ...]:
         """By id; where a group is but a text, each text once."""

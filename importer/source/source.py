@@ -17,11 +17,23 @@ from importer.source.layout import Layout, find_layout
 from importer.source.logs import Logs
 from importer.source.names import checked_map
 from importer.source.quartz import Triggers, read_triggers
+from importer.source.release import Release
 from importer.source.rows import Tables
 from importer.source.signs import read_signs, zone_of
 from importer.source.text import checked_charset
 from importer.source.url import SourceUrl
-from importer.source.values import Counters, Installation, SignsOfLife, SourceDay, SourceJob, SourceLog
+from importer.source.values import (
+    Counters,
+    Installation,
+    LogHead,
+    SignsOfLife,
+    SourceDay,
+    SourceGroup,
+    SourceJob,
+    SourceLog,
+    SourceMoment,
+)
+from importer.source.watching import Watching
 
 _KINDS = ("info", "group", "log", "logglue", "user", "registry", "log_report")
 # So few rows are counted; of more the server's estimate is told.
@@ -74,6 +86,11 @@ class Source:
     @property
     def name(self) -> str:
         return self._url.name
+
+    @property
+    def release(self) -> Release:
+        """Which releases have such tables."""
+        return self._laid_out().release
 
     async def close(self) -> None:
         await self._connection.close()
@@ -149,6 +166,30 @@ class Source:
             self._count(cells)
             return rows
 
+    async def moment(self) -> SourceMoment:
+        """What a look at the database needs, in a few short statements."""
+        async with self._connection.exclusive():
+            return await self._watching().moment()
+
+    async def schedules(self, ids: Sequence[int]) -> list[SourceJob]:
+        """Those of these jobs that are there, with what decides when they run, and without what they run."""
+        async with self._connection.exclusive():
+            return await self._watching().schedules(ids)
+
+    async def groups(self, jobs: Sequence[SourceJob]) -> tuple[SourceGroup, ...]:
+        async with self._connection.exclusive():
+            return await self._watching().groups(jobs)
+
+    async def log_heads(self, after_id: int, upto_id: int, limit: int) -> list[LogHead]:
+        """As `logs`, without what is long."""
+        async with self._connection.exclusive():
+            return await self._watching().log_heads(after_id, upto_id, limit)
+
+    async def oldest_log(self) -> datetime | None:
+        """When the oldest row of the log that is left was triggered."""
+        async with self._connection.exclusive():
+            return await self._watching().oldest_log()
+
     async def newest_logs(self, after_id: int = 0) -> dict[int, SourceLog]:
         """By job id: the newest row of each job among those with a larger id, without messages.
 
@@ -177,6 +218,9 @@ class Source:
 
     def _logs(self) -> Logs:
         return Logs(self._connection, self._laid_out(), self._cells())
+
+    def _watching(self) -> Watching:
+        return Watching(self._connection, self._laid_out(), self._cells())
 
     def _zone(self) -> Zone:
         return zone_of(self._timezone, self._found_zones)

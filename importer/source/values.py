@@ -161,6 +161,41 @@ class SourceLog:
 
 
 @dataclass(frozen=True, slots=True)
+class LogHead:
+    """A row of the log as far as it tells what was triggered when and why; `message` is the beginning of its text."""
+
+    id: int
+    triggered: datetime | None
+    job_id: int | None
+    group: str | None = None
+    name: str | None = None
+    sharding: str | None = None
+    retries_left: int | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSign:
+    """What the old admin's scheduler keeps in a job's row. `cron`: of its trigger, in the releases with Quartz's tables."""
+
+    job_id: int
+    is_running: bool
+    last_ms: int = 0
+    next_ms: int = 0
+    updated: datetime | None = None
+    cron: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceMoment:
+    """One look at a source, by its database's clock."""
+
+    now_ms: int
+    last_log_id: int
+    signs: tuple[SourceSign, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Oddity:
     """A value that could not be read as it stands, and what was taken instead. `where`: e.g. `job 7`."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from gateway.core.zones import resolve_zone
 from importer.shadow.report import About, report_of
-from importer.shadow.values import Kind, Missing, Outcome, Reading, Row, Sign, Version
+from importer.shadow.values import Extra, Kind, Missing, Reading, Sign, Version
 from importer.shadow.watch import START_MS
 from tests.kit.model_admin import (
     T0,
@@ -378,7 +379,6 @@ def test_memory_does_not_grow_with_the_watch():
     assert tally.examples["missing"].count == tally.missing.total() == 288
 
 
-def test_outcomes_are_all_told():
-    """Nothing that lines can say is forgotten by the tally."""
-    assert {one.value for one in Outcome} == {"agreed", "missing", "duplicate", "extra", "made_up", "drift"}
-    assert Row(1, 2, 3, Kind.SCHEDULE).shard == -1
+def test_the_page_explains_each_reason():
+    page = (Path(__file__).parents[3] / "docs" / "shadow.md").read_text("utf-8")
+    assert [one for one in (*Missing, *Extra) if f"| `{one}` |" not in page] == []

@@ -1,0 +1,210 @@
+"""Looks at a source again and again and shows the watch what it sees. Reads only; a look is a handful of short statements."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from gateway.core.clock import Clock, at_offset
+from importer.errors import SourceLost
+from importer.shadow import words
+from importer.shadow.reading import Reader
+from importer.shadow.values import Look, Row
+from importer.shadow.watch import START_MS, Watch
+from importer.source.source import Source
+from importer.source.values import SourceMoment, SourceSign
+from importer.source.watching import ids_by_name
+
+PAGE = 1000
+# Rows of the log in one look: what is more waits for the next.
+MOST_ROWS = 20_000
+# A row may appear, and get its text, a moment after others with larger ids.
+_LAG_MS = 15_000
+_MOST_NOTES = 20
+_CHUNK_DISORDER_MS = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """`for_s`: how long to watch; None for as long as nobody stops it."""
+
+    every_s: float
+    settle_ms: int
+    for_s: float | None = None
+
+    @property
+    def lag_ms(self) -> int:
+        return min(_LAG_MS, self.settle_ms // 4)
+
+
+class Follower:
+    """`only`: ids of the jobs to watch; all if it is empty."""
+
+    def __init__(
+        self, source: Source, reader: Reader, clock: Clock, pace: Pace, only: frozenset[int] = frozenset()
+    ) -> None:
+        self._source = source
+        self._reader = reader
+        self._clock = clock
+        self._pace = pace
+        self._only = only
+        self._before: dict[int, SourceSign] = {}
+        self._ends: deque[tuple[int, int]] = deque()
+        self._mark = 0
+        self.notes: list[str] = []
+        self.reads = 0
+        self.watch: Watch | None = None
+
+    async def run(self, stopped: asyncio.Event, tell: Callable[[Watch], None]) -> None:
+        """Until it is stopped, or its time is over. Raises `SourceError` when the source cannot be read any more."""
+        began = self._clock.monotonic()
+        lost = False
+        while not stopped.is_set():
+            due = self._clock.monotonic() + self._pace.every_s
+            try:
+                await self._look()
+                lost = False
+            except SourceLost as error:
+                if self.watch is None:
+                    raise
+                if not lost:
+                    self._note(f"the source was not read for a while: {error}")
+                lost = True
+            if self.watch is not None:
+                tell(self.watch)
+            left = due - self._clock.monotonic()
+            if self._pace.for_s is not None:
+                left = min(left, began + self._pace.for_s - self._clock.monotonic())
+                if left <= 0 and self._clock.monotonic() >= began + self._pace.for_s:
+                    return
+            await self._clock.wait(stopped, max(left, 0))
+
+    async def _look(self) -> None:
+        moment = self._chosen(await self._source.moment())
+        changed = self._changed(moment)
+        jobs = await self._source.schedules(changed) if changed else []
+        signs = {sign.job_id: sign for sign in moment.signs}
+        if self.watch is None:
+            self.watch = Watch(moment.now_ms + min(START_MS, self._pace.settle_ms), self._pace.settle_ms)
+            self._mark = moment.last_log_id
+            if any(job.name for job in jobs):
+                self._reader.ids_by_name = ids_by_name(jobs)
+        rows, complete_ms = await self._rows(moment, self.watch)
+        self.watch.observe(
+            Look(
+                moment.now_ms,
+                {job_id: self._reader.sign(sign) for job_id, sign in signs.items()},
+                [self._reader.job(job, signs[job.id]) for job in jobs if job.id in signs],
+                rows,
+                complete_ms,
+            )
+        )
+        self._before = signs
+
+    def _chosen(self, moment: SourceMoment) -> SourceMoment:
+        if not self._only:
+            return moment
+        signs = tuple(sign for sign in moment.signs if sign.job_id in self._only)
+        return SourceMoment(moment.now_ms, moment.last_log_id, signs)
+
+    def _changed(self, moment: SourceMoment) -> list[int]:
+        """Jobs of which more has changed than what the scheduler itself writes at each run."""
+        return [
+            sign.job_id
+            for sign in moment.signs
+            if (old := self._before.get(sign.job_id)) is None
+            or (old.is_running, old.updated, old.cron) != (sign.is_running, sign.updated, sign.cron)
+        ]
+
+    async def _rows(self, moment: SourceMoment, watch: Watch) -> tuple[list[Row], int]:
+        """New rows of the log, up to where it ended at a look that is old enough."""
+        if moment.last_log_id < self._mark:
+            self._note("rows of the old admin's log were deleted while it was watched")
+            watch.grey(watch.judged_ms, moment.now_ms, words.LOST_LOG)
+            self._mark = moment.last_log_id
+            self._ends.clear()
+        self._ends.append((moment.now_ms, moment.last_log_id))
+        end = None
+        while self._ends and self._ends[0][0] <= moment.now_ms - self._pace.lag_ms:
+            end = self._ends.popleft()
+        if end is None:
+            return [], watch.complete_ms
+        rows: list[Row] = []
+        end_ms, upto_id = end
+        while self._mark < upto_id and len(rows) < MOST_ROWS:
+            heads = await self._source.log_heads(self._mark, upto_id, PAGE)
+            self._mark = heads[-1].id if len(heads) == PAGE else upto_id
+            rows += self._reader.rows(heads, moment.now_ms)
+            self.reads += 1
+        if self._mark < upto_id:
+            self._ends.appendleft(end)
+            return rows, watch.complete_ms
+        return rows, end_ms
+
+    def _note(self, text: str) -> None:
+        if len(self.notes) < _MOST_NOTES:
+            self.notes.append(text)
+
+
+async def look_back(
+    source: Source,
+    reader: Reader,
+    start_ms: int,
+    end_ms: int | None,
+    settle_ms: int,
+    only: frozenset[int],
+    stopped: asyncio.Event,
+    tell: Callable[[Watch], None],
+) -> tuple[Watch, list[str]]:
+    """Lay the jobs as they are now over a past range of the log."""
+    moment = await source.moment()
+    signs = {sign.job_id: sign for sign in moment.signs if not only or sign.job_id in only}
+    jobs = await source.schedules(list(signs))
+    if any(job.name for job in jobs):
+        reader.ids_by_name = ids_by_name(jobs)
+    notes = []
+    oldest = reader.around.ms(await source.oldest_log())
+    if oldest > start_ms:
+        notes.append(
+            "the first row of the log is of a later time than was asked for: nothing before it is judged"
+        )
+        start_ms = oldest
+    watch = Watch(start_ms, settle_ms, past=True)
+    watch.observe(
+        Look(
+            moment.now_ms,
+            {job_id: reader.sign(sign) for job_id, sign in signs.items()},
+            [reader.job(job, signs[job.id]) for job in jobs],
+        )
+    )
+    whole_ms = moment.now_ms - _LAG_MS
+    upto_ms = whole_ms if end_ms is None else min(end_ms + settle_ms, whole_ms)
+    local = at_offset(start_ms, reader.around.zone.offset_s(start_ms // 1000)).replace(tzinfo=None)
+    first_id, last_id = await source.log_bounds(local)
+    mark = first_id - 1
+    while mark < last_id and not stopped.is_set():
+        heads = await source.log_heads(mark, last_id, PAGE)
+        mark = heads[-1].id if len(heads) == PAGE else last_id
+        rows = reader.rows(heads)
+        _grey_doubled(watch, reader)
+        newest = max((row.at_ms for row in rows), default=0)
+        watch.take(_within(rows, upto_ms), min(newest - _CHUNK_DISORDER_MS, upto_ms))
+        tell(watch)
+        if rows and min(row.at_ms for row in rows) > upto_ms + _CHUNK_DISORDER_MS:
+            break
+    if not stopped.is_set():
+        watch.take((), upto_ms)
+        watch.finish()
+    return watch, notes
+
+
+def _within(rows: Sequence[Row], upto_ms: int) -> list[Row]:
+    return [row for row in rows if row.at_ms <= upto_ms]
+
+
+def _grey_doubled(watch: Watch, reader: Reader) -> None:
+    for start_ms, end_ms in reader.doubled:
+        watch.grey(start_ms, end_ms, words.DOUBLED)
+    reader.doubled.clear()

@@ -1,0 +1,229 @@
+"""The loop around a watch: what is read at each look, when rows count as whole, and what happens when the source is gone."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+
+import pytest
+
+from gateway.core.zones import resolve_zone
+from importer.errors import SourceError, SourceLost
+from importer.plan.around import Around
+from importer.shadow.follow import Follower, Pace, look_back
+from importer.shadow.reading import Reader
+from importer.source.values import LogHead, SourceJob, SourceMoment, SourceSign
+from tests.kit.model_admin import multiples, slots_between
+
+T0 = 1_790_000_400_000
+CRON = "Trigger Type：Cron trigger<br>"
+ZONE = resolve_zone("UTC")
+
+
+class Clock:
+    """Goes on by what is waited for."""
+
+    def __init__(self):
+        self.ms = T0
+
+    def now_ms(self):
+        return self.ms
+
+    def wall_ms(self):
+        return self.ms
+
+    def monotonic(self):
+        return self.ms / 1000
+
+    async def sleep(self, seconds):
+        self.ms += round(seconds * 1000)
+
+    async def wait(self, event, seconds):
+        self.ms += round(seconds * 1000)
+        return event.is_set()
+
+
+class Source:
+    """In memory; `written` are rows with the instant from which they are seen."""
+
+    name = "old@db:3306"
+
+    def __init__(self, clock, period_s=60):
+        self.clock = clock
+        self.next_after = multiples(period_s)
+        self.job = SourceJob(
+            7, "1", description="a", schedule_type="CRON", schedule_conf="0 * * * * ?", trigger_status=1
+        )
+        self.updated = datetime(2026, 1, 1)
+        self.written = []
+        self.fails = {}
+        self.looks = 0
+        self.asked = []
+
+    def log(self, at_ms, *, seen_ms=None, message=CRON):
+        moment = datetime.fromtimestamp(at_ms / 1000, UTC).replace(tzinfo=None)
+        self.written.append((seen_ms or at_ms, LogHead(len(self.written) + 1, moment, 7, message=message)))
+
+    def _visible(self):
+        return [row for seen, row in self.written if seen <= self.clock.ms]
+
+    async def moment(self):
+        self.looks += 1
+        if error := self.fails.get(self.looks):
+            raise error
+        next_ms = self.next_after(self.clock.ms + 5000)
+        sign = SourceSign(7, is_running=True, last_ms=next_ms - 60_000, next_ms=next_ms, updated=self.updated)
+        last = max((row.id for row in self._visible()), default=0)
+        return SourceMoment(self.clock.ms, last, (sign, SourceSign(8, is_running=False)))
+
+    async def schedules(self, ids):
+        self.asked.append(list(ids))
+        return [self.job] if 7 in ids else []
+
+    async def log_heads(self, after_id, upto_id, limit):
+        return [row for row in self._visible() if after_id < row.id <= upto_id][:limit]
+
+    async def log_bounds(self, since):
+        rows = [row.id for row in self._visible() if row.triggered >= since]
+        return (min(rows), max(rows)) if rows else (0, 0)
+
+    async def oldest_log(self):
+        return self._visible()[0].triggered if self._visible() else None
+
+
+def follower(source, clock, for_s=900, only=frozenset()):
+    reader = Reader(Around(first=(2, 4, 0), last=(2, 4, 2), zone=ZONE, now_ms=T0))
+    return Follower(source, reader, clock, Pace(30, 120_000, for_s), only)
+
+
+async def followed(source, clock, **more):
+    one, looks = follower(source, clock, **more), []
+    await one.run(asyncio.Event(), lambda watch: looks.append(watch.judged_ms))
+    return one, one.watch.tracks[7].result(one.watch.judged_ms), looks
+
+
+async def test_rows_that_appear_late_and_out_of_order_are_all_read_once():
+    clock = Clock()
+    source = Source(clock)
+    for n, slot in enumerate(slots_between(source.next_after, T0, T0 + 900_000)):
+        # Each third one is committed after the next look has seen a larger id.
+        source.log(slot, seen_ms=slot + (9000 if n % 3 == 0 else 500))
+        source.log(slot + 1000, message="Trigger Type：Manual trigger<br>")
+    one, tally, _ = await followed(source, clock)
+    judged = slots_between(source.next_after, one.watch.start_ms, one.watch.judged_ms)
+    assert tally.agreed == len(judged) > 10
+    assert not tally.differs
+    assert tally.others["manual"] >= len(judged)
+
+
+async def test_an_unchanged_job_is_read_once_and_an_edited_one_again():
+    clock = Clock()
+    source = Source(clock)
+    one = follower(source, clock)
+
+    def tell(watch):
+        if clock.ms == T0 + 300_000:
+            source.updated = datetime.fromtimestamp(clock.ms / 1000 + 10, UTC).replace(tzinfo=None)
+
+    await one.run(asyncio.Event(), tell)
+    assert source.asked == [[7, 8], [7]]
+
+
+async def test_a_source_that_is_away_for_a_while_is_read_on_and_said():
+    clock = Clock()
+    source = Source(clock)
+    for slot in slots_between(source.next_after, T0, T0 + 900_000):
+        source.log(slot)
+    source.fails = {5: SourceLost("gone"), 6: SourceLost("gone")}
+    one, tally, _ = await followed(source, clock)
+    assert not tally.differs
+    assert tally.agreed > 10
+    assert len(one.notes) == 1
+
+
+@pytest.mark.parametrize("look", [1, 4])
+async def test_what_cannot_be_read_at_all_ends_it_with_what_was_found(look):
+    clock = Clock()
+    source = Source(clock)
+    source.fails = {look: SourceError("the table is gone")}
+    one = follower(source, clock)
+    with pytest.raises(SourceError, match="the table is gone"):
+        await one.run(asyncio.Event(), lambda watch: None)
+    assert (one.watch is not None) == (look > 1)
+
+
+async def test_rows_that_were_deleted_meanwhile_make_that_stretch_unclear():
+    clock = Clock()
+    source = Source(clock)
+    for slot in slots_between(source.next_after, T0, T0 + 900_000):
+        source.log(slot)
+
+    one = follower(source, clock)
+
+    def tell(watch):
+        if clock.ms == T0 + 420_000:
+            source.written = [row for row in source.written if row[0] > clock.ms]
+
+    await one.run(asyncio.Event(), tell)
+    tally = one.watch.tracks[7].result(one.watch.judged_ms)
+    assert not tally.missing
+    assert any("deleted" in why for why in tally.unclear)
+    assert any("deleted" in note for note in one.notes)
+
+
+async def test_more_rows_than_one_look_may_read_wait_for_the_next(monkeypatch):
+    monkeypatch.setattr("importer.shadow.follow.PAGE", 3)
+    monkeypatch.setattr("importer.shadow.follow.MOST_ROWS", 3)
+    clock = Clock()
+    source = Source(clock)
+    for slot in slots_between(source.next_after, T0, T0 + 900_000):
+        source.log(slot)
+        if slot < T0 + 120_000:
+            for _ in range(8):
+                source.log(slot + 1000, message="Trigger Type：Manual trigger<br>")
+    one, tally, _ = await followed(source, clock)
+    assert not tally.differs
+    assert tally.agreed > 8
+    assert one.watch.judged_ms > T0 + 500_000
+
+
+async def test_only_the_jobs_that_were_asked_for_are_read():
+    clock = Clock()
+    source = Source(clock)
+    one = follower(source, clock, for_s=200, only=frozenset({8}))
+    await one.run(asyncio.Event(), lambda watch: None)
+    assert source.asked == [[8]]
+
+
+async def test_a_past_range_is_judged_at_once_and_begins_where_the_log_begins():
+    clock = Clock()
+    source = Source(clock)
+    slots = slots_between(source.next_after, T0 - 3_600_000, T0)
+    for slot in slots:
+        if slot != slots[30]:
+            source.log(slot)
+    reader = Reader(Around(first=(2, 4, 0), last=(2, 4, 2), zone=ZONE, now_ms=T0))
+    watch, notes = await look_back(
+        source, reader, T0 - 7_200_000, None, 120_000, frozenset(), asyncio.Event(), lambda watch: None
+    )
+    tally = watch.tracks[7].result(watch.judged_ms)
+    assert watch.start_ms == slots[0]
+    assert notes
+    assert tally.missing.total() == 1
+    assert tally.agreed == len(slots_between(source.next_after, slots[0], watch.judged_ms)) - 1
+
+
+async def test_a_past_range_ends_where_it_was_asked_to():
+    clock = Clock()
+    source = Source(clock)
+    for slot in slots_between(source.next_after, T0 - 3_600_000, T0):
+        source.log(slot)
+    reader = Reader(Around(first=(2, 4, 0), last=(2, 4, 2), zone=ZONE, now_ms=T0))
+    start, end = T0 - 3_000_000, T0 - 1_200_000
+    watch, notes = await look_back(
+        source, reader, start, end, 120_000, frozenset(), asyncio.Event(), lambda watch: None
+    )
+    assert watch.judged_ms == end
+    assert watch.tracks[7].result(end).agreed == 30
+    assert not watch.tracks[7].result(end).differs
+    assert not notes
