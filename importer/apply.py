@@ -29,7 +29,7 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
 
 
-def _quiet(_what: str, _done: int, _total: int) -> None:
+def quiet(_what: str, _done: int, _total: int) -> None:
     return
 
 
@@ -73,7 +73,7 @@ async def apply_plan(
     *,
     release: str = "",
     passwords: Passwords | None = None,
-    progress: Progress = _quiet,
+    progress: Progress = quiet,
 ) -> Applied:
     """All of it or nothing. Raises `Conflict` where the target has changed since it was read, and `TargetFull`."""
     with acting_for(NAME if author() == SYSTEM else author()):

@@ -80,6 +80,8 @@ class TriggerKind(IntEnum):
     CHILD = 6
     SHARD = 7
     BACKFILL = 8
+    # Another scheduler's: a row of its log, whose end is known or never will be.
+    IMPORTED = 9
 
 
 class AddressMode(StrEnum):
@@ -299,6 +301,11 @@ class Run:
     def slot_ms(self) -> int | None:
         """The slot, or None for a run that no schedule asked for."""
         return self.slot_key if self.slot_key > 0 else None
+
+    @property
+    def log_id(self) -> int:
+        """What its executor calls it: for a run of the old admin, whatever id it has here, the id that it had there."""
+        return self.claim_token if self.trigger_kind is TriggerKind.IMPORTED else self.id
 
 
 @dataclass(frozen=True, slots=True)

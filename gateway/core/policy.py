@@ -169,6 +169,13 @@ def matches_run(result: ExecutorResult, trigger_ms: int) -> bool:
     return not result.strict_time or result.log_time_ms is None or result.log_time_ms == trigger_ms
 
 
+def matches_old_run(result: ExecutorResult, trigger_ms: int) -> bool:
+    """As `matches_run` for a run of an old admin, whose database kept whole seconds, up or down."""
+    return (
+        not result.strict_time or result.log_time_ms is None or abs(result.log_time_ms - trigger_ms) <= 1000
+    )
+
+
 def parent_ending(shards: Iterable[Run]) -> RunState | None:
     """How a broadcast ends: None while a shard is open, succeeded when the last attempt of every shard did."""
     last: dict[int, Run] = {}

@@ -23,6 +23,7 @@ _CAUSES = {
     TriggerKind.API: "It was started through the API",
     TriggerKind.CHILD: "It was started by the end of another run",
     TriggerKind.BACKFILL: "It belongs to a backfill",
+    TriggerKind.IMPORTED: "It was the old admin's and came with an import; its executor may still have its log",
     TriggerKind.MISFIRE: "It makes up for slots that were missed",
 }
 

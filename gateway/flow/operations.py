@@ -134,7 +134,7 @@ class FlowOperations:
         app = self._context.registry.app(run.app_id)
         dialect = self._context.registry.dialect_at(run.app_id, run.address, run.dialect)
         page = await self._context.link.log(
-            run.address, dialect, app.appname if app else "", run.id, run.trigger_ms, from_line
+            run.address, dialect, app.appname if app else "", run.log_id, run.trigger_ms, from_line
         )
         over = run.state not in WAITING | IN_FLIGHT
         if page is None:

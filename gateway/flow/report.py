@@ -20,8 +20,8 @@ from gateway.core.ending import End
 from gateway.core.errors import GatewayError, StoreError
 from gateway.core.inflight import Flight
 from gateway.core.late import LATE, is_unheard
-from gateway.core.model import BROADCAST_PARENT, ExecutorResult, Run
-from gateway.core.policy import came_first, matches_run, outcome_of, seed_of
+from gateway.core.model import BROADCAST_PARENT, ExecutorResult, Run, TriggerKind
+from gateway.core.policy import came_first, matches_old_run, matches_run, outcome_of, seed_of
 from gateway.core.ports import ForeignResults, Spool
 from gateway.core.sequel import Sequel
 from gateway.core.states import ENDED_BY_RESULT, IN_FLIGHT, RunState
@@ -351,7 +351,8 @@ def _why_foreign(result: ExecutorResult, run: Run | None) -> str | None:
         return "the run was never sent"
     if run.shard == BROADCAST_PARENT:
         return "it is the parent of shards, and was never sent"
-    if not matches_run(result, run.trigger_ms):
+    matches = matches_old_run if run.trigger_kind is TriggerKind.IMPORTED else matches_run
+    if not matches(result, run.trigger_ms):
         return "the log time is not this run's"
     return None
 
@@ -374,5 +375,7 @@ def _late_end(run: Run, result: ExecutorResult, flight: Flight | None) -> End:
         run.sent_ms or (flight.order.sent_ms if flight else 0) or result.received_ms,
         run.answered_ms or (flight.answered_ms if flight else 0) or result.received_ms,
         result.received_ms,
+        # What followed the end of an old admin's run was that one's to decide.
+        is_last=run.trigger_kind is TriggerKind.IMPORTED,
         again=again,
     )

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.core.clock import Clock
 from gateway.core.errors import NotFound
 from gateway.core.holding import HELD
-from gateway.core.model import BROADCAST_PARENT, PARTS, Page, Run, RunFilter
+from gateway.core.model import BROADCAST_PARENT, PARTS, Page, Run, RunFilter, TriggerKind
 from gateway.core.places import Place, Scope
 from gateway.core.shards import Tally, tally
 from gateway.core.states import IN_FLIGHT, OPEN, RunState
@@ -266,6 +266,8 @@ def _newest(wanted: RunFilter) -> Select[Any]:
         guards.append(or_(run.c.shard == BROADCAST_PARENT, alone))
     if wanted.not_rerun:
         guards.append(run.c.rerun_id == 0)
+        # What failed at an old admin was that one's to tell.
+        guards.append(run.c.trigger_kind != int(TriggerKind.IMPORTED))
     return select(*COLUMNS).where(*guards)
 
 

@@ -6,7 +6,8 @@ from sqlalchemy import Column, Index, Integer, SmallInteger, String, Table
 
 from gateway.store.tables.base import MYSQL, big_column, int_column, metadata
 
-# A database that was imported. The log follows in batches: from `log_mark`, the last id that is done, up to `log_last`.
+# A database that was imported. The log follows in batches: rows from `log_first` to `log_mark` are done, and will be up to
+# `log_last` and back to those of `log_from_ms`.
 import_source = Table(
     "import_source",
     metadata,
@@ -19,6 +20,7 @@ import_source = Table(
     big_column("imported_ms"),
     # Zero until `cutover` has given its jobs to this scheduler.
     big_column("cutover_ms"),
+    big_column("log_first"),
     big_column("log_mark"),
     big_column("log_last"),
     big_column("log_from_ms"),

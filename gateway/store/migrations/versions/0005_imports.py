@@ -49,6 +49,7 @@ def upgrade() -> None:
         _big("created_ms"),
         _big("imported_ms"),
         _big("cutover_ms"),
+        _big("log_first"),
         _big("log_mark"),
         _big("log_last"),
         _big("log_from_ms"),

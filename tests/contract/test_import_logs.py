@@ -1,0 +1,334 @@
+"""The old admin's log and its daily report, on every database."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from sqlalchemy import insert
+
+from gateway.core.daily import DAY_MS, DailyFilter
+from gateway.core.errors import Conflict, NotFound
+from gateway.core.model import FIRST_LONG_ID, RunFilter, TriggerKind
+from gateway.core.retention import Kept
+from gateway.core.states import RunState
+from gateway.store.daily import DailyStore
+from gateway.store.history import HistoryStore
+from gateway.store.passwords import Passwords
+from gateway.store.runs import RunStore
+from gateway.store.tables import event, import_source, run, run_daily
+from importer.apply import apply_plan
+from importer.errors import SourceLost, TargetFull
+from importer.history import BATCH, import_days, import_logs
+from importer.plan.values import Action, PlannedApp
+from importer.source.values import SignsOfLife, SourceDay, SourceLog
+from tests.contract.test_imports import SHOP, SOURCE, a_job, a_plan, planned
+
+SHANGHAI = ZoneInfo("Asia/Shanghai")
+
+
+class FakeSource:
+    """A log in memory. `fails`: how often the next question ends with a lost connection."""
+
+    def __init__(self, clock, logs=(), days=()):
+        self.clock = clock
+        self.rows = sorted(logs, key=lambda one: one.id)
+        self.reported = list(days)
+        self.fails = 0
+        self.questions = 0
+        self.on_read = lambda: None
+
+    async def signs(self):
+        return SignsOfLife(database_now_ms=self.clock.ms)
+
+    async def log_bounds(self, since):
+        ids = [one.id for one in self.rows if one.triggered is None or one.triggered >= since]
+        return (min(ids), max(one.id for one in self.rows)) if ids else (0, 0)
+
+    async def logs(self, after_id, upto_id, limit):
+        self.questions += 1
+        if self.fails:
+            self.fails -= 1
+            raise SourceLost
+        await asyncio.sleep(0)
+        self.on_read()
+        return [one for one in self.rows if after_id < one.id <= upto_id][:limit]
+
+    async def days(self):
+        return self.reported
+
+
+def wall(at_ms):
+    """What the old admin's database keeps of an instant."""
+    return datetime.fromtimestamp(at_ms // 1000, SHANGHAI).replace(tzinfo=None)
+
+
+def a_log(log_id, at_ms, job_id=7, **fields):
+    values = {
+        "address": "10.0.0.1:9999",
+        "triggered": wall(at_ms),
+        "trigger_code": 200,
+        "handled": wall(at_ms + 3000),
+        "handle_code": 200,
+        "retries_left": 2,
+    }
+    return SourceLog(log_id, job_id, **values | fields)
+
+
+@pytest.fixture
+async def plan(db, clock):
+    """Applied: jobs 7 and 12 of the source, the second one as job 120."""
+    jobs = [planned(a_job(7, max_attempts=3)), planned(a_job(120), old_id=12)]
+    wanted = replace(
+        a_plan(apps=[PlannedApp(Action.CREATE, SHOP, ("3",))], jobs=jobs), job_ids={7: 7, 12: 120}
+    )
+    await apply_plan(db, clock, wanted, passwords=Passwords(memory_kib=64))
+    return wanted
+
+
+@pytest.fixture
+def runs(db, clock):
+    return RunStore(db, clock)
+
+
+async def test_what_a_row_of_the_log_becomes(db, clock, plan, runs, rows):
+    at_ms = clock.ms - 3_600_000
+    half = at_ms // 1000 * 1000
+    logs = [
+        a_log(1001, at_ms, param="x=1", handle_message="well done"),
+        a_log(1002, at_ms, handle_code=500, handle_message="no \0 good \ud83d"),
+        a_log(1003, at_ms, handle_code=502, retries_left=1),
+        a_log(1004, at_ms, handle_code=0, handled=None),
+        a_log(
+            1005,
+            at_ms,
+            trigger_code=500,
+            handle_code=0,
+            handled=None,
+            address=None,
+            trigger_message="任务触发类型：Cron<br>address：<br><span style='color:#00c0ef'>&lt;no address&gt;</span>",
+        ),
+        a_log(1006, at_ms, job_id=12, sharding="1/3", retries_left=0),
+        a_log(1007, at_ms, job_id=99),
+        a_log(1008, at_ms, triggered=None, handled=None),
+    ]
+    done = await import_logs(FakeSource(clock, logs), db, clock, plan, days=2)
+    assert (done.runs, done.lost, done.unknown, done.unknown_jobs, done.timeless) == (6, 1, 1, {99}, 1)
+    assert (done.left, done.renamed, done.old) == (0, 0, 0)
+    found = await runs.get_many(range(1001, 1009))
+    assert {run_id: one.state.word for run_id, one in found.items()} == {
+        1001: "succeeded",
+        1002: "failed",
+        1003: "timed_out",
+        1004: "lost",
+        1005: "failed",
+        1006: "succeeded",
+    }
+    first = found[1001]
+    assert (first.job_id, first.app_id, first.slot_key, first.root_id) == (7, 3, -1001, 1001)
+    assert (first.trigger_ms, first.sent_ms, first.finished_ms) == (half, half, half + 3000)
+    assert (first.address, first.params, first.message) == ("http://10.0.0.1:9999/", "x=1", "well done")
+    assert {one.trigger_kind for one in found.values()} == {TriggerKind.IMPORTED}
+    assert found[1002].message == "no \ufffd good ?"
+    assert (found[1003].attempt, found[1003].result_code) == (2, 502)
+    assert SOURCE in found[1004].reason
+    assert (found[1005].sent_ms, found[1005].address) == (0, "")
+    assert found[1005].reason == "任务触发类型：Cron\naddress：\n<no address>"
+    assert (found[1006].job_id, found[1006].shard, found[1006].shard_total) == (120, 1, 3)
+    assert {row["open_part"] for row in await rows(run)} == {None}
+    assert [one["text"] for one in await rows(event)][-1] == "6 runs of its log, 1 of them without a result"
+
+
+async def test_nothing_picks_them_up(db, clock, plan, runs):
+    logs = [a_log(n, clock.ms - 3_600_000, handle_code=500) for n in range(1, 4)]
+    await import_logs(FakeSource(clock, logs), db, clock, plan, days=1)
+    parts = range(128)
+    for states in (frozenset(RunState), frozenset({RunState.FAILED})):
+        assert await runs.open_runs(None, 100, states, parts) == []
+    failures = RunFilter(states=frozenset({RunState.FAILED}))
+    assert len((await runs.page(failures, cursor=None, limit=10)).items) == 3
+    assert (await runs.page(replace(failures, not_rerun=True), cursor=None, limit=10)).items == ()
+    only = RunFilter(trigger=TriggerKind.IMPORTED)
+    assert len((await runs.page(only, cursor=None, limit=10)).items) == 3
+
+
+async def test_only_the_days_that_are_asked_for_then_more_then_what_is_new(db, clock, plan, rows):
+    """By the old admin's calendar: today, and so many days before."""
+    start = datetime(2026, 11, 10, 0, 0, tzinfo=SHANGHAI)
+    clock.ms = int(start.timestamp() * 1000) + 15 * 3_600_000
+    logs = [a_log(n + 1, int((start - timedelta(hours=100 - n)).timestamp() * 1000)) for n in range(110)]
+    source = FakeSource(clock, logs[:105])
+
+    async def ids():
+        return sorted(row["id"] for row in await rows(run))
+
+    done = await import_logs(source, db, clock, plan, days=1)
+    assert await ids() == list(range(77, 106))  # from midnight of the 9th on
+    assert done.from_ms == int((start - timedelta(days=1)).timestamp() * 1000)
+    assert (await import_logs(source, db, clock, plan, days=1)).runs == 0
+    source.rows = logs
+    assert (await import_logs(source, db, clock, plan, days=3)).runs == 48 + 5
+    assert await ids() == list(range(29, 111))
+    assert (await import_logs(source, db, clock, plan, days=0)).runs == 0
+    assert (await import_logs(source, db, clock, plan, days=30)).runs == 28
+    assert await ids() == list(range(1, 111))
+    (found,) = await rows(import_source)
+    assert (found["log_first"], found["log_mark"], found["log_done"]) == (1, 110, 1)
+
+
+async def test_rows_that_may_still_get_a_result_are_left_for_later(db, clock, plan, rows):
+    """The old admin is at work: what it has sent in the last ten minutes may be running."""
+    ago = [7_200_000, 900_000, 500_000, 400_000, 2_000]
+    logs = [a_log(n + 1, clock.ms - ms) for n, ms in enumerate(ago)]
+    logs[0] = replace(logs[0], handle_code=0)
+    logs[3] = replace(logs[3], handle_code=0)
+    source = FakeSource(clock, logs)
+    done = await import_logs(source, db, clock, plan, days=1)
+    assert (done.runs, done.lost, done.left) == (3, 1, 2)
+    source.rows[3] = a_log(4, clock.ms - 400_000, handle_code=500)
+    clock.ms += 60_000
+    done = await import_logs(source, db, clock, plan, days=1)
+    assert (done.runs, done.lost, done.left) == (2, 0, 0)
+    states = {row["id"]: row["state"] for row in await rows(run)}
+    assert states == {1: 13, 2: 10, 3: 10, 4: 11, 5: 10}
+
+
+async def test_interrupted_at_any_point_it_goes_on_and_no_row_is_there_twice(db, clock, plan, rows):
+    count = 3 * BATCH + 17
+    logs = [a_log(3 * n + 1, clock.ms - 86_400_000 + n * 1000) for n in range(count)]
+    source = FakeSource(clock, logs)
+    for number in (1, 3, 2):
+        work = asyncio.ensure_future(import_logs(source, db, clock, plan, days=3))
+        source.questions, source.on_read = 0, lambda: source.questions < number or work.cancel()  # noqa: B023
+        with pytest.raises(asyncio.CancelledError):
+            await work
+    there = len(await rows(run))
+    assert 0 < there < count
+    source.on_read = lambda: None
+    source.fails = 2  # and a connection that ends is opened again
+    done = await import_logs(source, db, clock, plan, days=3)
+    assert done.runs == count - there
+    assert sorted(row["id"] for row in await rows(run)) == [one.id for one in logs]
+
+
+async def test_a_source_that_stays_away(db, clock, plan, rows):
+    source = FakeSource(clock, [a_log(1, clock.ms - 3_600_000)])
+    source.fails = 99
+    with pytest.raises(SourceLost):
+        await import_logs(source, db, clock, plan, days=3)
+    assert source.questions == 4
+    assert await rows(run) == []
+
+
+async def test_two_at_once_do_not_write_the_same_rows(db, clock, plan, rows):
+    logs = [a_log(n, clock.ms - 3_600_000) for n in range(1, 100)]
+    outcomes = await asyncio.gather(
+        *(import_logs(FakeSource(clock, logs), db, clock, plan, days=1) for _ in range(2)),
+        return_exceptions=True,
+    )
+    assert all(isinstance(one, Conflict) for one in outcomes if isinstance(one, Exception))
+    await import_logs(FakeSource(clock, logs), db, clock, plan, days=1)
+    assert len(await rows(run)) == 99
+
+
+async def test_large_ids_and_those_of_another_source_get_others_between(db, clock, plan, runs, rows):
+    at_ms = clock.ms - 3_600_000
+    async with db.write() as conn:
+        there = {"id": 5, "job_id": 1, "slot_key": -5, "state": int(RunState.SUCCEEDED)}
+        await conn.execute(insert(run).values(there))
+    logs = [a_log(4, at_ms), a_log(5, at_ms + 1000), a_log(700_000_000, at_ms + 2000)]
+    done = await import_logs(FakeSource(clock, logs), db, clock, plan, days=1)
+    assert (done.runs, done.renamed) == (3, 2)
+    page = await runs.page(RunFilter(job_id=7, trigger=TriggerKind.IMPORTED), cursor=None, limit=10)
+    assert [(one.log_id, one.slot_key == -one.id) for one in page.items] == [
+        (700_000_000, True),
+        (5, True),
+        (4, True),
+    ]
+    assert all(1 << 31 <= one.id < FIRST_LONG_ID for one in page.items[:2])
+
+
+async def test_days_are_counted_with_them_also_those_that_were_counted_before(db, clock, plan, rows):
+    """A node has counted yesterday for good, with a run of this gateway, before the log comes."""
+    history, daily = HistoryStore(db, clock), DailyStore(db, clock)
+    kept = Kept(7, 3, 0, None, 0, 0)
+    yesterday = clock.ms // DAY_MS - 1
+    noon = yesterday * DAY_MS + DAY_MS // 2
+    own = {"id": FIRST_LONG_ID, "job_id": 7, "app_id": 3, "slot_key": noon, "state": 10}
+    async with db.write() as conn:
+        await conn.execute(
+            insert(run).values(own | {"created_ms": noon, "due_ms": noon, "finished_ms": noon + 1})
+        )
+    await history.count(kept)
+    logs = [a_log(1, noon), a_log(2, noon, handle_code=500), a_log(3, noon - DAY_MS)]
+    await import_logs(FakeSource(clock, logs), db, clock, plan, days=9)
+    await history.count(kept)
+    found = {one.day: one.tally for one in await daily.read(DailyFilter(0, yesterday))}
+    assert (found[yesterday].succeeded, found[yesterday].failed) == (2, 1)
+    assert found[yesterday - 1].succeeded == 1
+
+
+async def test_retention_takes_them_oldest_first(db, clock, plan, rows):
+    logs = [a_log(n, clock.ms - (40 - n) * DAY_MS) for n in range(1, 40)]
+    done = await import_logs(FakeSource(clock, logs), db, clock, plan, days=60, retention_days=30)
+    assert (done.runs, done.old) == (39, 9)
+    history = HistoryStore(db, clock)
+    (kept,) = [one for one in await history.kept(range(128), 0, 10, deleted=False) if one.job_id == 7]
+    portion = await history.remove(kept, kept.cut_ms(clock.ms, 30), 0)
+    assert portion.removed == 9
+    assert sorted(row["id"] for row in await rows(run)) == list(range(10, 40))
+
+
+async def test_daily_reports_count_where_no_runs_are(db, clock, plan, rows):
+    today = datetime.fromtimestamp(clock.ms // 1000, SHANGHAI).date()
+    days = [SourceDay(today - timedelta(days=n), 1, 100 + n, 10 + n) for n in (500, 5, 4, 3, 2, 1, 0)]
+    noon = int(datetime.combine(today - timedelta(days=2), datetime.min.time(), SHANGHAI).timestamp()) * 1000
+    source = FakeSource(clock, [a_log(1, noon + 43_200_000)], days)
+    daily = DailyStore(db, clock)
+
+    async def counts():
+        found = await daily.read(DailyFilter(0, 1 << 30))
+        return {
+            (date(1970, 1, 1) + timedelta(days=one.day) - today).days: (one.tally.succeeded, one.tally.failed)
+            for one in found
+        }
+
+    for _ in range(2):
+        done = await import_days(source, db, clock, plan)
+        assert (done.days, done.covered, done.old) == (6, 0, 1)
+        assert await counts() == {-n: (100 + n, 10 + n) for n in range(6)}
+    await import_logs(source, db, clock, plan, days=2)
+    assert await counts() == {-n: (100 + n, 10 + n) for n in (3, 4, 5)}
+    done = await import_days(source, db, clock, plan)
+    assert (done.days, done.covered, done.old) == (3, 3, 1)
+    assert {row["job_id"] for row in await rows(run_daily)} == {-1}
+
+
+async def test_a_full_disk_is_one_clear_message(db, clock, plan, rows, monkeypatch):
+    """As each database says it; the text of SQLite's own error, and MariaDB's number."""
+    logs = [a_log(n, clock.ms - 3_600_000) for n in range(1, 10)]
+    if db.is_sqlite:
+        async with db.reader.connect() as conn:
+            pages = (await conn.exec_driver_sql("PRAGMA page_count")).scalar()
+        async with db.writer.connect() as conn:
+            await conn.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+        logs = [replace(one, handle_message="x" * 50_000) for one in logs]
+    else:
+        monkeypatch.setattr("gateway.store.import_logs._row", _refuse_as_full)
+    with pytest.raises(TargetFull, match="no room left"):
+        await import_logs(FakeSource(clock, logs), db, clock, plan, days=1)
+    assert await rows(run) == []
+
+
+def _refuse_as_full(*_):
+    from pymysql.err import OperationalError
+
+    raise OperationalError(1021, "Disk full (/tmp/#sql-temptable); waiting for someone to free some space...")
+
+
+async def test_nothing_before_the_plan_is_applied(db, clock):
+    with pytest.raises(NotFound):
+        await import_logs(FakeSource(clock), db, clock, a_plan(), days=1)
