@@ -33,7 +33,7 @@ _COLUMNS = {
     "alarm_status",
 } | _MESSAGES
 # Among so many rows with neighbouring times is the one with the smallest id.
-_NEIGHBOURS = 1000
+_NEIGHBOURS = 10_000
 _CHUNK = 500
 
 
@@ -159,15 +159,22 @@ class Logs:
         cells = self._cells
         where = f"log {row['id']}"
 
+        # Millions of rows come by here: what needs no look is not looked at.
         def text(column: str) -> str | None:
-            return cells.text(where, column, row.get(column))
+            value = row.get(column)
+            if value is None or (isinstance(value, str) and not cells.is_latin1):
+                return value
+            return cells.text(where, column, value)
 
         def number(column: str) -> int | None:
-            return cells.number(where, column, row.get(column))
+            value = row.get(column)
+            return value if isinstance(value, int) else cells.number(where, column, value)
 
         def time(column: str) -> datetime | None:
-            is_instant = column in row and table.columns[column].type == "timestamp"
-            return cells.moment(where, column, row.get(column), is_instant=is_instant)
+            value = row.get(column)
+            if value is None:
+                return None
+            return cells.moment(where, column, value, is_instant=table.columns[column].type == "timestamp")
 
         return SourceLog(
             id=int(str(row["id"])),

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from gateway.core.zones import Zone
-from importer.source.catalog import Table
 from importer.source.cells import Cells
 from importer.source.connection import Connection
 from importer.source.fetch import fetch, select
@@ -265,6 +264,6 @@ def _server(version: str) -> str:
 
 def _forks(layout: Layout, jobs: Sequence[SourceJob]) -> list[str]:
     """Columns that no release has and that say something."""
-    columns = sorted({column for job in jobs for column in job.extra})
-    table: Table = layout.tables["info"]
+    columns = sorted({column for job in jobs for column in job.extra} - {"job_cron"})
+    table = layout.tables["info"]
     return [f"{table.name} has columns of a fork: {', '.join(columns)}"] if columns else []

@@ -263,4 +263,5 @@ class Installation:
     oddities: tuple[Oddity, ...] = ()
     # What a person should know about the reading itself: tables of two eras side by side, columns of a fork …
     notes: tuple[str, ...] = ()
+    # The server's estimate where they are many.
     log_rows: int = 0
