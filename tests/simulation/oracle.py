@@ -258,7 +258,9 @@ class Oracle:
             for run in self.runs
             if not self.people.jobs[run.job_id].concurrency.limited
             and run.shard >= 0
-            and "again" not in (run.reason or "")  # its row has the last of several claims
+            # Of several claims its row has the last, and the log time of the first.
+            and run.trigger_ms >= run.claimed_ms
+            and "again" not in (run.reason or "")
         ]
         for run in free:
             for other in free:
