@@ -47,10 +47,11 @@ class Drafts:
 
     apps: list[DraftApp]
     own: dict[int, DraftApp]
+    of_jobs: list[Finding]
 
     @property
     def findings(self) -> list[Finding]:
-        return [one for draft in self.apps for one in draft.notes.findings]
+        return [*(one for draft in self.apps for one in draft.notes.findings), *self.of_jobs]
 
 
 def drafts_of(installation: Installation) -> Drafts:
@@ -67,9 +68,10 @@ def drafts_of(installation: Installation) -> Drafts:
                 _rename(draft, names, group)
             names[draft.appname] = draft
             drafts.append(draft)
-    own = _by_addresses(installation.jobs, drafts, names)
+    of_jobs: list[Finding] = []
+    own = _by_addresses(installation.jobs, drafts, names, of_jobs)
     _placeholders(installation, drafts, names, own)
-    return Drafts(drafts, own)
+    return Drafts(drafts, own, of_jobs)
 
 
 def app_of(draft: DraftApp, app_id: int, installation: Installation, now_ms: int, namespace_id: int) -> App:
@@ -240,7 +242,10 @@ def _free(name: str, names: dict[str, DraftApp]) -> str:
 
 
 def _by_addresses(
-    jobs: tuple[SourceJob, ...], drafts: list[DraftApp], names: dict[str, DraftApp]
+    jobs: tuple[SourceJob, ...],
+    drafts: list[DraftApp],
+    names: dict[str, DraftApp],
+    findings: list[Finding],
 ) -> dict[int, DraftApp]:
     """Up to 1.4 jobs name their executors' addresses: an app for each list of a group."""
     by_group = {key: draft for draft in drafts for key in draft.keys}
@@ -257,11 +262,9 @@ def _by_addresses(
         draft = made.get((group, addresses))
         if draft is None and addresses:
             draft = made[group, addresses] = _app_for(group, addresses, by_group, drafts, names)
+        findings += notes.findings
         if draft is not None:
-            draft.notes.findings += notes.findings
             own[job.id] = draft
-        elif group in by_group:
-            by_group[group].notes.findings += notes.findings
     return own
 
 

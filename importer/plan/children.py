@@ -21,6 +21,9 @@ def children_of(job: SourceJob, around: Around, notes: Notes) -> tuple[Child, ..
         ("child_jobid", job.child_ids, False),
         ("child_jobkey", job.child_keys, True),
     ):
+        if text and not text.replace(",", "").strip():
+            notes.dropped(column, repr(text), "it names no job")
+            continue
         for item in (text or "").split(","):
             old_id = _one(item, column, job, around, notes, by_key=key)
             if old_id is None:
@@ -38,8 +41,6 @@ def children_of(job: SourceJob, around: Around, notes: Notes) -> tuple[Child, ..
 def _one(item: str, column: str, job: SourceJob, around: Around, notes: Notes, *, by_key: bool) -> int | None:
     name = item.strip()
     if not name:
-        if job.child_ids is not None and item:
-            notes.dropped(column, repr(item), "blanks name no job")
         return None
     old_id = around.by_key.get(name) if by_key else None
     if old_id is None:

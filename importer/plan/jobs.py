@@ -239,5 +239,5 @@ def digest_of(job: SourceJob, around: Around) -> str:
         row["quartz"] = {
             one.name: getattr(quartz, one.name) for one in fields(quartz) if one.name not in _VOLATILE_QUARTZ
         }
-    text = json.dumps([row, zone_of_job(job, around).name], sort_keys=True, default=str)
+    text = json.dumps([row, around.zone.name], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -71,6 +71,8 @@ def schedule_of(job: SourceJob, around: Around, notes: Notes) -> Scheduled:
         why = "schedule_type and schedule_conf say when it runs, in this release"
         notes.dropped("job_cron", job.cron, why)
     kind = kind_of(job)
+    if job.schedule_type is None and job.cron is not None and (job.schedule_conf or "").strip():
+        notes.dropped("schedule_conf", job.schedule_conf, "job_cron says when it runs")
     if kind == "CRON":
         return _cron(job, around, notes, misfire)
     if kind in ("FIX_RATE", "FIX_DELAY"):

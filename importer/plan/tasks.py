@@ -80,7 +80,7 @@ def _told(job: SourceJob, notes: Notes, stopped: list[str]) -> tuple[str, str]:
     if data is None:
         stopped.append("its job_data cannot be read")
         notes.warn("job_data", job.job_data, "in the description; disabled", "it is no JSON object")
-    elif data:
+    elif (job.job_data or "").strip():
         told, param = told or data.get("handler_name", ""), param or data.get("handler_params", "")
         notes.note(
             "job_data",

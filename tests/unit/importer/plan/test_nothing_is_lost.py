@@ -1,0 +1,395 @@
+"""Each value of a source is taken over or told of, whatever a database holds; plans never fail and come out the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gateway.core.model import MOST_NAME
+from gateway.core.schedule import parse_schedule
+from importer.plan.make import PlanOptions, make_plan
+from importer.plan.old_fires import COUNT
+from importer.plan.target import Target
+from importer.plan.values import Plan, PlannedJob
+from importer.source.values import (
+    Counters,
+    Installation,
+    QuartzState,
+    SourceExecutor,
+    SourceGlue,
+    SourceGroup,
+    SourceJob,
+    SourceUser,
+)
+
+NOW_MS = 1_795_246_652_000
+RELEASES = [
+    ((1, 2, 0), (1, 2, 0)),
+    ((1, 5, 0), (1, 5, 2)),
+    ((1, 7, 2), (1, 7, 2)),
+    ((2, 0, 2), (2, 0, 2)),
+    ((2, 2, 0), (2, 2, 0)),
+    ((2, 3, 0), (3, 1, 1)),
+    ((3, 4, 0), (3, 4, 2)),
+    ((3, 5, 0), (3, 5, 0)),
+]
+
+texts = st.one_of(
+    st.sampled_from(
+        ["", " ", "a", "0", "1", ",", "\0", "名", "<b>x</b>", "x" * 300, " a,b ,,a", "😀", "{}", "null"]
+    ),
+    st.text(max_size=12),
+)
+numbers = st.one_of(st.sampled_from([0, 1, -1, 2, 30, 2**31 - 1, 2**31, 2**63 - 1]), st.integers(-5, 5000))
+moments = st.one_of(
+    st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 31)),
+    st.sampled_from([datetime(2024, 3, 10, 2, 30), datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59)]),
+    st.datetimes(datetime(1970, 1, 2), datetime(2037, 1, 1)).map(lambda at: at.replace(tzinfo=UTC)),
+)
+crons = st.one_of(
+    st.sampled_from(
+        [
+            "0 0 2 * * ?",
+            " 0 0 2 L * ? ",
+            "0 0 0 1,L * ?",
+            "*/5 * * * *",
+            "0 0 2 30 2 ?",
+            "0 0 2 1 1 ? 2019",
+            "@daily",
+            "0 0 2 * * ? * *",
+            "0 0 0 ? * MON-fri",
+            "0/0 * * * * ?",
+            "，",
+            "0 0 2 31W * ?",
+            "* * * * * *",
+            "0 0 0 0 0 0",
+        ]
+    ),
+    texts,
+)
+job_ids = st.one_of(st.integers(1, 6), numbers)
+groups = st.sampled_from(["1", "2", "3", "orders", "7", "", "x_1"])
+quartz = st.builds(
+    QuartzState,
+    state=st.sampled_from(["WAITING", "PAUSED", "ERROR", "", "ACQUIRED"]),
+    cron=st.none() | crons,
+    timezone=st.none()
+    | st.sampled_from(["Asia/Shanghai", "PRC", "GMT+08:00", "CTT", "America/New_York", "Mars", ""]),
+    next_ms=st.none() | numbers,
+    previous_ms=st.none() | numbers,
+    scheduler=texts,
+)
+jobs = st.builds(
+    SourceJob,
+    id=job_ids,
+    group=st.none() | groups,
+    name=st.none() | texts,
+    description=st.none() | texts,
+    author=st.none() | texts,
+    alarm_email=st.none() | st.sampled_from(["a@b.c", " a@b.c,a@b.c,,", ",", "x" * 5000]) | texts,
+    alarm_threshold=st.none() | numbers,
+    cron=st.none() | crons,
+    schedule_type=st.none() | st.sampled_from(["CRON", "FIX_RATE", "FIX_DELAY", "NONE", "WEEKLY", ""]),
+    schedule_conf=st.none()
+    | crons
+    | st.sampled_from(["30", "0", "-5", "1.5", " 30", "2147484", "9999999999", "4e3"]),
+    misfire=st.none() | st.sampled_from(["DO_NOTHING", "FIRE_ONCE_NOW", "LATER"]) | texts,
+    route=st.none() | st.sampled_from(["FIRST", "SHARDING_BROADCAST", "WEIGHTED", "NEAREST"]) | texts,
+    handler=st.none() | texts,
+    param=st.none() | texts | st.just("x" * 70_000),
+    block=st.none() | st.sampled_from(["COVER_EARLY", "CONCURRENT"]) | texts,
+    timeout_s=st.none() | numbers,
+    retries=st.none() | numbers,
+    fail_strategy=st.none() | st.sampled_from(["FAIL_RETRY", "FAIL_ALARM", "FAIL"]) | texts,
+    glue_type=st.none() | st.sampled_from(["BEAN", "GLUE_SHELL", "GLUE_RUBY", "bean"]) | texts,
+    glue_switch=st.none() | st.sampled_from([0, 1, 2]),
+    glue_source=st.none() | texts | st.just("echo\r\n\r\n"),
+    glue_remark=st.none() | texts,
+    glue_updated=st.none() | moments,
+    child_ids=st.none() | st.sampled_from(["1", "1,,2", "2, 3", "99", "1,1", ",", "x", "1.5"]) | texts,
+    child_keys=st.none() | st.sampled_from(["1_2", "orders_a", "9_9", "_", "1_x"]) | texts,
+    trigger_status=st.none() | st.sampled_from([0, 1, 2, -1]),
+    last_ms=st.none() | numbers,
+    next_ms=st.none() | numbers | st.just(NOW_MS + 17_500),
+    added=st.none() | moments,
+    updated=st.none() | moments,
+    executor_address=st.none()
+    | st.sampled_from(["10.0.0.1:9999", "http://h:1,h:2", " h:1 ,h:1", "nonsense"])
+    | texts,
+    job_class=st.none() | st.sampled_from(["com.xxl.job.RemoteHttpJobBean", "com.acme.Own"]) | texts,
+    job_data=st.none()
+    | st.sampled_from(
+        ['{"handler_name":"h","handler_params":["a","b"],"handler_address":"h:1","z":1}', "{", "[1]"]
+    )
+    | texts,
+    quartz=st.none() | quartz,
+    extra=st.dictionaries(st.sampled_from(["tenant", "level"]), texts),
+)
+source_groups = st.builds(
+    SourceGroup,
+    key=groups,
+    appname=st.none() | st.sampled_from(["orders", "orders", " orders", "Orders", "订单", "a" * 80]) | texts,
+    title=st.none() | texts,
+    address_type=st.none() | st.sampled_from([0, 1, 2]),
+    address_list=st.none() | st.sampled_from(["10.0.0.1:9999", "http://h:1/,h:2", ",", "x y"]) | texts,
+    order=st.none() | st.integers(0, 3),
+    access_token=st.none() | st.sampled_from(["default_token", "abc", "", "中"]),
+    extra=st.dictionaries(st.sampled_from(["tenant"]), texts),
+)
+glue_rows = st.builds(
+    SourceGlue,
+    id=st.integers(1, 99),
+    job_id=st.none() | job_ids,
+    group=st.none() | groups,
+    name=st.none() | texts,
+    glue_type=st.none() | st.sampled_from(["GLUE_SHELL", "GLUE_GROOVY", "x", ""]),
+    source=st.none() | texts,
+    remark=st.none() | texts,
+    added=st.none() | moments,
+    updated=st.none() | moments,
+)
+users = st.builds(
+    SourceUser,
+    id=job_ids,
+    username=st.sampled_from(["admin", "Admin", " admin", "", "x" * 90, "a\nb", "名"]) | texts,
+    password=st.none() | st.sampled_from(["e" * 32, "F" * 64, "x" * 32, ""]),
+    role=st.none() | st.sampled_from([0, 1, 2, -1]),
+    permission=st.none() | st.sampled_from(["1,2", "1, 9", "x", ",", "01"]),
+    has_session=st.booleans(),
+    extra=st.dictionaries(st.sampled_from(["phone"]), texts),
+)
+releases = st.sampled_from(RELEASES)
+
+
+@st.composite
+def installations(draw: st.DrawFn) -> Installation:
+    first, last = draw(releases)
+    return Installation(
+        *("db@h:3306", "MariaDB", "some", first, last, NOW_MS, {}),
+        groups=tuple(draw(st.lists(source_groups, max_size=4, unique_by=lambda one: one.key))),
+        jobs=tuple(draw(st.lists(jobs, max_size=4, unique_by=lambda one: one.id))),
+        glue=tuple(draw(st.lists(glue_rows, max_size=4, unique_by=lambda one: one.id))),
+        users=tuple(draw(st.lists(users, max_size=3, unique_by=lambda one: one.id))),
+        executors=tuple(draw(st.lists(st.builds(SourceExecutor, texts, texts, st.none()), max_size=2))),
+        counters=draw(st.builds(Counters, numbers, numbers, numbers, numbers)),
+        timezones=tuple(draw(st.lists(st.sampled_from(["Asia/Tokyo", "Mars", ""]), max_size=2, unique=True))),
+    )
+
+
+def planned(source: Installation, **options: object) -> Plan:
+    return make_plan(source, Target(), PlanOptions("db@h:3306", **options), NOW_MS)  # type: ignore[arg-type]
+
+
+many = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@many
+@given(installations())
+def test_any_database_has_a_plan_and_always_the_same(source: Installation) -> None:
+    made = planned(source)
+    assert made == planned(source)
+    assert [one.old_id for one in made.jobs] == sorted(one.id for one in source.jobs)
+    app_ids = {one.app.id for one in made.apps}
+    assert len(app_ids) == len(made.apps) == len({one.app.appname for one in made.apps})
+    assert len({one.job.id for one in made.jobs}) == len(made.jobs)
+    assert len({one.user.username for one in made.users}) == len(made.users)
+    assert len({one.user.id for one in made.users}) == len(made.users)
+    aliases = [alias for one in made.apps for alias in one.aliases]
+    assert len(set(aliases)) == len(aliases)
+    assert not app_ids.intersection(aliases)
+    for one in made.jobs:
+        parse_schedule(one.job.schedule, anchor_ms=one.job.anchor_ms)
+        assert one.job.app_id in app_ids
+        assert not one.job.enabled
+        assert one.job.version == len(one.history) + 1
+        assert {child.job_id for child in one.job.children} <= {other.job.id for other in made.jobs}
+        assert len(one.fires.ours) <= COUNT
+        assert 0 < len(one.job.name) <= MOST_NAME
+        assert "\0" not in one.job.name + one.job.description + one.job.task.params
+        assert (one.verdict.value == "identical") == (one.reasons == ())
+
+
+# What a job's row says → the columns that a finding would name, and whether the planned job shows the value.
+Shows = Callable[[PlannedJob, Plan], bool]
+
+
+def text_in(value: str | None, *places: str) -> bool:
+    return (value or "").strip() in places or any((value or "").strip() in one for one in places if value)
+
+
+def shows(source: SourceJob, release: tuple[int, ...]) -> dict[str, tuple[tuple[str, ...], Shows]]:
+    """By field."""
+
+    def spec(one: PlannedJob) -> str:
+        return str(one.job.schedule)
+
+    def instant(moment: datetime | None, found_ms: int) -> bool:
+        if moment is None:
+            return True
+        utc = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        off = abs(found_ms - utc.timestamp() * 1000)
+        # As far as zones differ; what lies before 1970 is as old as can be told.
+        return off < timedelta(hours=15).total_seconds() * 1000 or (utc.year < 1971 and found_ms >= 0)
+
+    return {
+        "id": ((), lambda one, _: one.old_id == source.id),
+        "group": (
+            ("job_group",),
+            lambda one, plan: (
+                any(one.job.app_id == app.app.id for app in plan.apps if source.group in app.keys)
+                or any("#" in key for app in plan.apps if app.app.id == one.job.app_id for key in app.keys)
+            ),
+        ),
+        "name": (
+            ("job_name", "description"),
+            lambda one, _: text_in(source.name, one.job.name, one.job.description),
+        ),
+        "description": (("job_desc",), lambda one, _: one.job.name == (source.description or "").strip()),
+        "author": (("author",), lambda one, _: one.job.contact.author == (source.author or "").strip()),
+        "alarm_email": (("alarm_email",), lambda one, _: one.job.contact.alarm_email == source.alarm_email),
+        "alarm_threshold": (("alarm_threshold",), lambda *_: source.alarm_threshold == 0),
+        "cron": (
+            ("job_cron",),
+            lambda one, _: (source.cron or "") in spec(one) or source.cron == source.schedule_conf,
+        ),
+        "schedule_type": (
+            ("schedule_type", "schedule_conf"),
+            lambda one, _: (
+                {"CRON": "cron", "FIX_RATE": "fixed_rate", "NONE": "none"}.get(source.schedule_type or "")
+                == one.job.schedule["kind"]
+            ),  # type: ignore[call-overload]
+        ),
+        "schedule_conf": (
+            ("schedule_conf", "schedule_type"),
+            lambda one, _: (
+                not (source.schedule_conf or "").strip()
+                or str(one.job.schedule.get("expression")).strip() == source.schedule_conf
+            ),  # type: ignore[union-attr]
+        ),
+        "misfire": (
+            ("misfire_strategy",),
+            lambda one, _: (
+                {"DO_NOTHING": "skip", "FIRE_ONCE_NOW": "fire_once"}.get((source.misfire or "").strip())
+                == one.job.misfire.value
+            ),
+        ),
+        "route": (
+            ("executor_route_strategy",),
+            lambda one, _: one.job.route.value == (source.route or "").strip(),
+        ),
+        "handler": (
+            ("executor_handler",),
+            lambda one, _: one.job.task.handler == (source.handler or "").strip(),
+        ),
+        "param": (("executor_param",), lambda one, _: one.job.task.params == source.param),
+        "block": (
+            ("executor_block_strategy",),
+            lambda one, _: one.job.block_strategy.value == (source.block or "").strip(),
+        ),
+        "timeout_s": (("executor_timeout",), lambda one, _: one.job.timeout_s == source.timeout_s),
+        "retries": (
+            ("executor_fail_retry_count",),
+            lambda one, _: one.job.max_attempts == (source.retries or 0) + 1,
+        ),
+        "fail_strategy": (
+            ("executor_fail_strategy",),
+            lambda one, _: (source.fail_strategy or "").strip() in ("", "FAIL_ALARM"),
+        ),
+        "glue_type": (
+            ("glue_type",),
+            lambda one, _: one.job.task.glue_type == (source.glue_type or "").strip(),
+        ),
+        "glue_switch": (
+            ("glue_switch",),
+            lambda one, _: (
+                (one.job.task.glue_type == "GLUE_GROOVY") == (source.glue_switch == 1)
+                or source.glue_switch == 0
+            ),
+        ),
+        "glue_source": (("glue_source",), lambda one, _: one.job.task.glue_source == source.glue_source),
+        "glue_remark": (("glue_remark",), lambda one, _: one.job.contact.remark == source.glue_remark),
+        "glue_updated": (
+            ("glue_updatetime",),
+            lambda one, _: instant(source.glue_updated, one.job.task.glue_updated_ms),
+        ),
+        "child_ids": (
+            ("child_jobid",),
+            lambda one, _: (
+                (source.child_ids or "").strip(",")
+                == ",".join(str(child.job_id) for child in one.job.children)
+            ),
+        ),
+        "child_keys": (("child_jobkey",), lambda one, _: one.job.children != ()),
+        "trigger_status": (
+            ("trigger_status",),
+            lambda one, _: (
+                one.wants_enabled == (source.trigger_status == 1)
+                or any("disabled" in reason for reason in one.reasons)
+            ),
+        ),
+        "last_ms": (("trigger_last_time",), lambda *_: False),
+        "next_ms": (("trigger_next_time",), lambda *_: False),
+        "added": (
+            ("add_time",),
+            lambda one, _: instant(source.added, one.job.created_ms) or one.job.created_ms == NOW_MS,
+        ),
+        "updated": (
+            ("update_time",),
+            lambda one, _: instant(source.updated, one.job.updated_ms) or source.updated.year < 1971,
+        ),  # type: ignore[union-attr]
+        "executor_address": (("executor_address",), lambda *_: False),
+        "job_class": (("job_class",), lambda *_: False),
+        "job_data": (("job_data",), lambda *_: False),
+        "quartz": (("TRIGGER_STATE",), lambda *_: False),
+    }
+
+
+@many
+@given(jobs, releases)
+def test_each_value_of_a_job_is_taken_over_or_told_of(
+    source: SourceJob, release: tuple[tuple[int, ...], tuple[int, ...]]
+) -> None:
+    installation = Installation(
+        *("db", "", "", *release, NOW_MS, {}),
+        groups=(SourceGroup("1", "orders"),),
+        jobs=(source, SourceJob(2**30, "1", description="other", name="a")),
+    )
+    made = planned(installation)
+    one = next(one for one in made.jobs if one.old_id == source.id)
+    told = {finding.field for finding in made.findings if "other" not in finding.value}
+    table = shows(source, release[1])
+    assert table.keys() == {one.name for one in fields(source)} - {"extra"}
+    for name, (columns, is_shown) in table.items():
+        value = getattr(source, name)
+        if value in (None, "", 0) or (isinstance(value, str) and not value.strip()):
+            continue
+        assert is_shown(one, made) or told.intersection(columns), (name, value, sorted(told))
+    for column, value in source.extra.items():
+        assert not value or column in told
+
+
+def test_what_the_test_looks_for_is_missed_when_it_is_lost() -> None:
+    """The table above would notice: a planned job that is another one shows next to nothing."""
+    source = SourceJob(
+        3,
+        "1",
+        author="ann",
+        param="p",
+        route="LAST",
+        timeout_s=5,
+        retries=2,
+        handler="h",
+        schedule_type="NONE",
+    )
+    other = replace(source, author="bob", param="q", route="FIRST", timeout_s=6, retries=3, handler="i")
+    made = planned(
+        Installation("db", "", "", (3, 4, 0), (3, 4, 2), NOW_MS, {}, (SourceGroup("1", "a"),), (other,))
+    )
+    missed = [
+        name for name, (_, is_shown) in shows(source, (3, 4, 2)).items() if not is_shown(made.jobs[0], made)
+    ]
+    assert {"author", "param", "route", "timeout_s", "retries", "handler"} <= set(missed)
