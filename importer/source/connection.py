@@ -20,6 +20,7 @@ Row = tuple[Any, ...]
 _NO_DATABASE = 1049
 _NO_ACCESS_TO_DATABASE = 1044
 _WRONG_PASSWORD = {1045, 1698}
+_TLS_ONLY = 3159
 _NO_RIGHT = {1142, 1143}
 _NO_TABLE = 1146
 _NO_COLUMN = 1054
@@ -149,7 +150,8 @@ class Connection:
                 if url.password
                 else f"without a password (it may stand in {PASSWORD_VARIABLE})"
             )
-            return SourceError(f"{place} does not let the user {url.user!r} in {given}")
+            or_tls = "" if url.tls else "; if it wants TLS: ?ssl=true behind the database"
+            return SourceError(f"{place} does not let the user {url.user!r} in {given}{or_tls}")
         if code == _NO_ACCESS_TO_DATABASE:
             return SourceError(
                 f"the user {url.user!r} may not use the database {url.database!r}: "
@@ -164,7 +166,9 @@ class Connection:
                 f"{place} wants the password encrypted: write ?ssl=true behind the database, "
                 "or `pip install cryptography`"
             )
-        return SourceError(f"{place} cannot be reached: {_text(error)}")
+        if code == _TLS_ONLY:
+            return SourceError(f"{place} lets nobody in without TLS: write ?ssl=true behind the database")
+        return SourceError(f"{place} cannot be reached: {_text(error.__cause__ or error)}")
 
     def _told(self, error: Exception) -> SourceError:
         url, code = self._url, _code(error)
@@ -220,8 +224,12 @@ def _code(error: Exception) -> int:
     return first if isinstance(error, pymysql.err.MySQLError) and isinstance(first, int) else -1
 
 
-def _text(error: Exception) -> str:
-    told = error.args[1] if len(error.args) > 1 else error
+def _text(error: BaseException) -> str:
+    """What the server or the machine says, without numbers."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        told: object = f"its certificate is not accepted ({error.verify_message})"
+    else:
+        told = error.args[1] if len(error.args) > 1 else error
     return " ".join(str(told).split()) or type(error).__name__
 
 

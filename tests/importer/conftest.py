@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,8 +15,27 @@ from tests.kit.mariadb import MariadbServer
 from tests.kit.xxl_databases import XxlDatabase, create_xxl_database
 
 
+def make_certificate(directory: Path) -> Path | None:
+    """Signed by itself, for 127.0.0.1, its key beside it; None without the program that makes it."""
+    openssl, certificate = shutil.which("openssl"), directory / "cert.pem"
+    if openssl is None:
+        return None
+    command = [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-days", "30", "-subj", "/CN=here", "-addext", "subjectAltName=IP:127.0.0.1"]
+    command += ["-keyout", str(directory / "key.pem"), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True)
+    return certificate
+
+
 @pytest.fixture(scope="session")
-def source_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariadbServer]:
+def source_certificate(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
+    return make_certificate(tmp_path_factory.mktemp("certificate"))
+
+
+@pytest.fixture(scope="session")
+def source_server(
+    tmp_path_factory: pytest.TempPathFactory, source_certificate: Path | None
+) -> Iterator[MariadbServer]:
     for program in ("mariadbd", "mariadb-install-db"):
         require_tool(program, "xxl-job databases are read from a real server (Debian: mariadb-server-core)")
     memory = Path("/dev/shm")
@@ -32,6 +52,7 @@ def source_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariadbS
             "--innodb-doublewrite=OFF",
             "--innodb-flush-method=nosync",
             "--innodb-file-per-table=OFF",
+            *_tls(source_certificate),
         ],
     )
     try:
@@ -40,6 +61,12 @@ def source_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariadbS
     finally:
         server.close()
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def _tls(certificate: Path | None) -> list[str]:
+    if certificate is None:
+        return []
+    return [f"--ssl-cert={certificate}", f"--ssl-key={certificate.with_name('key.pem')}"]
 
 
 @pytest.fixture

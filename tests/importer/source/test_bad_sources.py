@@ -12,6 +12,8 @@ from importer.errors import SourceError, SourceLost
 from importer.source.connection import Connection
 from importer.source.source import SourceOptions, open_source
 from importer.source.url import SourceUrl, parse_source
+from tests.conftest import require_tool
+from tests.importer.conftest import make_certificate
 from tests.importer.source.reading import GROUP, JOB, before_reading, opened, read
 from tests.kit.process import free_port
 from tests.kit.xxl_databases import READER_PASSWORD
@@ -310,6 +312,21 @@ async def test_options_that_are_wrong(options, told):
     with pytest.raises(InvalidValue, match=told):
         async with open_source(SourceUrl("127.0.0.1", 1, "u", "d"), SourceOptions(**options)):
             pass
+
+
+async def test_a_server_that_wants_tls(make, account, source_certificate, tmp_path):
+    require_tool("openssl", "makes a certificate for the server")
+    old = make("3.4.2")
+    url = account(old, "GRANT SELECT ON {db}.* TO {account} REQUIRE SSL")
+    await refused(old, "does not let the user", "if it wants TLS: ?ssl=true", url=url)
+    for option in ("ssl=true", f"ssl_ca={source_certificate}"):
+        async with open_source(parse_source(f"{url}?{option}")) as source:
+            assert (await source.installation()).jobs == ()
+    other = make_certificate(tmp_path)
+    told = await refused(
+        old, "cannot be reached: its certificate is not accepted", url=f"{url}?ssl_ca={other}"
+    )
+    assert "self" in told  # … signed certificate
 
 
 async def test_a_file_of_certificates_that_is_none(tmp_path):
