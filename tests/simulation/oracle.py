@@ -259,7 +259,7 @@ class Oracle:
             if not self.people.jobs[run.job_id].concurrency.limited
             and run.shard >= 0
             # Of several claims its row has the last, and the log time of the first.
-            and run.trigger_ms >= run.claimed_ms
+            and not 0 < run.trigger_ms < run.claimed_ms
             and "again" not in (run.reason or "")
         ]
         for run in free:
