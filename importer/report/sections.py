@@ -20,16 +20,19 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much is shown: rows of a table, jobs whose fire times differ, instants of each, and what did not matter."""
+    """How much is shown: rows of a table, kinds of differing fire times, instants of each, ids in a list, and what did
+    not matter.
+    """
 
     rows: int
-    jobs: int
+    kinds: int
     instants: int
+    ids: int
     all: bool = True
 
 
-TERMINAL = Limits(rows=12, jobs=5, instants=4, all=False)
-PAGE = Limits(rows=500, jobs=50, instants=10)
+TERMINAL = Limits(rows=12, kinds=5, instants=4, ids=8, all=False)
+PAGE = Limits(rows=500, kinds=50, instants=10, ids=200)
 
 
 def document_of(report: Report, limits: Limits, next_steps: Sequence[str] = ()) -> Document:
@@ -113,53 +116,72 @@ class _Writer:
     def _in_a_line(self, wheres: Sequence[str], finding: Finding) -> str:
         value = f" {self._clean(finding.value, 80)}" if finding.value else ""
         became = f" → {self._clean(finding.became, 80)}" if finding.became else ""
-        subject = f"{self._clean(places(wheres))}, {finding.field}{value}{became}"
+        subject = f"{self._clean(places(wheres, self._limits.ids), 2000)}, {finding.field}{value}{became}"
         return f"{subject}: {self._clean(finding.why)}"
 
     def _changed(self) -> Iterator[Section]:
-        jobs = [job for job in self._plan.jobs if job.verdict is Verdict.CHANGED]
+        yield from self._by_reason(Verdict.CHANGED, "Jobs that change")
+
+    def _equivalent(self) -> Iterator[Section]:
+        yield from self._by_reason(Verdict.EQUIVALENT, "Jobs that are equivalent")
+
+    def _by_reason(self, verdict: Verdict, title: str) -> Iterator[Section]:
+        """What many jobs share is said once."""
+        by_reason: dict[str, list[PlannedJob]] = {}
+        for job in self._plan.jobs:
+            if job.verdict is verdict:
+                by_reason.setdefault("; ".join(job.reasons), []).append(job)
+        columns = (Column("Jobs"), Column("Number", is_number=True), Column("Because"))
         yield from self._table(
-            "Jobs that change",
-            (Column("Job", is_number=True), Column("Name", is_value=True), Column("Because")),
-            jobs,
-            lambda job: (str(job.old_id), self._clean(job.job.name, 80), self._because(job)),
+            title,
+            columns,
+            list(by_reason.items()),
+            lambda item: (self._named(item[1]), f"{len(item[1]):,}", self._clean(item[0], 600)),
+            sum(map(len, by_reason.values())),
         )
 
-    def _because(self, job: PlannedJob) -> str:
-        return self._clean("; ".join(job.reasons), 600)
+    def _named(self, jobs: Sequence[PlannedJob]) -> str:
+        """Their ids there; of one, its name as well."""
+        if len(jobs) == 1:
+            return f"{jobs[0].old_id} {self._clean(jobs[0].job.name, 60)}"
+        return ranges((job.old_id for job in jobs), self._limits.ids)
 
     def _fires(self) -> Iterator[Section]:
-        jobs = [
-            job
-            for job in self._plan.jobs
-            if job.fires.differ_at is not None or (job.fires.theirs is None and job.fires.ours)
-        ]
+        kinds: dict[tuple[object, ...], list[PlannedJob]] = {}
+        for job in self._plan.jobs:
+            fires = job.fires
+            if fires.differ_at is not None or (fires.theirs is None and fires.ours):
+                kinds.setdefault((fires.why, *differences(fires)), []).append(job)
         rows: list[tuple[str, ...]] = []
-        for job in jobs[: self._limits.jobs]:
-            name, why = f"{job.old_id} {self._clean(job.job.name, 60)}", self._clean(job.fires.why)
-            only = differences(job.fires)
-            for ms, here in only[: self._limits.instants]:
-                rows.append(
-                    (name, self._times.iso(ms), "fires" if here else "–", "–" if here else "fires", why)
-                )
-                name = why = ""
-            if not only:
-                ours = self._times.iso(job.fires.ours[0]) if job.fires.ours else ""
-                theirs = "never" if job.fires.theirs is None else "–"
-                rows.append((name, ours, "fires" if ours else "never", theirs, why))
-            elif len(only) > self._limits.instants:
-                rows.append(("", f"and {len(only) - self._limits.instants} more", "", "", ""))
+        for jobs in list(kinds.values())[: self._limits.kinds]:
+            rows += self._differing(jobs)
         if rows:
-            columns = (
-                Column("Job", is_value=True),
-                Column("At"),
-                Column("Here"),
-                Column("Old admin"),
-                Column("Because"),
+            columns = (Column("Jobs"), Column("At"), Column("Here"), Column("Old admin"), Column("Because"))
+            left_out = max(len(kinds) - self._limits.kinds, 0)
+            differing = count(sum(map(len, kinds.values())), "job")
+            told = f"{differing} of {len(self._plan.jobs):,}, looking at the next fire times of each."
+            table = Table(columns, tuple(rows), left_out, "jobs or groups of jobs")
+            yield Section("Fire times that differ", (told,), table)
+
+    def _differing(self, jobs: Sequence[PlannedJob]) -> Iterator[tuple[str, ...]]:
+        """Of jobs that differ in the same way."""
+        fires, iso = jobs[0].fires, self._times.iso
+        named, why = self._named(jobs), self._clean(fires.why)
+        only = differences(fires)
+        for ms, here in only[: self._limits.instants]:
+            yield named, iso(ms), "fires" if here else "–", "–" if here else "fires", why
+            named = why = ""
+        if not only:
+            theirs = "never" if fires.theirs is None else "–"
+            yield (
+                named,
+                iso(fires.ours[0]) if fires.ours else "",
+                "fires" if fires.ours else "never",
+                theirs,
+                why,
             )
-            left_out = max(len(jobs) - self._limits.jobs, 0)
-            told = f"{count(len(jobs), 'job')} of {len(self._plan.jobs):,}, looking at the next fire times of each."
-            yield Section("Fire times that differ", (told,), Table(columns, tuple(rows), left_out, "jobs"))
+        elif len(only) > self._limits.instants:
+            yield "", f"and {len(only) - self._limits.instants} more", "", "", ""
 
     def _findings(self, level: Level, title: str) -> Iterator[Section]:
         told = self._report.installation.notes  # under "To be looked at"
@@ -177,24 +199,12 @@ class _Writer:
             columns,
             list(_grouped(found)),
             lambda group: (
-                clean(places(group[0])),
+                clean(places(group[0], self._limits.ids), 2000),
                 clean(group[1].field),
                 clean(group[1].value, 120),
                 clean(group[1].became, 120),
                 clean(group[1].why),
             ),
-        )
-
-    def _equivalent(self) -> Iterator[Section]:
-        by_reason: dict[str, list[int]] = {}
-        for job in self._plan.jobs:
-            if job.verdict is Verdict.EQUIVALENT:
-                by_reason.setdefault("; ".join(job.reasons), []).append(job.old_id)
-        yield from self._table(
-            "Jobs that are equivalent",
-            (Column("Jobs"), Column("Number", is_number=True), Column("Because")),
-            list(by_reason.items()),
-            lambda item: (self._clean(ranges(item[1])), f"{len(item[1]):,}", self._clean(item[0], 600)),
         )
 
     def _there_already(self) -> Iterator[Section]:
@@ -213,7 +223,7 @@ class _Writer:
             (Column("What"), Column("Number", is_number=True), Column("Becomes"), Column("Differences")),
             list(by_change.items()),
             lambda item: (
-                self._clean(places(item[1])),
+                self._clean(places(item[1], self._limits.ids), 2000),
                 f"{len(item[1]):,}",
                 words[item[0][0]],
                 self._clean(item[0][1], 600),
@@ -246,8 +256,9 @@ class _Writer:
             Column("Here", is_number=True),
             Column("Name", is_value=True),
             Column("Verdict"),
-            Column("Enabled there"),
+            Column("To be enabled"),
             Column("Next fire"),
+            Column("Because"),
         )
         rows = tuple(
             (
@@ -257,6 +268,7 @@ class _Writer:
                 job.verdict.value,
                 "yes" if job.wants_enabled else "no",
                 self._times.iso(job.fires.ours[0]) if job.fires.ours else "–",
+                self._clean("; ".join(job.reasons)),
             )
             for job in self._plan.jobs
         )
@@ -270,10 +282,12 @@ class _Writer:
         columns: tuple[Column, ...],
         items: Sequence[T],
         row: Callable[[T], tuple[str, ...]],
+        number: int | None = None,
     ) -> Iterator[Section]:
         if items:
             shown = tuple(row(item) for item in items[: self._limits.rows])
-            yield Section(f"{title} ({len(items):,})", table=Table(columns, shown, len(items) - len(shown)))
+            told = len(items) if number is None else number
+            yield Section(f"{title} ({told:,})", table=Table(columns, shown, len(items) - len(shown)))
 
 
 def _grouped(findings: Iterable[Finding]) -> list[tuple[list[str], Finding]]:

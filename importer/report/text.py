@@ -93,23 +93,25 @@ def _fitting(text: str, columns: int) -> str:
     return text
 
 
-def ranges(numbers: Iterable[int]) -> str:
-    """`1–3, 7`."""
+def ranges(numbers: Iterable[int], most: int | None = None) -> str:
+    """`1–3, 7`; after so many parts, how many numbers more there are."""
     parts: list[str] = []
     ordered = sorted(set(numbers))
     start = 0
     for index, number in enumerate(ordered):
         if index + 1 < len(ordered) and ordered[index + 1] == number + 1:
             continue
+        if most is not None and len(parts) >= most:
+            parts[-1] += f" and {len(ordered) - start:,} more"
+            break
         first = ordered[start]
-        parts.append(
-            str(first) if first == number else f"{first}{'–' if number - first > 1 else ', '}{number}"
-        )
+        join = "–" if number - first > 1 else ", "
+        parts.append(str(first) if first == number else f"{first}{join}{number}")
         start = index + 1
     return ", ".join(parts)
 
 
-def places(wheres: Sequence[str]) -> str:
+def places(wheres: Sequence[str], most: int | None = None) -> str:
     """`jobs 1–3, 7; users admin, li` for `job 1`, `job 2`, `user admin` and so on."""
     numbers: dict[str, list[int]] = {}
     names: dict[str, list[str]] = {}
@@ -122,7 +124,7 @@ def places(wheres: Sequence[str]) -> str:
             numbers.setdefault(kind, []).append(int(name))
         else:
             names.setdefault(kind, []).append(name)
-    told = [f"{kind}{'s' * (len(found) > 1)} {ranges(found)}" for kind, found in numbers.items()]
+    told = [f"{kind}{'s' * (len(found) > 1)} {ranges(found, most)}" for kind, found in numbers.items()]
     told += [f"{kind}{'s' * (len(found) > 1)} {some(found)}" for kind, found in names.items()]
     return "; ".join([*told, *others])
 

@@ -80,6 +80,11 @@ def test_ranges_name_exactly_the_numbers(numbers: set[int]):
     assert named == numbers
 
 
+def test_a_long_list_says_how_many_more_there_are():
+    assert ranges([1, 2, 3, 5, 7, 8, 9, 11], most=2) == "1–3, 5 and 4 more"
+    assert ranges([1, 3], most=2) == "1, 3"
+
+
 def test_places_are_told_in_few_words():
     assert (
         places(["job 1", "job 3", "job 2", "user admin", "job 9", "user admin"]) == "jobs 1–3, 9; user admin"
