@@ -31,7 +31,6 @@ _NUMBERS = (
     ("extra", "extra"),
     ("twice", "duplicates"),
     ("unclear", "unclear"),
-    ("late", "late"),
 )
 
 
@@ -43,7 +42,7 @@ def one_line(found: Found) -> str:
     """The state of a watch, for a terminal."""
     total = found["total"]
     parts = [f"{total['agreed']:,} agreed"]
-    parts += [f"{total[name]:,} {shown}" for shown, name in _NUMBERS[1:5] if total[name]]
+    parts += [f"{total[name]:,} {shown}" for shown, name in _NUMBERS[1:] if total[name]]
     late = total["lateness_s"]
     if late["p99"] is not None:
         parts.append(f"late p99 {late['p99']} s, max {late['max']} s")
@@ -87,7 +86,7 @@ class _Writer:
         total = self._found["total"]
         late = total["lateness_s"]
         differ = total["jobs_that_differ"]
-        told = ", ".join(f"{total[name]:,} {shown}" for shown, name in _NUMBERS[:5])
+        told = ", ".join(f"{total[name]:,} {shown}" for shown, name in _NUMBERS)
         lines = [told + "."]
         if late["p50"] is not None:
             lines.append(
@@ -124,7 +123,7 @@ class _Writer:
             Column("name", is_value=True),
             Column("schedule", is_value=True),
             *(Column(title, is_number=True) for title, _ in _NUMBERS),
-            *(Column(title, is_number=True) for title in ("p50 s", "p99 s", "max s")),
+            Column("late s", is_number=True),
         )
         rows = tuple(self._row(job) for job in jobs[: self._limits.jobs])
         title = "Jobs" if self._limits.all else "Jobs that differ, or of which something is unclear"
@@ -137,7 +136,7 @@ class _Writer:
             self._clean(job["name"], 40),
             self._clean(job["schedule"], 40),
             *(f"{job[name]:,}" for _, name in _NUMBERS),
-            *("-" if late[name] is None else str(late[name]) for name in ("p50", "p99", "max")),
+            "-" if late["p50"] is None else f"{late['p50']}/{late['p99']}/{late['max']}",
         )
 
     def _examples(self) -> list[Section]:

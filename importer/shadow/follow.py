@@ -22,6 +22,9 @@ PAGE = 1000
 MOST_ROWS = 20_000
 # A row may appear, and get its text, a moment after others with larger ids.
 _LAG_MS = 15_000
+# Clocks that are so far apart in so many looks one after another are said.
+_SKEW_MS = 30_000
+_ENOUGH_LOOKS = 3
 _MOST_NOTES = 20
 _CHUNK_DISORDER_MS = 60_000
 
@@ -53,6 +56,8 @@ class Follower:
         self._before: dict[int, SourceSign] = {}
         self._ends: deque[tuple[int, int]] = deque()
         self._mark = 0
+        self._whole_ms = 0
+        self._off_looks = 0
         self.notes: list[str] = []
         self.reads = 0
         self.watch: Watch | None = None
@@ -89,8 +94,7 @@ class Follower:
         if self.watch is None:
             self.watch = Watch(moment.now_ms + min(START_MS, self._pace.settle_ms), self._pace.settle_ms)
             self._mark = moment.last_log_id
-            if any(job.name for job in jobs):
-                self._reader.ids_by_name = ids_by_name(jobs)
+        self._reader.ids_by_name |= ids_by_name(jobs)
         rows, complete_ms = await self._rows(moment, self.watch)
         self.watch.observe(
             Look(
@@ -141,7 +145,23 @@ class Follower:
         if self._mark < upto_id:
             self._ends.appendleft(end)
             return rows, watch.complete_ms
+        self._compare_clocks(rows, end_ms)
+        self._whole_ms = end_ms
         return rows, end_ms
+
+    def _compare_clocks(self, rows: Sequence[Row], end_ms: int) -> None:
+        """Rows that were written between two instants name times between them, if both clocks are right."""
+        if not rows or not self._whole_ms:
+            return
+        newest_ms = max(row.at_ms for row in rows)
+        off_ms = min(newest_ms - self._whole_ms, 0) or max(newest_ms - end_ms, 0)
+        self._off_looks = self._off_looks + 1 if abs(off_ms) > _SKEW_MS else 0
+        if self._off_looks == _ENOUGH_LOOKS:
+            way = "behind" if off_ms < 0 else "ahead of"
+            self._note(
+                f"the times in the log are about {abs(off_ms) // 1000:,} s {way} the clock of the database: the old admin "
+                "has another time zone than was taken (--timezone), or its clock is wrong; nothing above is to be trusted"
+            )
 
     def _note(self, text: str) -> None:
         if len(self.notes) < _MOST_NOTES:
@@ -162,8 +182,7 @@ async def look_back(
     moment = await source.moment()
     signs = {sign.job_id: sign for sign in moment.signs if not only or sign.job_id in only}
     jobs = await source.schedules(list(signs))
-    if any(job.name for job in jobs):
-        reader.ids_by_name = ids_by_name(jobs)
+    reader.ids_by_name |= ids_by_name(jobs)
     notes = []
     oldest = reader.around.ms(await source.oldest_log())
     if oldest > start_ms:

@@ -9,12 +9,16 @@ from importer.shadow.values import Judged
 
 @dataclass(slots=True)
 class Gap:
-    """`silent`: how many of them were due while the old admin started nothing of any job."""
+    """`silent`: how many of them were due while the old admin started nothing of any job.
+
+    `moved`: the phase of a fixed rate was another one after them.
+    """
 
     count: int = 0
     first_ms: int = 0
     last_ms: int = 0
     silent: int = 0
+    moved: bool = False
 
     def add(self, judged: Judged, *, silent: bool) -> None:
         if not self.count:

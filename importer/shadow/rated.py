@@ -7,6 +7,7 @@ after it whether the phase has moved.
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Iterator
 
 from importer.shadow.slotted import FOREVER_MS
@@ -18,16 +19,21 @@ _COARSE_MS = 10_000
 class RatedLine:
     """From `start_ms` until `end_ms`, outside. `due_ms`: a slot of its phase, or None: the first row sets it."""
 
-    def __init__(self, rate_ms: int, due_ms: int | None, start_ms: int, reach_ms: int) -> None:
+    def __init__(
+        self, rate_ms: int, due_ms: int | None, start_ms: int, reach_ms: int, *, fresh: bool = False
+    ) -> None:
+        """`fresh`: it was started, or given another rate, just then: the first run is an interval later."""
         self.end_ms = FOREVER_MS
         self.start_ms = start_ms
         self._rate_ms = rate_ms
         self._reach_ms = reach_ms
-        self._due_ms = None if due_ms is None else _aligned(due_ms, rate_ms, start_ms)
+        first_ms = start_ms + rate_ms - SECOND_MS if fresh else start_ms
+        self._due_ms = None if due_ms is None else _aligned(due_ms, rate_ms, first_ms)
         # Where the next slot is if the phase moved with the last row.
         self._moved_ms: int | None = None
         self._shards: set[int] = set()
         self._told_ms = start_ms
+        self._rows: list[Row] = []
 
     @property
     def next_ms(self) -> int | None:
@@ -41,7 +47,7 @@ class RatedLine:
 
     @property
     def is_idle(self) -> bool:
-        return True
+        return not self._rows
 
     def extend(self, upto_ms: int) -> Iterator[int]:
         while (at_ms := self.next_ms) is not None and at_ms <= upto_ms:
@@ -49,6 +55,18 @@ class RatedLine:
             yield at_ms
 
     def feed(self, row: Row) -> list[Judged]:
+        """Nothing can be said of a row before all that stand around it are there."""
+        insort(self._rows, row, key=lambda one: (one.at_ms, one.id))
+        return []
+
+    def settle(self, upto_ms: int) -> Iterator[Judged]:
+        """What the rows before that instant tell."""
+        count = bisect_left(self._rows, upto_ms, key=lambda row: row.at_ms)
+        rows, self._rows = self._rows[:count], self._rows[count:]
+        for row in rows:
+            yield from self._follow(row)
+
+    def _follow(self, row: Row) -> list[Judged]:
         if row.kind is Kind.MISFIRE:
             return self._begin_anew(row)
         if self._due_ms is None:
@@ -79,13 +97,19 @@ class RatedLine:
         self._take(row, self._due_ms)
         return found
 
-    def settle(self, upto_ms: int) -> Iterator[Judged]:  # noqa: ARG002 - the question is the same for all lines
-        """Nothing: only a later row tells what is missing. `overdue` says what is so far."""
-        return iter(())
-
     def overdue(self, upto_ms: int) -> Judged | None:
         """Slots of the present phase before that instant that have no row."""
+        if self._due_ms is None:
+            return None
         upto_ms = min(upto_ms, self.end_ms)
+        if self._rows:
+            # The next row has a slot already.
+            ahead_ms = max(self._rows[0].at_ms - self._due_ms, 0)
+            upto_ms = min(upto_ms, self._due_ms + ahead_ms // self._rate_ms * self._rate_ms)
+        return self._missed(upto_ms)
+
+    def _missed(self, upto_ms: int) -> Judged | None:
+        """Slots of the present phase before that instant, from the next on."""
         if self._due_ms is None or self._due_ms >= upto_ms:
             return None
         count = (upto_ms - 1 - self._due_ms) // self._rate_ms + 1
@@ -94,7 +118,7 @@ class RatedLine:
         )
 
     def waiting(self) -> int:
-        return 0
+        return len(self._rows)
 
     def _untold_slot(self) -> int | None:
         if self._due_ms is None:
@@ -127,7 +151,7 @@ class RatedLine:
     def _begin_anew(self, row: Row) -> list[Judged]:
         """A misfire: one run at once for all that was missed, and the next an interval after it."""
         found = []
-        missed = self.overdue(row.at_ms)
+        missed = self._missed(row.at_ms)
         if missed is not None and self._due_ms is not None:
             found.append(missed)
             off_ms = (row.at_ms - self._due_ms) % self._rate_ms

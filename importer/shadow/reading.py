@@ -31,7 +31,7 @@ class Reader:
 
     around: Around
     groups: Mapping[str, str] = field(default_factory=dict)
-    ids_by_name: Mapping[tuple[str | None, str | None], int] = field(default_factory=dict)
+    ids_by_name: dict[tuple[str | None, str | None], int] = field(default_factory=dict)
     retries: dict[int, int] = field(default_factory=dict)
     # Stretches whose local times the log has shown and that came twice: which pass is meant is not known.
     doubled: set[tuple[int, int]] = field(default_factory=set)

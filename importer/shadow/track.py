@@ -52,17 +52,17 @@ class Track:
 
     # What is seen of the job.
 
-    def begin(self, start_ms: int, *, phase_known: bool = True) -> None:
+    def begin(self, start_ms: int, *, phase_known: bool = True, fresh: bool = False) -> None:
         """Slots from that instant on are judged, by the present version.
 
-        `phase_known`: a fixed rate had the phase then that its row tells now.
+        `phase_known`: a fixed rate had the phase then that its row tells now; `fresh`: it was started just then.
         """
         version = self.version
         if not self.sign.running:
             return
         if version.rate_ms:
             due_ms = (self.sign.next_ms or None) if phase_known else None
-            self.lines.append(RatedLine(version.rate_ms, due_ms, start_ms, self._reach_ms))
+            self.lines.append(RatedLine(version.rate_ms, due_ms, start_ms, self._reach_ms, fresh=fresh))
         elif version.slots is not None:
             self.lines.append(SlottedLine(version.slots, start_ms, self._reach_ms))
 
@@ -171,6 +171,8 @@ class Track:
             case Outcome.DRIFT:
                 self.tally.drifts += 1
                 self.tally.drift_ms += judged.off_ms
+                if self._gap is not None:
+                    self._gap.moved = True
                 self._keep("drift", judged, words.drift(judged.off_ms, self.version))
             case Outcome.EXTRA:
                 self._extra(judged)

@@ -11,10 +11,13 @@ from collections.abc import Iterable
 from importer.shadow import words
 from importer.shadow.pulse import Pulse
 from importer.shadow.track import EDIT_MS, Track
-from importer.shadow.values import PRE_READ_MS, Look, Row, SeenJob
+from importer.shadow.values import PRE_READ_MS, Kind, Look, Row, SeenJob, Sign
 
 # An edit says when it was by the old admin's clock: so far from two looks it is not believed.
 _SKEW_MS = 60_000
+# Rows of the log that are so far ahead of the look that reads them are not on the clock that was taken.
+_FUTURE_MS = 3_600_000
+_ALIVE = frozenset({Kind.SCHEDULE, Kind.MISFIRE})
 # What is read ahead was decided before the watch began.
 START_MS = PRE_READ_MS + 2000
 
@@ -65,10 +68,13 @@ class Watch:
         for row in rows:
             self.rows += 1
             track = self.tracks.get(row.job_id)
-            if track is None or row.at_ms < self.start_ms:
+            if row.at_ms < self.start_ms or row.at_ms > self._seen_ms + _FUTURE_MS:
                 continue
-            self._extend(track, row.at_ms)
-            if track.feed(row):
+            is_alive = row.kind in _ALIVE
+            if track is not None:
+                self._extend(track, row.at_ms)
+                is_alive = track.feed(row) or is_alive
+            if is_alive:
                 self.pulse.started(row.at_ms)
         self.complete_ms = max(self.complete_ms, complete_ms)
         while self._due and self._due[0][0] <= self.complete_ms:
@@ -127,7 +133,7 @@ class Watch:
                 track.grey(self.start_ms, min(updated_ms, at_ms) + EDIT_MS, words.EDITED)
         else:
             when_ms = self._when(None, updated_ms, at_ms)
-            track.begin((self._seen_ms if when_ms is None else when_ms) + PRE_READ_MS)
+            track.begin((self._seen_ms if when_ms is None else when_ms) + PRE_READ_MS, fresh=True)
             track.grey(self._seen_ms, (at_ms if when_ms is None else when_ms) + EDIT_MS, words.MADE)
         track.see(job.sign, at_ms)
         self._plan(track)
@@ -151,7 +157,7 @@ class Watch:
             return
         track.grey(self._seen_ms, end_ms + EDIT_MS, words.STARTED if same else words.EDITED)
         track.version, track.sign, track.stopped = job.version, after, ""
-        track.begin(start_ms + PRE_READ_MS)
+        track.begin(start_ms + PRE_READ_MS, fresh=True)
         self._plan(track)
         self._open.add(track.id)
 
@@ -159,6 +165,7 @@ class Watch:
         self._gone.add(track.id)
         self._open.add(track.id)
         track.end(at_ms)
+        track.sign = Sign(running=False)
         # What was not judged yet: its rows are gone as well.
         track.grey(self.judged_ms, at_ms + EDIT_MS, words.DELETED)
 

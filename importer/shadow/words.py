@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from importer.shadow.gap import Gap
 from importer.shadow.values import Extra, Facts, Judged, Missing, Version
 
+_PASSED = "its next time went past it"
 DUPLICATE = "a second run of the same slot: two admins that do not share a lock, or a slot fired again after a restart"
 MISFIRE_RUN = "made up by the old admin for a slot before the watch began, or as the job was started"
 UNTOLD = "no slot is near; the log does not tell whether it was by hand"
@@ -61,11 +62,11 @@ def missing(
     if stopped_words:
         return Missing.STOPPED, f"{many}: {stopped_words}"
     evidence = _evidence(gap, facts)
-    if not evidence and version.rate_ms and gap.count > 1:
-        evidence = "the old admin counts its interval anew from where it went on"
     if not evidence:
-        # A misfire of one slot leaves as little behind as a slot that was lost, unless the policy is to fire.
-        skipped = "" if version.fires_once else f", or found {late} and skipped by its policy (DO_NOTHING)"
+        # A misfire of one slot leaves as little behind as a slot that was lost, unless the policy is to fire, or the phase
+        # of a fixed rate tells: after a misfire it is another one.
+        tells = version.fires_once or version.rate_ms
+        skipped = "" if tells else f", or found {late} and skipped by its policy (DO_NOTHING)"
         lost = "lost between being read ahead and the start (a crash, a full trigger queue)"
         return Missing.HOLE, f"{many} without a row in the log: {lost}{skipped}"
     if version.fires_once:
@@ -73,15 +74,20 @@ def missing(
             Missing.HOLE,
             f"{many} found {late} ({evidence}), and no run made up, against its policy FIRE_ONCE_NOW",
         )
+    if evidence == _PASSED and gap.last_ms - gap.first_ms < version.misfire_after_ms:
+        once = "it came late, and fires once for what is due together"
+        return Missing.MISFIRE_SKIPPED, f"{many} passed over by the old admin: {once}"
     return Missing.MISFIRE_SKIPPED, f"{many} found {late} ({evidence}) and skipped by its policy (DO_NOTHING)"
 
 
 def _evidence(gap: Gap, facts: Facts) -> str:
     if any(last_ms <= gap.first_ms and gap.last_ms < next_ms for last_ms, next_ms in facts.jumps):
-        return "its next time went past it"
+        return _PASSED
+    if gap.moved:
+        return "the phase is another one after it: the interval was counted anew"
     if any(gap.first_ms <= at_ms <= gap.last_ms for at_ms in facts.overdue):
         return "its next time was seen overdue"
-    if gap.count and gap.silent == gap.count:
+    if gap.silent * 2 >= gap.count:  # the last of them were due as it was about to go on
         return "the old admin started nothing of any job then"
     return ""
 

@@ -178,4 +178,4 @@ def _cron(state: QuartzState | None) -> str:
 
 def ids_by_name(jobs: Iterable[SourceJob]) -> dict[tuple[str | None, str | None], int]:
     """As logs up to 1.5 name their jobs."""
-    return {(job.group, job.name): job.id for job in jobs}
+    return {(job.group, job.name): job.id for job in jobs if job.name is not None}

@@ -90,15 +90,21 @@ def watched(
     every_ms: int = EVERY_MS,
     between: Callable[[int], None] = lambda _: None,
     changed: Callable[[int], Iterable[ModelJob]] = lambda _: (),
+    strangers: Sequence[ModelJob] = (),
 ) -> Watch:
-    """All slots of that long a time after the first ones that count are judged. `between` moves the world to an instant."""
+    """All slots of that long a time after the first ones that count are judged. `between` moves the world to an instant.
+
+    `strangers` log as well, and are not watched.
+    """
     watch = Watch(T0 + START_MS, SETTLE_MS)
     end_ms = T0 + START_MS + for_ms + SETTLE_MS + LAG_MS
     at_ms, given, first = T0, -1, True
     while True:
         between(at_ms)
         upto_ms = at_ms - LAG_MS
-        logged = sorted((when, job.id, kind, shard) for job in jobs for when, kind, shard in job.logged)
+        logged = sorted(
+            (when, job.id, kind, shard) for job in (*jobs, *strangers) for when, kind, shard in job.logged
+        )
         rows = [
             Row(number, job_id, when, kind, shard)
             for number, (when, job_id, kind, shard) in enumerate(logged)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -55,6 +57,7 @@ class Source:
             7, "1", description="a", schedule_type="CRON", schedule_conf="0 * * * * ?", trigger_status=1
         )
         self.updated = datetime(2026, 1, 1)
+        self.running = True
         self.written = []
         self.fails = {}
         self.looks = 0
@@ -72,7 +75,9 @@ class Source:
         if error := self.fails.get(self.looks):
             raise error
         next_ms = self.next_after(self.clock.ms + 5000)
-        sign = SourceSign(7, is_running=True, last_ms=next_ms - 60_000, next_ms=next_ms, updated=self.updated)
+        sign = SourceSign(
+            7, is_running=self.running, last_ms=next_ms - 60_000, next_ms=next_ms, updated=self.updated
+        )
         last = max((row.id for row in self._visible()), default=0)
         return SourceMoment(self.clock.ms, last, (sign, SourceSign(8, is_running=False)))
 
@@ -171,6 +176,21 @@ async def test_rows_that_were_deleted_meanwhile_make_that_stretch_unclear():
     assert any("deleted" in note for note in one.notes)
 
 
+@pytest.mark.parametrize(("off_s", "way"), [(-28_800, "behind"), (28_800, "ahead of"), (0, "")])
+async def test_times_in_the_log_on_another_clock_are_said(off_s, way):
+    clock = Clock()
+    source = Source(clock)
+    for slot in slots_between(multiples(10), T0, T0 + 900_000):
+        source.log(slot + off_s * 1000, seen_ms=slot)
+    one, _, _ = await followed(source, clock)
+    if not off_s:
+        assert not one.notes
+        return
+    (note,) = one.notes
+    seconds = re.search(f"about ([0-9,]+) s {way} the clock of the database", note)[1]
+    assert abs(int(seconds.replace(",", "")) - abs(off_s)) <= 30  # to the length of a look
+
+
 async def test_more_rows_than_one_look_may_read_wait_for_the_next(monkeypatch):
     monkeypatch.setattr("importer.shadow.follow.PAGE", 3)
     monkeypatch.setattr("importer.shadow.follow.MOST_ROWS", 3)
@@ -227,3 +247,76 @@ async def test_a_past_range_ends_where_it_was_asked_to():
     assert watch.tracks[7].result(end).agreed == 30
     assert not watch.tracks[7].result(end).differs
     assert not notes
+
+
+async def looked_back(source, **more):
+    reader = Reader(Around(first=(2, 4, 0), last=(2, 4, 2), zone=ZONE, now_ms=T0))
+    start = T0 - 3_000_000
+    watch, _ = await look_back(
+        source, reader, start, T0 - 600_000, 120_000, frozenset(), asyncio.Event(), lambda watch: None
+    )
+    return watch.tracks[7].result(watch.judged_ms)
+
+
+async def test_of_a_job_that_was_edited_in_a_past_range_what_is_before_is_unclear():
+    clock = Clock()
+    source = Source(clock)
+    edited = T0 - 1_500_000
+    source.updated = datetime.fromtimestamp(edited / 1000, UTC).replace(tzinfo=None)
+    slots = slots_between(source.next_after, T0 - 3_600_000, T0)
+    holes = {slots[30], slots[45]}  # before and after the edit
+    for slot in slots:
+        if slot not in holes:
+            source.log(slot)
+    tally = await looked_back(source)
+    assert tally.unclear.total() == 1
+    assert tally.missing.total() == 1
+    assert tally.agreed == 38
+
+
+async def test_of_a_job_that_is_stopped_now_past_runs_are_unclear():
+    clock = Clock()
+    source = Source(clock)
+    source.running = False
+    for slot in slots_between(source.next_after, T0 - 3_600_000, T0):
+        source.log(slot)
+    tally = await looked_back(source)
+    assert tally.unclear.total() == 43  # all rows that were read
+    assert not tally.differs
+    assert not tally.agreed
+
+
+@pytest.mark.parametrize("rows", [True, False])
+async def test_a_fixed_rate_has_the_phase_of_its_first_row_in_a_past_range(rows):
+    clock = Clock()
+    source = Source(clock)
+    source.job = replace(source.job, schedule_type="FIX_RATE", schedule_conf="60")
+    for slot in slots_between(source.next_after, T0 - 3_600_000, T0) if rows else ():
+        source.log(slot + 17_000)
+    tally = await looked_back(source)
+    assert not tally.differs
+    assert bool(tally.agreed) is rows
+    assert bool(tally.unclear) is not rows
+    assert tally.lateness[0] == tally.agreed
+
+
+async def test_the_hour_that_comes_twice_is_unclear_in_a_past_range():
+    zone = resolve_zone("Europe/Berlin")
+    begin = int(datetime(2026, 10, 24, 22, tzinfo=UTC).timestamp() * 1000)
+    clock = Clock()
+    clock.ms = begin + 8 * 3_600_000
+    source = Source(clock)
+    source.job = replace(source.job, schedule_conf="0 30 * * * ?")
+    source.next_after = lambda at: multiples(3600)(at - 1_800_000) + 1_800_000
+    for slot in slots_between(source.next_after, begin, clock.ms):
+        local = datetime.fromtimestamp(slot / 1000 + zone.offset_s(slot // 1000), UTC).replace(tzinfo=None)
+        if slot != begin + 9_000_000:  # 02:30, the first time
+            source.written.append((slot, LogHead(len(source.written) + 1, local, 7, message=CRON)))
+    reader = Reader(Around(first=(2, 4, 0), last=(2, 4, 2), zone=zone, now_ms=begin))
+    watch, _ = await look_back(
+        source, reader, begin, None, 120_000, frozenset(), asyncio.Event(), lambda watch: None
+    )
+    tally = watch.tracks[7].result(watch.judged_ms)
+    assert tally.unclear.total() == 1
+    assert not tally.differs
+    assert tally.agreed == 7

@@ -153,6 +153,44 @@ def test_when_nothing_of_any_job_was_started_it_is_a_silence():
     assert silence.start_ms == (T0 + 420_000) // 60_000 * 60_000
 
 
+def test_runs_of_jobs_that_are_not_watched_are_signs_of_life():
+    frequent = ModelJob(1, version(1, text="* * * * * ?"), multiples(1))
+    hole = (T0 + 420_000) // 60_000 * 60_000
+    log_slots(frequent, but=lambda slot: hole <= slot < hole + 12_000)
+    other = ModelJob(99, version(60), multiples(60))
+    watch, tally = one(frequent)
+    assert tally.missing == {Missing.MISFIRE_SKIPPED: 12}
+    assert watch.pulse.current()
+    for at_ms in range(hole - 20_000, hole + 20_000, 1000):
+        other.logged.append((at_ms, Kind.SCHEDULE, -1))
+    frequent.logged = [*frequent.logged]
+    watch = watched([frequent], FOR_MS, strangers=[other])
+    assert watch.tracks[1].result(watch.judged_ms).missing == {Missing.HOLE: 12}
+    assert not watch.pulse.current()
+
+
+def test_a_frequent_job_that_comes_late_passes_slots_over():
+    """Each second; once the scan comes 3 s late, fires once, and goes on after now."""
+    job = ModelJob(1, version(1, text="* * * * * ?"), multiples(1))
+    slots = slots_between(job.next_after, BEGIN, ends_at(FOR_MS) + 200_000)
+    late = T0 + 300_000
+    job.logged = [(slot, Kind.SCHEDULE, -1) for slot in slots if not late <= slot < late + 3000]
+    usual = job.seen
+
+    def sign(at_ms):
+        job.sign = None
+        found = usual(at_ms)
+        job.sign = sign
+        if at_ms == late:
+            return Sign(running=True, last_ms=late - 1000, next_ms=late + 3000, updated_ms=found.updated_ms)
+        return found
+
+    job.sign = sign
+    _, tally = one(job)
+    assert tally.missing == {Missing.MISFIRE_SKIPPED: 3}
+    assert "passed over" in examples(tally, "missing")[0].words
+
+
 def test_a_lost_slot_of_one_job_among_others_is_a_hole():
     jobs = [ModelJob(n, version(60, fires_once=True), multiples(60)) for n in range(1, 6)]
     for job in jobs:
@@ -275,6 +313,87 @@ def test_a_fixed_rate_is_followed_and_its_drift_is_told():
     assert tally.drifts == 2
     assert not tally.differs
     assert tally.lateness[4] == 2
+
+
+LONG_MS = 2_400_000
+ON_TIME, SLOW, LOST, SKIPPED, MADE_UP = "on time", "slow", "lost", "skipped", "made up"
+
+
+@given(st.integers(0, 1 << 32), st.booleans(), st.sampled_from([30, 60, 120]))
+@settings(max_examples=40, deadline=None)
+def test_a_fixed_rate_is_followed_through_all_that_happens_to_it(seed, fires_once, rate_s):
+    """The rule of the old admin, run: on time the phase stays, late or misfired the next run is an interval after now."""
+    draw, rate = Random(seed), rate_s * 1000
+    job = ModelJob(7, rated(rate_s, fires_once=fires_once), multiples(rate_s))
+    due = multiples(rate_s)(BEGIN)
+    expected, drift, quiet = Counter(), 0, 2
+    while due < ends_at(LONG_MS):
+        fate = (
+            ON_TIME
+            if quiet or due > ends_at(LONG_MS) - 500_000
+            else draw.choice([ON_TIME, ON_TIME, SLOW, LOST, TWICE, SKIPPED])
+        )
+        quiet = max(0, quiet - 1) if quiet else 2 * (fate != ON_TIME)
+        if fate == SKIPPED:
+            found = due + draw.randint(7, 3 * rate_s) * 1000
+            if (found - due) % rate >= rate - 1000:
+                found += 3000  # a second before a slot of the old phase it might be that one's
+            missed = (found - due) // rate + 1
+            off = (found - due) % rate
+            if fires_once:
+                missed -= off == 0  # a slot of that second has its run: the one that is made up
+                job.logged.append((found, Kind.MISFIRE, -1))
+            if 0 < off <= 5000 and not fires_once:
+                found, off = found - off, 0  # so near that it might be a late run of the old phase
+            # Without a new phase nothing tells a misfire from slots that were lost.
+            expected[MADE_UP if fires_once else SKIPPED if off else LOST] += missed
+            drift += off
+            due = found + rate
+            continue
+        late = draw.randint(2, 5) * 1000 if fate == SLOW else 0
+        expected[fate] += 1
+        if fate != LOST:
+            job.logged.append((due + late, Kind.SCHEDULE, -1))
+        if fate == TWICE:
+            job.logged.append((due + 1000, Kind.SCHEDULE, -1))
+        drift += late
+        due += late + rate
+    for more in range(due, due + 400_000, rate):
+        job.logged.append((more, Kind.SCHEDULE, -1))
+        expected[ON_TIME] += more < ends_at(LONG_MS)
+    _, tally = one(job, LONG_MS, every_ms=120_000)
+    assert tally.missing.get(Missing.MISFIRE_MADE_UP, 0) == expected[MADE_UP]
+    assert tally.missing.get(Missing.MISFIRE_SKIPPED, 0) == expected[SKIPPED]
+    assert tally.missing.get(Missing.HOLE, 0) == expected[LOST]
+    assert tally.duplicates == expected[TWICE]
+    assert tally.drift_ms == drift
+    assert not tally.extra
+    assert not tally.unclear
+
+
+def test_a_fixed_rate_that_was_started_runs_an_interval_later():
+    job = ModelJob(7, rated(60), multiples(60), running=False)
+    started = T0 + 603_000
+    first = started + 5000 + 60_000
+    job.logged = [(at, Kind.SCHEDULE, -1) for at in range(first, ends_at(FOR_MS) + 200_000, 60_000)]
+    job.sign = lambda at: Sign(
+        running=at >= started,
+        next_ms=max(first, at - (at - first) % 60_000 + 60_000) if at >= started else 0,
+        updated_ms=started if at >= started else job.updated_ms,
+    )
+    told = []
+
+    def changed(at_ms):
+        fresh = at_ms >= started and not told
+        told.extend([at_ms] if fresh else [])
+        return [job] if fresh else []
+
+    _, tally = one(job, changed=changed)
+    assert told
+    assert tally.agreed == len(range(first, ends_at(FOR_MS), 60_000))
+    assert not tally.differs
+    assert not tally.unclear
+    assert not tally.drifts
 
 
 def test_a_fixed_rate_that_misfires_has_missing_slots_and_a_new_phase():
