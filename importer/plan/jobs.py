@@ -79,7 +79,7 @@ def job_of_source(job: SourceJob, around: Around) -> MappedJob:
     if app_id in around.stopped_apps:
         stopped.append("its group is gone, so it has no executors")
     fires = compare(job, made, around.first, around.last, zone_of_job(job, around), around.now_ms)
-    if _unread_there(job, around, fires):
+    if not scheduled.stopped and _unread_there(job, around, fires):
         why = "the old admin cannot read this expression and stops such a job; here it could fire"
         notes.warn("job_cron" if job.schedule_type is None else "schedule_conf", job.cron or job.schedule_conf, "kept, disabled", why)  # fmt: skip
         stopped.append(why)
