@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from functools import cache
 
 from importer.source.values import (
     QuartzState,
@@ -16,9 +17,16 @@ from importer.source.values import (
     SourceLog,
     SourceUser,
 )
+from tests.kit.mariadb import MariadbServer
+from tests.kit.xxl_databases import XxlDatabase, create_xxl_database
 from tests.kit.xxl_schemas import columns_of, has_quartz, version
 
-MD5, SHA256 = "e10adc3949ba59abbe56e057f20f883e", "8d969eef6ecad3c29a3a629280e686cf" * 2
+# Of 123456.
+MD5, SHA256 = (
+    "e10adc3949ba59abbe56e057f20f883e",
+    "8d969eef6ecad3c29a3a629280e686cf0c3f5d5a86aff3ca12020c923adc6c92",
+)
+CHECK_IN_MS = 1_700_000_000_123
 BEAT = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
 
 GROUPS = (
@@ -52,7 +60,7 @@ JOBS = (
         added=datetime(2019, 1, 2, 3, 4, 5),
         updated=datetime(2020, 2, 3, 4, 5, 6),
         executor_address="10.0.0.9:9999",
-        job_class="some.Bean",
+        job_class="a.RemoteHttpJobBean",
     ),
     SourceJob(
         8,
@@ -206,6 +214,33 @@ _INSTEAD_OF_NULL = {
     "glue_type": "",
     "job_class": "",
 }
+
+
+@cache
+def filled(server: MariadbServer, release: str) -> XxlDatabase:
+    """A database with all of this, made once; for tests that only read it."""
+    old = create_xxl_database(server, release, whole=release in {"1.2.0", "2.0.2"})
+    old.fill(
+        groups=GROUPS,
+        jobs=JOBS,
+        glue=GLUE,
+        users=users_of(release),
+        executors=EXECUTORS,
+        days=DAYS,
+        logs=LOGS,
+        timezone="Asia/Tokyo",
+    )
+    if has_quartz(release):
+        old.check_in(CHECK_IN_MS)
+    old.set_counter("info", 1000)
+    return old
+
+
+def users_of(release: str) -> tuple[SourceUser, ...]:
+    """Before 3.2 there is no room for a SHA-256."""
+    if version(release) < (2, 1, 0):
+        return ()
+    return USERS if version(release) >= (3, 2, 0) else USERS[:2]
 
 
 def kept_job(release: str, job: SourceJob) -> SourceJob:

@@ -11,7 +11,6 @@ import pytest
 from importer.source.source import Source, SourceOptions, open_source
 from importer.source.url import parse_source
 from tests.importer.source import sample
-from tests.kit.xxl_databases import create_xxl_database
 from tests.kit.xxl_schemas import DATA, READABLE, columns_of, has_quartz, stock_table, version
 
 RANGES = {
@@ -32,21 +31,7 @@ def same(found, expected):
 @pytest.mark.mariadb
 @pytest.mark.parametrize("release", READABLE)
 async def test_what_was_put_in_is_read(source_server, release):
-    old = create_xxl_database(source_server, release, whole=release in {"1.2.0", "2.0.2"})
-    users = sample.USERS if version(release) >= (3, 2, 0) else sample.USERS[:2]
-    old.fill(
-        groups=sample.GROUPS,
-        jobs=sample.JOBS,
-        glue=sample.GLUE,
-        users=users,
-        executors=sample.EXECUTORS,
-        days=sample.DAYS,
-        logs=sample.LOGS,
-        timezone="Asia/Tokyo",
-    )
-    if has_quartz(release):
-        old.check_in(1_700_000_000_123)
-    old.set_counter("info", 1000)
+    old = sample.filled(source_server, release)
     async with open_source(parse_source(old.url), SourceOptions(timezone="Asia/Shanghai")) as source:
         found = await source.installation()
         logs = await source.logs(0, 10**9, 100)
@@ -65,7 +50,7 @@ async def test_what_was_put_in_is_read(source_server, release):
         assert found.glue == ()
     same(
         found.users,
-        [sample.kept_user(release, user) for user in users] if stock_table(release, "user") else [],
+        [sample.kept_user(release, user) for user in sample.users_of(release)],
     )
     if stock_table(release, "registry"):
         is_instant = columns_of(release, "registry")["update_time"]["type"] == "timestamp"
@@ -84,7 +69,7 @@ async def test_what_was_put_in_is_read(source_server, release):
     assert found.counters.next_group == (0 if version(release) < (1, 5, 0) else 5)
     assert found.timezones == (("Asia/Tokyo",) if has_quartz(release) else ())
     assert found.signs.last_log_ms == int(datetime(2024, 1, 2, 19, 30, tzinfo=UTC).timestamp() * 1000)
-    assert found.signs.last_checkin_ms == (1_700_000_000_123 if has_quartz(release) else 0)
+    assert found.signs.last_checkin_ms == (sample.CHECK_IN_MS if has_quartz(release) else 0)
     assert (found.oddities, found.notes) == ((), ())
     assert found.name == f"{old.name}@127.0.0.1:{source_server.port}"
     assert found.columns["info"] == frozenset(columns_of(release, "info"))
