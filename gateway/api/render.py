@@ -24,6 +24,7 @@ from gateway.core.kills import kill_state
 from gateway.core.model import App, Job, Run, Token
 from gateway.core.overlap import Overlap
 from gateway.core.pauses import Pause, Pauses, Scope
+from gateway.core.schedule import phases
 from gateway.core.shards import Tally
 from gateway.core.states import PUBLIC_WORDS
 
@@ -137,6 +138,7 @@ def job_answer(job: Job, appname: str | None, now_ms: int, pauses: Pauses) -> Jo
         contact=ContactAnswer(**contact_fields(job)),
         **times(
             glue_updated=job.task.glue_updated_ms,
+            counts_from=job.anchor_ms if any(anchor is None for _, anchor in phases(job.schedule)) else None,
             next_fire=next_slot(job),
             created=job.created_ms,
             updated=job.updated_ms,

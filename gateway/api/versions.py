@@ -59,7 +59,7 @@ async def get(request: web.Request) -> web.Response:
             version=found.number,
             author=found.author,
             definition=await _body(services, found),
-            **times(created=found.created_ms),
+            **times(created=found.created_ms, glue_updated=found.job.task.glue_updated_ms),
         )
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -11,6 +10,7 @@ import click
 from gateway.cli import show
 from gateway.cli.client import Client, calls_api
 from gateway.cli.root import FAILED, WRONG_INPUT, Failure
+from gateway.cli.writeback import ask, write_back, writeback_options
 
 if TYPE_CHECKING:
     from importer.manifests.errors import ManifestError
@@ -27,9 +27,19 @@ if TYPE_CHECKING:
     show_default=True,
     help="A file; a folder (it exists, or the name ends with a slash), which gets a file an app; - for standard output.",
 )
+@writeback_options
 @calls_api
-def export(client: Client, apps: tuple[str, ...], output: str) -> None:
-    """Write apps, jobs and calendars as YAML, for `apply`."""
+def export(client: Client, apps: tuple[str, ...], output: str, **back: Any) -> None:
+    """Write apps, jobs and calendars as YAML, for `apply`; or apps and jobs into an xxl-job database."""
+    if back["to_xxljob"] is not None:
+        if output != "-":
+            raise Failure(
+                "--output: it does not go with --to-xxljob, which writes into a database", WRONG_INPUT
+            )
+        write_back(client, apps, **back)
+        return
+    if given := [name for name, value in back.items() if value not in (None, False, ())]:
+        raise Failure(f"--{given[0].replace('_', '-')}: only with --to-xxljob", WRONG_INPUT)
     from gateway.core.errors import NotFound
     from importer.manifests.files import as_files, as_text, save
     from importer.manifests.present import documents_of, read_present
@@ -104,7 +114,7 @@ def apply_(
         click.echo("\n".join(shown.lines_of(plan)))
     if dry_run or plan.is_empty:
         return 0
-    _ask(files, yes=yes)
+    ask("Do this?", yes=yes, readable="-" not in files)
     return _do(client, plan)
 
 
@@ -113,15 +123,6 @@ def _refuse(error: ManifestError) -> NoReturn:
     for line in most:
         click.echo(f"error: {line}", err=True)
     raise Failure(f"{last} (nothing was changed)", WRONG_INPUT) from None
-
-
-def _ask(files: tuple[str, ...], *, yes: bool) -> None:
-    if yes:
-        return
-    if "-" in files or not sys.stdin.isatty():
-        raise Failure("nothing was changed: there is no terminal to ask at, so give --yes", WRONG_INPUT)
-    if not click.confirm("Do this?", err=True):
-        raise Failure("nothing was changed")
 
 
 def _do(client: Client, plan: Plan) -> int:

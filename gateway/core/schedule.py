@@ -160,8 +160,10 @@ def require_future(
 ) -> None:
     """Raise InvalidValue for a time schedule, or a member of a union, that never fires after `now_ms`.
 
-    A single time that is over is refused where nothing else is left, and only for an `enabled` job.
+    A single time that is over is refused where nothing else is left. A job that is not `enabled` may keep one that is over.
     """
+    if not enabled:
+        return
     members = schedule.members if isinstance(schedule, Union) else (schedule,)
     for member in members:
         if isinstance(member, Cron) and member.first_after(now_ms) is None:
@@ -169,7 +171,7 @@ def require_future(
                 field, member.expression.text, "an expression that fires again within 100 years"
             )
     over = next((member for member in members if isinstance(member, OneTime)), None)
-    if enabled and over is not None and schedule.first_after(now_ms) is None:
+    if over is not None and schedule.first_after(now_ms) is None:
         raise InvalidValue(
             field, iso_utc(over.at_ms), f"an instant in the future: it is {iso_utc(now_ms)} now"
         )

@@ -30,7 +30,11 @@ Value = dict[str, Any]
 # What the gateway says and nobody sets: first of jobs, then of apps and calendars.
 JOB_FACTS = frozenset(
     {"id", "state", "version", "pause", "fired", "warnings"}
-    | {f"{name}{ms}" for name in ("next_fire", "created", "updated", "glue_updated") for ms in ("", "_ms")}
+    | {
+        f"{name}{ms}"
+        for name in ("next_fire", "created", "updated", "glue_updated", "counts_from")
+        for ms in ("", "_ms")
+    }
 )
 APP_FACTS = frozenset({"id", "created", "created_ms", "updated", "updated_ms"})
 # `int_log_ids` is set by the gateway as well, when an old executor registers: left out, it stays.
@@ -86,7 +90,7 @@ def job_document(job_id: int | None, shape: Mapping[str, Any], children: list[Va
                 found[name] = children
         elif name == "schedule":
             found[name] = [_schedule(one) for one in value] if isinstance(value, list) else _schedule(value)
-        elif value != default.get(name) or name in ("app", "name"):
+        elif value != default.get(name) or name in ("app", "name", "task"):
             found[name] = _without(value, default[name]) if name in _NESTED else bare(value)
     if "intervals_s" in found.get("retry", {}):
         # Left out, it would be one more than there are waits.

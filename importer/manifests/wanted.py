@@ -132,8 +132,7 @@ def base_of(shape: Mapping[str, Any], answer: Mapping[str, Any]) -> Job | None:
         found = job_of(body, 0, now_ms=0, default_timezone="UTC")
     except (InvalidInput, InvalidValue):
         return None
-    # The next slot of a fixed rate is in its phase; what was planned already is only some seconds before it.
-    anchor_ms = answer["next_fire_ms"] or answer["created_ms"]
+    anchor_ms = answer["counts_from_ms"] or answer["created_ms"]
     return replace(found, id=answer["id"], version=answer["version"], anchor_ms=anchor_ms)
 
 

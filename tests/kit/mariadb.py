@@ -59,6 +59,8 @@ class MariadbServer:
                 "--bind-address=127.0.0.1",
                 f"--port={self.port}",
                 f"--socket={self._socket}",
+                # A server that starts removes all temporary tables that it finds, another one's too.
+                f"--tmpdir={self._socket_dir}",
                 f"--pid-file={directory / 'pid'}",
                 "--skip-name-resolve",
                 "--character-set-server=utf8mb4",

@@ -222,6 +222,10 @@ class JobAnswer(TimingAnswer, JobHead):
         description="When `glue_source` was last changed: executors load it again when this has changed."
     )
     glue_updated_ms: int | None
+    counts_from: Iso | None = Field(
+        description="For a fixed_rate without an `anchor`: the instant that its slots are counted from."
+    )
+    counts_from_ms: int | None
     next_fire: Iso | None = Field(
         description="The next slot that has no run yet: some seconds are planned ahead."
     )

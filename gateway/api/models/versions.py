@@ -36,6 +36,8 @@ class VersionAnswer(Answer):
     author: str
     created: Iso
     created_ms: int
+    glue_updated: Iso | None = Field(description="When the GLUE source of that version was last changed.")
+    glue_updated_ms: int | None
     definition: JsonObject = Field(description="The body that would create the job as it was.")
 
 

@@ -181,6 +181,7 @@ def test_a_schedule_must_have_a_future():
             InvalidValue, match=r"schedule.expression: '0 0 9 \* \* \? 2020' .* that fires again"
         ):
             require_future(parse_schedule(spec), NOW)
+        require_future(parse_schedule(spec), NOW, enabled=False)
 
 
 def test_an_interval_is_counted_from_1970():
