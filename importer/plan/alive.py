@@ -17,6 +17,7 @@ BEAT_MS, STALE_MS = 35_000, 150_000
 # Quartz checks in every 20 s at most.
 CHECKIN_MS, SURELY_CHECKED_IN_MS = 25_000, 60_000
 ENOUGH_MS = 75_000
+_REPLICA = "this server takes no writes, so it may be a replica that shows them late: give the one that the old admin uses"
 
 
 class Life(StrEnum):
@@ -42,6 +43,8 @@ def opinion(first: SignsOfLife, now: SignsOfLife) -> Opinion:
     looked_ms = now.database_now_ms - first.database_now_ms
     if looked_ms < SHORTEST_LOOK_MS:
         return Opinion(Life.UNKNOWN, ("it was not looked at for long enough",))
+    if now.read_only:
+        return Opinion(Life.UNKNOWN, (_REPLICA,))
     still = tuple(_still(now, looked_ms))
     if still:
         return Opinion(Life.STOPPED, still)

@@ -75,7 +75,7 @@ async def read_tables(connection: Connection, names: Iterable[str]) -> dict[str,
         wanted,
     ):
         spelled = _text(name)
-        granted = _text(privileges).lower()
+        granted = _text(privileges or "").lower()
         columns.setdefault(_text(table), {})[spelled.lower()] = Column(
             spelled, _text(kind).lower(), _text(nullable).upper() == "YES", not granted or "select" in granted
         )

@@ -12,6 +12,7 @@ from importer.source.cells import Cell, Cells
 from importer.source.connection import Connection
 from importer.source.fetch import fetch
 from importer.source.layout import Layout
+from importer.source.quartz import Triggers, read_triggers
 from importer.source.values import SourceDay, SourceExecutor, SourceGlue, SourceGroup, SourceJob, SourceUser
 
 _TEXT, _NUMBER, _TIME = "text", "number", "time"
@@ -70,6 +71,18 @@ _GLUE: _Fields = {
     "glue_remark": ("remark", _TEXT),
     "add_time": ("added", _TIME),
     "update_time": ("updated", _TIME),
+}
+_QUARTZ = {
+    "triggers": (
+        "sched_name",
+        "trigger_name",
+        "trigger_group",
+        "trigger_state",
+        "next_fire_time",
+        "prev_fire_time",
+    ),
+    "cron_triggers": ("sched_name", "trigger_name", "trigger_group", "cron_expression", "time_zone_id"),
+    "scheduler_state": ("sched_name", "last_checkin_time"),
 }
 _USER: _Fields = {"role": ("role", _NUMBER), "permission": ("permission", _TEXT)}
 
@@ -170,6 +183,11 @@ class Tables:
                 )
             )
         return tuple(users)
+
+    async def triggers(self, jobs: Sequence[SourceJob]) -> Triggers:
+        """What Quartz knows of these jobs; nothing from 2.1 on."""
+        triggers, crons, schedulers = [await self._rows(kind, columns) for kind, columns in _QUARTZ.items()]
+        return read_triggers(triggers, crons, schedulers, jobs, self.cells, by_name=self.layout.by_name)
 
     async def executors(self) -> tuple[SourceExecutor, ...]:
         table = self.layout.tables.get("registry")

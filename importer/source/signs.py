@@ -85,6 +85,7 @@ async def read_signs(connection: Connection, layout: Layout, cells: Cells, zone:
         last_log_id=last_log_id,
         last_log=last_log,
         last_beat=last_beat,
+        read_only=await _is_read_only(connection),
     )
 
 
@@ -124,6 +125,12 @@ async def _connections(connection: Connection) -> int | None:
     except NoRight:
         return None
     return int(count) if count or may_see else None
+
+
+async def _is_read_only(connection: Connection) -> bool:
+    """As replicas are. On the readers of some clouds only the second one says so."""
+    ((mode, storage),) = await connection.rows("SELECT @@global.read_only, @@global.innodb_read_only")
+    return any(str(value).upper() not in {"0", "OFF"} for value in (mode, storage))
 
 
 def _moment(cells: Cells, table: Table, column: str, value: Cell) -> datetime | None:

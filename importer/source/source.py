@@ -11,11 +11,10 @@ from datetime import datetime
 from gateway.core.zones import Zone
 from importer.source.cells import Cells
 from importer.source.connection import Connection
-from importer.source.fetch import fetch, select
+from importer.source.fetch import select
 from importer.source.layout import Layout, find_layout
 from importer.source.logs import Logs
 from importer.source.names import checked_map
-from importer.source.quartz import Triggers, read_triggers
 from importer.source.release import Release
 from importer.source.rows import Tables
 from importer.source.signs import read_signs, zone_of
@@ -37,6 +36,10 @@ from importer.source.watching import Watching
 _KINDS = ("info", "group", "log", "logglue", "user", "registry", "log_report")
 # So few rows are counted; of more the server's estimate is told.
 _COUNTED = 100_000
+_REPLICA = (
+    "this server takes no writes: it may be a replica, and behind; before the switch the old admin has to be looked "
+    "for on the server that it writes to"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +113,7 @@ class Source:
             jobs = await tables.jobs()
             groups = await tables.groups(jobs)
             glue, users, executors = await tables.glue(), await tables.users(), await tables.executors()
-            quartz = await self._quartz(layout, cells, jobs)
+            quartz = await tables.triggers(jobs)
             self._found_zones = quartz.timezones
             signs = await read_signs(connection, layout, cells, self._zone())
             counters = await self._counters(layout)
@@ -136,7 +139,12 @@ class Source:
             signs=signs,
             timezones=quartz.timezones,
             oddities=tuple(cells.oddities),
-            notes=(*layout.notes, *quartz.notes, *_forks(layout, jobs)),
+            notes=(
+                *layout.notes,
+                *quartz.notes,
+                *_forks(layout, jobs),
+                *([_REPLICA] if signs.read_only else []),
+            ),
             log_rows=log_rows,
         )
 
@@ -223,21 +231,6 @@ class Source:
 
     def _zone(self) -> Zone:
         return zone_of(self._timezone, self._found_zones)
-
-    async def _quartz(self, layout: Layout, cells: Cells, jobs: Sequence[SourceJob]) -> Triggers:
-        found = {
-            kind: await fetch(self._connection, table)
-            for kind, table in layout.tables.items()
-            if kind in {"triggers", "cron_triggers", "scheduler_state"}
-        }
-        return read_triggers(
-            found.get("triggers", ()),
-            found.get("cron_triggers", ()),
-            found.get("scheduler_state", ()),
-            jobs,
-            cells,
-            by_name=layout.by_name,
-        )
 
     async def _counters(self, layout: Layout) -> Counters:
         async def after(kind: str) -> int:

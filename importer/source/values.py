@@ -234,6 +234,8 @@ class SignsOfLife:
     last_log_id: int = 0
     last_log: datetime | None = None
     last_beat: datetime | None = None
+    # The server takes no writes: it may be a replica, which shows an old admin's work late or never.
+    read_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)

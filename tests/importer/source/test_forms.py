@@ -42,6 +42,7 @@ async def test_metadata_as_text_and_as_bytes(form, has_expiry):
             "columns": [
                 (form("XXL_Job_Info"), form("Id"), form("INT"), form("NO"), form("select,insert")),
                 (form("XXL_Job_Info"), form("job_desc"), form("varchar"), form("YES"), form("insert")),
+                (form("XXL_Job_Info"), form("author"), form("text"), form("YES"), None),
             ],
             "statistics": [
                 (form("XXL_Job_Info"), form("PRIMARY"), 0, form("Id")),
@@ -57,6 +58,7 @@ async def test_metadata_as_text_and_as_bytes(form, has_expiry):
     assert table.columns == {
         "id": Column("Id", "int", False, True),
         "job_desc": Column("job_desc", "varchar", True, False),
+        "author": Column("author", "text", True, True),
     }
     assert (table.auto_increment, table.rows, table.engine) == (0, 0, "InnoDB")
     assert (table.indexes, table.unique) == ((("id",), ("job_desc", "id")), (("id",),))

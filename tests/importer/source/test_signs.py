@@ -99,6 +99,21 @@ async def test_other_connections_as_far_as_they_are_seen(make, source_server):
         root.connect()
 
 
+@pytest.mark.mariadb
+async def test_a_server_that_takes_no_writes_may_be_behind(make, source_server):
+    old = make("3.4.2")
+    source_server.execute("SET GLOBAL read_only=1")
+    try:
+        async with opened(old) as source:
+            found = await source.installation()
+    finally:
+        source_server.execute("SET GLOBAL read_only=0")
+    assert found.signs.read_only
+    assert [note for note in found.notes if "replica" in note]
+    async with opened(old) as source:
+        assert not (await source.signs()).read_only
+
+
 def test_whose_clock_it_is():
     assert zone_of("UTC", ("Asia/Tokyo",)).name == "UTC"
     assert zone_of(None, ("Nowhere/Known", "Asia/Tokyo")).name == "Asia/Tokyo"

@@ -42,6 +42,16 @@ def test_what_changes_shows_life_at_once(changes, word) -> None:
     assert word in found.reasons[0]
 
 
+def test_a_replica_may_be_behind() -> None:
+    late = replace(QUIET, next_due_ms=NOW - 60_000, connections=0, read_only=True)
+    found = opinion(late, replace(late, database_now_ms=NOW + ENOUGH_MS))
+    assert found.life is Life.UNKNOWN
+    assert "replica" in found.reasons[0]
+    # What it shows has happened all the same.
+    moved = replace(late, database_now_ms=NOW + 1_000, last_log_id=701)
+    assert opinion(late, moved).life is Life.ALIVE
+
+
 @pytest.mark.parametrize(
     ("first", "seconds", "word"),
     [
