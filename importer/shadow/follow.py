@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gateway.core.clock import Clock, at_offset
-from importer.errors import SourceLost
+from importer.errors import SourceError
 from importer.shadow import words
 from importer.shadow.reading import Reader
 from importer.shadow.values import Look, Row
@@ -20,6 +20,8 @@ from importer.source.watching import ids_by_name
 PAGE = 1000
 # Rows of the log in one look: what is more waits for the next.
 MOST_ROWS = 20_000
+# For so long a source may be away, as for maintenance, once it was seen.
+PATIENCE_S = 600
 # A row may appear, and get its text, a moment after others with larger ids.
 _LAG_MS = 15_000
 # Clocks that are so far apart in so many looks one after another are said.
@@ -63,28 +65,35 @@ class Follower:
         self.watch: Watch | None = None
 
     async def run(self, stopped: asyncio.Event, tell: Callable[[Watch], None]) -> None:
-        """Until it is stopped, or its time is over. Raises `SourceError` when the source cannot be read any more."""
-        began = self._clock.monotonic()
-        lost = False
+        """Until it is stopped, or its time is over.
+
+        Raises `SourceError` when the first look fails, or when none has succeeded for `PATIENCE_S`.
+        """
+        began = seen = self._clock.monotonic()
+        failed = False
         while not stopped.is_set():
-            due = self._clock.monotonic() + self._pace.every_s
+            now = self._clock.monotonic()
+            due = now + self._pace.every_s
             try:
+                if failed:  # its tables may be others by now
+                    await self._source.look()
                 await self._look()
-                lost = False
-            except SourceLost as error:
-                if self.watch is None:
+            except SourceError as error:
+                if self.watch is None or now - seen > PATIENCE_S:
                     raise
-                if not lost:
-                    self._note(f"the source was not read for a while: {error}")
-                lost = True
+                if not failed:
+                    self._note(f"the source could not be read for a while: {error}")
+                failed = True
+            else:
+                seen, failed = now, False
             if self.watch is not None:
                 tell(self.watch)
-            left = due - self._clock.monotonic()
+            now = self._clock.monotonic()
             if self._pace.for_s is not None:
-                left = min(left, began + self._pace.for_s - self._clock.monotonic())
-                if left <= 0 and self._clock.monotonic() >= began + self._pace.for_s:
+                if now >= began + self._pace.for_s:
                     return
-            await self._clock.wait(stopped, max(left, 0))
+                due = min(due, began + self._pace.for_s)
+            await self._clock.wait(stopped, max(due - now, 0))
 
     async def _look(self) -> None:
         moment = self._chosen(await self._source.moment())

@@ -57,13 +57,15 @@ class Reader:
         marked = around.first >= _STOPS_MARKED
         late_ms = QUARTZ_LATE_MS if around.last < (2, 1) else LATE_MS
         if scheduled.stopped:
-            return Version(key, text, why_none="has a schedule that is not enabled here", stops_marked=marked)
+            return Version(
+                key, text, why_none="with a schedule that is not enabled here", stops_marked=marked
+            )
         once = scheduled.misfire is Misfire.FIRE_ONCE
         if kind == "FIX_RATE":
             rate_ms = int(str(scheduled.spec["expression"])) * 1000
             return Version(key, text, rate_ms=rate_ms, fires_once=once, stops_marked=marked)
         if kind != "CRON":
-            why = "has no schedule" if kind == "NONE" else "counts from the end of its runs"
+            why = "without a schedule" if kind == "NONE" else "that count from the end of their runs"
             return Version(key, text, why_none=why, stops_marked=marked)
         return Version(
             key,

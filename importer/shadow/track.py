@@ -44,6 +44,9 @@ class Track:
         self.stopped = ""
         # Whether the next time that the old admin has stored is a slot here as well.
         self.foretold = True
+        # Looks one after another at which the row was saved, and its schedule was the same; the last of them.
+        self.touches = 0
+        self.touched_ms = 0
         self.lines: deque[Line] = deque()
         self._reach_ms = reach_ms
         self._is_silent = is_silent

@@ -17,6 +17,8 @@ from importer.shadow.values import PRE_READ_MS, Kind, Look, Row, SeenJob, Sign
 _SKEW_MS = 60_000
 # Rows of the log that are so far ahead of the look that reads them are not on the clock that was taken.
 _FUTURE_MS = 3_600_000
+# In so many looks one after another nobody saves a job without changing it.
+_MOST_TOUCHES = 3
 _ALIVE = frozenset({Kind.SCHEDULE, Kind.MISFIRE})
 # What is read ahead was decided before the watch began.
 START_MS = PRE_READ_MS + 2000
@@ -145,7 +147,10 @@ class Watch:
         end_ms, start_ms = (at_ms, self._seen_ms) if when_ms is None else (when_ms, when_ms)
         track.name, track.app = job.name, job.app
         if same and before.running == after.running:
-            if before.updated_ms != after.updated_ms:
+            # Of some forks the server touches the row at each run: that is no edit.
+            track.touches = track.touches + 1 if self._seen_ms <= track.touched_ms else 1
+            track.touched_ms = at_ms
+            if track.touches <= _MOST_TOUCHES:
                 track.grey(self._seen_ms, end_ms + EDIT_MS, words.EDITED)
             return
         track.end(end_ms)

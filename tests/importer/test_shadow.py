@@ -18,8 +18,11 @@ import pytest
 
 from gateway.cli import cli
 from gateway.core.clock import SystemClock
+from importer.errors import SourceError
 from importer.shadow.follow import Pace
+from importer.shadow.report import report_of
 from importer.shadow.session import Shadow, ShadowOptions
+from importer.shadow.watch import Watch
 from importer.source.source import SourceOptions, open_source
 from importer.source.url import parse_source
 from importer.source.values import QuartzState, SourceGroup, SourceJob, SourceLog
@@ -282,7 +285,7 @@ def test_a_live_database_is_watched_until_ctrl_c(make, source_server, tmp_path):
         wait_until(lambda: source_server.execute(reading), timeout_s=30, what="the first look")
         began = time.time()
         wait_until(
-            lambda: any(began + 4 < hole < time.time() - 5 for hole in admin.holes),
+            lambda: any(began + 3 < hole < time.time() - 4 for hole in admin.holes),
             timeout_s=40,
             what="a hole that is old enough",
         )
@@ -392,3 +395,23 @@ def old(source_server):
 def _selects(server):
     ((_, count),) = server.execute("SHOW GLOBAL STATUS LIKE 'Com_select'")
     return int(count)
+
+
+def test_a_source_that_is_gone_ends_with_the_summary_and_exit_code_2(old, capsys, monkeypatch):
+    """What was seen until then is shown."""
+
+    class Lost(Shadow):
+        async def run(self, stopped):
+            async with open_source(self._url, self._source_options) as source:
+                about, reader, now_ms = await self._prepare(source)
+            self.found = report_of(Watch(now_ms, 120_000), about)
+            assert reader.around.zone.name == "Asia/Shanghai"
+            raise SourceError("the table is gone")
+
+    monkeypatch.setattr("importer.shadow.session.Shadow", Lost)
+    with pytest.raises(SystemExit) as left:
+        cli.main(["shadow", "--source", old.url])
+    told = capsys.readouterr()
+    assert left.value.code == 2
+    assert "0 agreed, 0 missing" in told.out
+    assert told.err == "error: the table is gone\n"

@@ -60,6 +60,7 @@ class Source:
         self.running = True
         self.written = []
         self.fails = {}
+        self.laid_out = 0
         self.looks = 0
         self.asked = []
 
@@ -69,6 +70,9 @@ class Source:
 
     def _visible(self):
         return [row for seen, row in self.written if seen <= self.clock.ms]
+
+    async def look(self):
+        self.laid_out += 1
 
     async def moment(self):
         self.looks += 1
@@ -139,22 +143,55 @@ async def test_a_source_that_is_away_for_a_while_is_read_on_and_said():
     source = Source(clock)
     for slot in slots_between(source.next_after, T0, T0 + 900_000):
         source.log(slot)
-    source.fails = {5: SourceLost("gone"), 6: SourceLost("gone")}
+    source.fails = {5: SourceLost("gone"), 6: SourceError("cannot be reached")}
     one, tally, _ = await followed(source, clock)
     assert not tally.differs
     assert tally.agreed > 10
     assert len(one.notes) == 1
 
 
-@pytest.mark.parametrize("look", [1, 4])
-async def test_what_cannot_be_read_at_all_ends_it_with_what_was_found(look):
+async def test_what_cannot_be_read_at_first_ends_it():
     clock = Clock()
     source = Source(clock)
-    source.fails = {look: SourceError("the table is gone")}
+    source.fails = {1: SourceError("the table is gone")}
     one = follower(source, clock)
     with pytest.raises(SourceError, match="the table is gone"):
         await one.run(asyncio.Event(), lambda watch: None)
-    assert (one.watch is not None) == (look > 1)
+    assert one.watch is None
+
+
+async def test_what_cannot_be_read_any_more_ends_it_after_a_while_with_what_was_found():
+    clock = Clock()
+    source = Source(clock)
+    for slot in slots_between(source.next_after, T0, T0 + 900_000):
+        source.log(slot)
+    source.fails = {look: SourceError("the table is gone") for look in range(11, 100)}
+    one = follower(source, clock, for_s=3600)
+    with pytest.raises(SourceError, match="the table is gone"):
+        await one.run(asyncio.Event(), lambda watch: None)
+    assert clock.ms == T0 + 270_000 + 630_000  # ten minutes after the last look that succeeded
+    assert source.laid_out > 10  # its tables are looked at anew
+    tally = one.watch.tracks[7].result(one.watch.judged_ms)
+    assert tally.agreed
+    assert not tally.differs
+
+
+async def test_a_row_that_is_touched_at_each_run_is_not_edited_each_time():
+    """A fork whose update_time the server sets by itself."""
+    clock = Clock()
+    source = Source(clock)
+    for slot in slots_between(source.next_after, T0, T0 + 1_800_000):
+        if slot != T0 + 900_000 - (T0 + 900_000) % 60_000:
+            source.log(slot)
+    one = follower(source, clock, for_s=1500)
+
+    def tell(watch):
+        source.updated = datetime.fromtimestamp(clock.ms / 1000, UTC).replace(tzinfo=None)
+
+    await one.run(asyncio.Event(), tell)
+    tally = one.watch.tracks[7].result(one.watch.judged_ms)
+    assert tally.missing.total() == 1
+    assert not tally.unclear
 
 
 async def test_rows_that_were_deleted_meanwhile_make_that_stretch_unclear():

@@ -80,10 +80,10 @@ def test_a_cron_job_has_the_slots_of_its_zone_and_its_policy():
 @pytest.mark.parametrize(
     ("more", "why"),
     [
-        ({"schedule_type": "NONE"}, "has no schedule"),
-        ({"schedule_type": "FIX_DELAY", "schedule_conf": "5"}, "counts from the end of its runs"),
-        ({"schedule_conf": "nonsense"}, "has a schedule that is not enabled here"),
-        ({"schedule_type": "FIX_RATE", "schedule_conf": "0"}, "has a schedule that is not enabled here"),
+        ({"schedule_type": "NONE"}, "without a schedule"),
+        ({"schedule_type": "FIX_DELAY", "schedule_conf": "5"}, "that count from the end of their runs"),
+        ({"schedule_conf": "nonsense"}, "with a schedule that is not enabled here"),
+        ({"schedule_type": "FIX_RATE", "schedule_conf": "0"}, "with a schedule that is not enabled here"),
     ],
 )
 def test_jobs_without_slots_say_why(more, why):
