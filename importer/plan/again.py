@@ -14,7 +14,7 @@ from importer.plan.values import Action, Existing
 
 _MOST_NAMED = 10
 _COMPARED = (
-    *("app_id", "name", "schedule", "task", "misfire", "misfire_after_s", "route", "block_strategy"),
+    *("app_id", "name", "schedule", "task", "misfire", "route", "block_strategy"),
     *("timeout_s", "max_attempts", "description", "children", "contact"),
 )
 _OF_APP = ("title", "address_mode", "addresses")
@@ -83,17 +83,31 @@ def job_again(
         return Action.SKIP, there, told
     if existing is not Existing.UPDATE:
         return Action.SKIP, there, told
-    kept = replace(
-        wanted,
-        version=there.version,
-        part=there.part,
-        app_id=there.app_id,
-        created_ms=there.created_ms,
-        placement=there.placement,
-        priority=there.priority,
-        timing=there.timing,
+    if there.app_id != wanted.app_id:
+        why = "its group has changed in the source; no edit moves a job to another app here: delete it and import it again"
+        notes.warn("job_group", wanted.app_id, f"it stays in app {there.app_id}", why)
+    return Action.UPDATE, _updated(there, wanted), told
+
+
+def _updated(there: Job, wanted: Job) -> Job:
+    """What the source says; settings that it has no word for stay as people have set them here."""
+    starts_on = {child.job_id: child for child in there.children}
+    return replace(
+        there,
+        name=wanted.name,
+        schedule=wanted.schedule,
+        task=replace(wanted.task, envs=there.task.envs),
+        misfire=wanted.misfire,
+        route=wanted.route,
+        block_strategy=wanted.block_strategy,
+        timeout_s=wanted.timeout_s,
+        max_attempts=wanted.max_attempts,
+        description=wanted.description,
+        anchor_ms=wanted.anchor_ms,
+        updated_ms=wanted.updated_ms,
+        children=tuple(starts_on.get(child.job_id, child) for child in wanted.children),
+        contact=wanted.contact,
     )
-    return Action.UPDATE, kept, told
 
 
 def _compared(job: Job) -> dict[str, object]:

@@ -265,6 +265,13 @@ def _by_addresses(
         findings += notes.findings
         if draft is not None:
             own[job.id] = draft
+    for job in jobs:
+        there = by_group.get(job.group or "")
+        if job.id not in own and there is not None and (job.group or "", there.addresses) in made:
+            notes = Notes(f"job {job.id}")
+            why = "it names no address, so that it fails there; here it has those of the other jobs of its group"
+            notes.warn("executor_address", "", f"app {there.appname!r}", why)
+            findings += notes.findings
     return own
 
 

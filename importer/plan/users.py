@@ -62,11 +62,11 @@ def _permission(user: SourceUser, app_ids: Mapping[str, int], notes: Notes) -> f
 
 def username_of(user: SourceUser, taken: set[str], notes: Notes) -> str:
     """Names are told apart by their letters' case here, where two of the source differ in that alone both are kept."""
-    name = "".join(one for one in user.username if one.isprintable()).strip()[:MAX_USERNAME].strip()
+    kept = "".join(one for one in user.username if one.isprintable()).strip()[:MAX_USERNAME].strip()
+    name = kept or f"user-{user.id}"
     if name != user.username:
         why = f"a username has 1 to {MAX_USERNAME} visible characters without blanks around them"
-        notes.repaired("username", user.username, name or f"user-{user.id}", why)
-    name = name or f"user-{user.id}"
+        notes.repaired("username", user.username, name, why)
     if name in taken:
         other, number = name, user.id
         while name in taken:

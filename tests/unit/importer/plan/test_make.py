@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.core.children import Child, On
 from gateway.core.errors import Conflict, InvalidValue
 from gateway.core.model import AddressMode, App
 from gateway.core.users import Role, User
 from importer.plan.target import Target
 from importer.plan.values import Action, Existing
-from importer.source.values import Counters, SourceUser
-from tests.kit.source_rows import MD5_OF_123456, after, installation, job, plan
+from importer.source.values import Counters, SourceGroup, SourceUser
+from tests.kit.source_rows import MD5_OF_123456, after, installation, job, plan, told
 
 
 def test_all_keep_their_ids_in_an_empty_target() -> None:
@@ -145,3 +146,41 @@ def test_a_user_of_that_name_stays_as_it_is() -> None:
 def test_a_time_zone_that_there_is_not() -> None:
     with pytest.raises(InvalidValue, match="--timezone"):
         plan(installation(), timezone="Mars/Olympus")
+
+
+def test_an_update_leaves_what_the_source_has_no_word_for() -> None:
+    target = after(plan(installation(job(7, child_ids="8"), job(8))))
+    mine = replace(
+        target.jobs[7],
+        version=2,
+        priority=10,
+        deadline_s=60,
+        max_attempts=5,
+        children=(Child(8, On.END),),
+        task=replace(target.jobs[7].task, envs=(("A", "b"),)),
+    )
+    target = replace(target, jobs={**target.jobs, 7: mine})
+    source = installation(job(7, child_ids="8", handler="other"), job(8))
+    (updated, _) = plan(source, target, existing=Existing.UPDATE).jobs
+    assert updated.action is Action.UPDATE
+    assert (updated.job.task.handler, updated.job.max_attempts, updated.job.version) == ("other", 1, 2)
+    assert (updated.job.priority, updated.job.deadline_s) == (10, 60)
+    assert (updated.job.children, updated.job.task.envs) == ((Child(8, On.END),), (("A", "b"),))
+
+
+def test_an_update_moves_no_job_to_another_app() -> None:
+    groups = (SourceGroup("1", "orders"), SourceGroup("2", "billing"))
+    target = after(plan(installation(job(7), groups=groups)))
+    made = plan(installation(job(7, group="2"), groups=groups), target, existing=Existing.UPDATE)
+    assert (made.jobs[0].action, made.jobs[0].job.app_id) == (Action.UPDATE, 1)
+    assert told(made, "job 7", "job_group")[0].became == "it stays in app 1"
+
+
+def test_who_knows_the_release_is_believed_and_told_what_the_columns_say() -> None:
+    source = installation(job(7, schedule_conf="0 0 2 L * ?"), first=(2, 5, 0), last=(3, 1, 1))
+    fitting = plan(source, release=(3, 1))
+    assert fitting.jobs[0].fires.differ_at == 0
+    assert told(fitting, "installation", "release") == []
+    other = plan(source, release=(3, 4, 2))
+    assert other.jobs[0].fires.differ_at is None
+    assert told(other, "installation", "release")[0].became == "3.4.2"

@@ -184,7 +184,7 @@ def planned(source: Installation, **options: object) -> Plan:
     return make_plan(source, Target(), PlanOptions("db@h:3306", **options), NOW_MS)  # type: ignore[arg-type]
 
 
-many = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+many = settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @many
@@ -393,3 +393,50 @@ def test_what_the_test_looks_for_is_missed_when_it_is_lost() -> None:
         name for name, (_, is_shown) in shows(source, (3, 4, 2)).items() if not is_shown(made.jobs[0], made)
     ]
     assert {"author", "param", "route", "timeout_s", "retries", "handler"} <= set(missed)
+
+
+@many
+@given(source_groups, releases)
+def test_each_value_of_a_group_is_taken_over_or_told_of(
+    source: SourceGroup, release: tuple[tuple[int, ...], tuple[int, ...]]
+) -> None:
+    made = planned(Installation(*("db", "", "", *release, NOW_MS, {}), groups=(source,)))
+    (one,) = made.apps
+    told = {finding.field for finding in (*made.findings, *made.security)}
+    app = one.app
+    assert one.keys == (source.key,)
+    assert app.appname == source.appname or "app_name" in told
+    assert app.title == (source.title or "").strip() or "title" in told or not (source.title or "").strip()
+    mode = {None: "auto", 0: "auto", 1: "manual"}.get(source.address_type)
+    assert app.address_mode.value == mode or told & {"address_type", "address_list"}
+    assert not (source.address_list or "").strip() or "address_list" in told
+    assert (
+        not (source.access_token or "").strip()
+        or one.access_token == source.access_token
+        or "access_token" in told
+    )
+    assert source.order is None or "order" in told
+    assert {name for name, value in source.extra.items() if value} <= told
+
+
+@many
+@given(users)
+def test_each_value_of_a_user_is_taken_over_or_told_of(source: SourceUser) -> None:
+    groups = (SourceGroup("1", "a"), SourceGroup("2", "b"))
+    made = planned(
+        Installation(*("db", "", "", (3, 4, 0), (3, 4, 2), NOW_MS, {}), groups=groups, users=(source,))
+    )
+    (one,) = made.users
+    told = {finding.field for finding in made.findings}
+    assert one.old_id == source.id
+    assert one.user.id == source.id or "id" in told
+    assert one.user.username == source.username or "username" in told
+    assert int(one.user.role) == source.role or "role" in told
+    known = {key for key in ("1", "2") if int(key) in one.user.app_ids}
+    wanted = {key.strip().lstrip("0") for key in (source.permission or "").split(",") if key.strip()}
+    assert known == wanted or "permission" in told
+    assert (
+        one.password is not None and one.password.digest == (source.password or "").lower()
+    ) or "password" in told
+    assert not source.has_session or "token" in told
+    assert {name for name, value in source.extra.items() if value} <= told
