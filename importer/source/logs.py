@@ -34,7 +34,6 @@ _COLUMNS = {
 } | _MESSAGES
 # Among so many rows with neighbouring times is the one with the smallest id.
 _NEIGHBOURS = 10_000
-_CHUNK = 500
 
 
 class Logs:
@@ -43,8 +42,6 @@ class Logs:
     def __init__(self, connection: Connection, layout: Layout, cells: Cells) -> None:
         self._connection = connection
         self._table = layout.tables.get("log")
-        self._info = layout.tables["info"]
-        self._by_name = layout.by_name
         self._cells = cells
 
     async def bounds(self, since: datetime | None) -> tuple[int, int]:
@@ -108,49 +105,6 @@ class Logs:
             values=(after_id, upto_id, limit),
         )
         return [self._log(table, row) for row in found]
-
-    async def newest(self, after_id: int) -> dict[int, SourceLog]:
-        """The newest row of each job among those with a larger id, without messages."""
-        table = self._table
-        if table is None:
-            return {}
-        key = ("job_group", "job_name") if self._by_name else ("job_id",)
-        listed = ", ".join(table.column(column) for column in key)
-        ids = sorted(
-            int(newest)
-            for (newest,) in await self._select(
-                table, f"SELECT MAX(id) FROM {table.sql} WHERE id > %s GROUP BY {listed}", after_id
-            )
-        )
-        named = await self._ids_of_names() if self._by_name else {}
-        newest: dict[int, SourceLog] = {}
-        for start in range(0, len(ids), _CHUNK):
-            chunk = ids[start : start + _CHUNK]
-            marks = ", ".join(["%s"] * len(chunk))
-            rows = await fetch(
-                self._connection,
-                table,
-                _COLUMNS - _MESSAGES,
-                tail=f"WHERE id IN ({marks}) ORDER BY id",
-                values=chunk,
-            )
-            for row in rows:
-                log = self._log(table, row)
-                job_id = named.get((log.group, log.name)) if self._by_name else log.job_id
-                if job_id is not None:
-                    newest[job_id] = log
-        return newest
-
-    async def _ids_of_names(self) -> Mapping[tuple[str | None, str | None], int]:
-        rows = await fetch(self._connection, self._info, ("id", "job_group", "job_name"))
-        cells = self._cells
-        return {
-            (
-                cells.text("job", "job_group", row["job_group"]),
-                cells.text("job", "job_name", row["job_name"]),
-            ): int(str(row["id"]))
-            for row in rows
-        }
 
     async def _select(self, table: Table, sql: str, *values: object) -> list[Row]:
         return list(await select(self._connection, table, sql, values))

@@ -155,7 +155,7 @@ class Source:
     async def log_bounds(self, since: datetime | None) -> tuple[int, int]:
         """The first and the last id of the log's rows from that wall-clock time on; (0, 0) if there are none."""
         async with self._connection.exclusive():
-            return await self._logs().bounds(since)
+            return await Logs(self._connection, self._laid_out(), self._cells()).bounds(since)
 
     async def logs(
         self, after_id: int, upto_id: int, limit: int, *, messages: bool = True
@@ -197,14 +197,6 @@ class Source:
         async with self._connection.exclusive():
             return await self._watching().oldest_log()
 
-    async def newest_logs(self, after_id: int = 0) -> dict[int, SourceLog]:
-        """By job id: the newest row of each job among those with a larger id, without messages.
-
-        Where the log is long, give an id: releases before 2.5 have no index by job, so all these rows are read.
-        """
-        async with self._connection.exclusive():
-            return await self._logs().newest(after_id)
-
     async def days(self) -> list[SourceDay]:
         """The daily report, in order."""
         async with self._connection.exclusive():
@@ -222,9 +214,6 @@ class Source:
 
     def _cells(self) -> Cells:
         return Cells(is_latin1=self._is_latin1)
-
-    def _logs(self) -> Logs:
-        return Logs(self._connection, self._laid_out(), self._cells())
 
     def _watching(self) -> Watching:
         return Watching(self._connection, self._laid_out(), self._cells())

@@ -8,9 +8,8 @@ from datetime import datetime
 
 from importer.source.cells import Cells
 from importer.source.connection import Connection
-from importer.source.fetch import fetch, select
+from importer.source.fetch import select
 from importer.source.layout import Layout
-from importer.source.quartz import Triggers, read_triggers
 from importer.source.rows import Tables
 from importer.source.values import LogHead, QuartzState, SourceGroup, SourceJob, SourceMoment, SourceSign
 
@@ -37,16 +36,6 @@ _SCHEDULE = (
     "executor_fail_retry_count",
     "add_time",
 )
-_TRIGGER = (
-    "sched_name",
-    "trigger_name",
-    "trigger_group",
-    "trigger_state",
-    "next_fire_time",
-    "prev_fire_time",
-)
-_CRON = ("sched_name", "trigger_name", "trigger_group", "cron_expression", "time_zone_id")
-_CHECKIN = ("sched_name", "last_checkin_time")
 _HEAD = ("job_id", "job_group", "job_name", "executor_sharding_param", "executor_fail_retry_count")
 
 
@@ -63,8 +52,9 @@ class Watching:
         log = self.layout.tables.get("log")
         newest = "0" if log is None else f"(SELECT MAX(id) FROM {log.sql})"
         ((now, last_id),) = await self.connection.rows(f"SELECT UNIX_TIMESTAMP(NOW(3)) * 1000, {newest}")
-        jobs = await Tables(self.connection, self.layout, self.cells).some_jobs(_SIGN)
-        quartz = await self._quartz(jobs)
+        tables = Tables(self.connection, self.layout, self.cells)
+        jobs = await tables.some_jobs(_SIGN)
+        quartz = await tables.triggers(jobs)
         signs = []
         for job in jobs:
             state = quartz.states.get(job.id)
@@ -86,7 +76,7 @@ class Watching:
         jobs: list[SourceJob] = []
         for start in range(0, len(ids), _CHUNK):
             jobs += await tables.some_jobs(_SCHEDULE, ids[start : start + _CHUNK])
-        quartz = await self._quartz(jobs)
+        quartz = await tables.triggers(jobs)
         return [
             replace(job, quartz=quartz.states[job.id]) if job.id in quartz.states else job for job in jobs
         ]
@@ -145,26 +135,6 @@ class Watching:
         )
         is_instant = table.columns["trigger_time"].type == "timestamp"
         return self.cells.moment("log", "trigger_time", rows[0][0], is_instant=is_instant) if rows else None
-
-    async def _quartz(self, jobs: Sequence[SourceJob]) -> Triggers:
-        """Nothing, from 2.1 on."""
-        found = {
-            kind: await fetch(self.connection, table, columns)
-            for kind, columns in (
-                ("triggers", _TRIGGER),
-                ("cron_triggers", _CRON),
-                ("scheduler_state", _CHECKIN),
-            )
-            if (table := self.layout.tables.get(kind)) is not None
-        }
-        return read_triggers(
-            found.get("triggers", ()),
-            found.get("cron_triggers", ()),
-            found.get("scheduler_state", ()),
-            jobs,
-            self.cells,
-            by_name=self.layout.by_name,
-        )
 
 
 def _ms(*values: int | None) -> int:

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from importer.source.logs import _code
-from importer.source.values import SourceJob, SourceLog
-from tests.importer.source.reading import GROUP, JOB, opened
+from importer.source.values import SourceLog
+from tests.importer.source.reading import JOB, opened
 
 pytestmark = pytest.mark.mariadb
 BEGIN = datetime(2024, 1, 1)
@@ -80,23 +80,6 @@ async def test_messages_are_left_out_when_nobody_reads_them(make):
         assert (row.trigger_message, row.handle_message) == (None, None)
         (row,) = await source.logs(0, 9, 9)
         assert (row.trigger_message, row.handle_message) == ("<br>" * 1000, "m")
-
-
-@pytest.mark.parametrize("release", ["1.5.2", "2.0.2"])
-async def test_the_newest_of_each_job(make, release):
-    old = make(release)
-    jobs = [JOB, SourceJob(8, "2", name="seven"), SourceJob(9, "1", name="other")]
-    logs = [SourceLog(1, 7), SourceLog(2, 8), SourceLog(3, 7), SourceLog(4, 9), SourceLog(5, 8)]
-    old.fill(groups=[GROUP], jobs=jobs, logs=logs)
-    # Of a job that was deleted: it has no id in the first releases.
-    old.insert(
-        "log", {"id": 6, "job_group": 1, "job_name": "gone"} if old.by_name else {"id": 6, "job_id": 99}
-    )
-    async with opened(old) as source:
-        found = {job_id: log.id for job_id, log in (await source.newest_logs()).items()}
-        late = {job_id: log.id for job_id, log in (await source.newest_logs(3)).items()}
-    gone = {} if old.by_name else {99: 6}
-    assert (found, late) == ({7: 3, 8: 5, 9: 4, **gone}, {8: 5, 9: 4, **gone})
 
 
 @pytest.mark.parametrize(

@@ -281,7 +281,6 @@ async def test_tables_that_are_not_there_are_told(make):
         assert await source.days() == []
         assert await source.logs(0, 9, 9) == []
         assert await source.log_bounds(None) == (0, 0)
-        assert await source.newest_logs() == {}
     assert [job.id for job in found.jobs] == [7]
     assert found.release == "2.3.0 – 3.1.1"
     assert {note.partition(":")[0] for note in found.notes} == {
