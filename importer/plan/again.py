@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from gateway.core.errors import Conflict
 from gateway.core.model import App, Job
 from gateway.core.versions import changes
-from importer.plan.notes import Notes, shown
+from importer.plan.notes import Notes, counted, shown
 from importer.plan.target import ImportedJob, Target
 from importer.plan.values import Action, Existing
 
@@ -26,14 +26,14 @@ def refuse(target: Target, source: str, existing: Existing, *, merge: bool) -> N
     others = sorted(target.jobs.keys() - mine)
     if others and not merge:
         raise Conflict(
-            f"--merge: there are {len(others)} jobs here that do not come from {source} (ids {_some(others)}): "
+            f"--merge: {counted(len(others), 'job')} here not from {source} (ids {_some(others)}): "
             "import into an empty gateway, or say --merge to have both side by side"
         )
     if existing is Existing.FAIL:
         again = sorted(old for old, one in target.imported_jobs.items() if one.new_id in target.jobs)
         if again or target.imported_apps.keys() & set(_there(target)):
             raise Conflict(
-                f"--existing fail: {len(again)} jobs of {source} have been imported before (their ids there: "
+                f"--existing fail: imported from {source} before: {counted(len(again), 'job')} (ids there: "
                 f"{_some(again)}): choose skip or update"
             )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from importer.plan.notes import shown
+from importer.plan.notes import counted, shown
 from importer.plan.values import Finding, Level
 from importer.source.values import Installation, SourceGlue, SourceJob
 
@@ -18,19 +18,19 @@ def leftovers(installation: Installation, lost_glue: Sequence[SourceGlue]) -> It
     yield from _times(installation.jobs)
     yield from _quartz(installation.jobs)
     if installation.executors:
-        many = f"{len(installation.executors)} rows"
+        many = counted(len(installation.executors), "row")
         why = "executors register here within 30 s of being pointed here"
         yield Finding(Level.DROPPED, "registry", "registry_value", many, "nothing", why)
     sessions = [one.username for one in installation.users if one.has_session]
     if sessions:
         why = "people log in anew"
-        yield Finding(Level.DROPPED, "users", "token", f"{len(sessions)} sessions", "nothing", why)
+        yield Finding(Level.DROPPED, "users", "token", counted(len(sessions), "session"), "nothing", why)
     mails = [one for one in installation.jobs if (one.alarm_email or "").strip()]
     if mails:
         why = "kept, shown and given back to scripts; this version sends no mail itself: `events` and the API tell of failures"
-        yield Finding(Level.WARNING, "jobs", "alarm_email", f"{len(mails)} jobs", "kept", why)
+        yield Finding(Level.WARNING, "jobs", "alarm_email", counted(len(mails), "job"), "kept", why)
     if lost_glue:
-        many = f"{len(lost_glue)} rows, of jobs {_some(lost_glue)}"
+        many = f"{counted(len(lost_glue), 'row')}, of jobs {_some(lost_glue)}"
         why = "these jobs are not there any more"
         yield Finding(Level.DROPPED, "logglue", "glue_source", many, "nothing", why)
 
@@ -45,7 +45,7 @@ def _times(jobs: Sequence[SourceJob]) -> Iterable[Finding]:
                 else "what ran when is in the log"
             )
             became = "the phase, of fixed rates" if name == "next_ms" else "nothing"
-            yield Finding(Level.NOTE, "jobs", column, f"{count} jobs", became, why)
+            yield Finding(Level.NOTE, "jobs", column, counted(count, "job"), became, why)
 
 
 def _quartz(jobs: Sequence[SourceJob]) -> Iterable[Finding]:
@@ -60,7 +60,7 @@ def _quartz(jobs: Sequence[SourceJob]) -> Iterable[Finding]:
         count = sum(1 for one in with_state if getattr(one.quartz, name))
         if count:
             why = "what is due next is worked out anew from the schedule"
-            yield Finding(Level.DROPPED, "triggers", column, f"{count} triggers", "nothing", why)
+            yield Finding(Level.DROPPED, "triggers", column, counted(count, "trigger"), "nothing", why)
     firing = sum(1 for one in with_state if one.quartz is not None and one.quartz.is_firing)
     why = "in this release the triggers tell which jobs run"
     yield Finding(Level.NOTE, "triggers", "TRIGGER_STATE", f"{firing} of {len(with_state)} firing", "which jobs are to be enabled", why)  # fmt: skip

@@ -106,7 +106,7 @@ def _other_releases(
     if kind_of(job) == "FIX_RATE":
         seconds = whole_seconds(job.schedule_conf)
         if seconds and seconds > 2_147_483 and first <= _LAST_OF_32_BITS < last:
-            return "from 3.1 on it fires every so many seconds as it says"
+            return "from 3.1 on it fires every so many seconds as it says; --source-release says which it is"
         return ""
     if kind_of(job) != "CRON":
         return ""
@@ -116,7 +116,7 @@ def _other_releases(
         others = old_cron_fires(text, era, zone, from_ms, COUNT)
         if others != theirs:
             told.append(f"if the old admin is of {era.value}: {_habit(era, text, others)}")
-    return "; ".join(told)
+    return "; ".join([*told, "--source-release says which it is"] if told else [])
 
 
 def _habit(era: CronEra, text: str, fires: tuple[int, ...] | None) -> str:

@@ -426,7 +426,7 @@ def test_glue_history_becomes_earlier_versions() -> None:
     ]
     assert [old.task.glue_updated_ms < one.job.task.glue_updated_ms for old in one.history] == [True, True]
     assert told(made, "job 7", "glue_source")[0].became == "without carriage returns"
-    assert [one.value for one in told(made, "logglue", "glue_source")] == ["1 rows, of jobs 1000"]
+    assert [one.value for one in told(made, "logglue", "glue_source")] == ["1 row, of jobs 1000"]
 
 
 def test_glue_history_of_jobs_by_name_and_only_the_newest_thirty() -> None:
