@@ -287,9 +287,19 @@ def _resumed(
     if found.first_ms is None:
         return _Found(job, None, found.unsure)
     first_ms = bounded(schedule, found.first_ms, now_ms)
-    anchor_ms = job.anchor_ms if phase_ms is None else first_ms
+    is_as_before = phase_ms is None or _keeps_phase(job, phase_ms, first_ms)
+    anchor_ms = job.anchor_ms if is_as_before else first_ms
     start = Start(job, item.old_key, first_ms, anchor_ms)
     return _Found(job, start, found.unsure, is_shortened=first_ms != found.first_ms)
+
+
+def _keeps_phase(job: Job, phase_ms: int, first_ms: int) -> bool:
+    schedule = parse_schedule(job.schedule, anchor_ms=job.anchor_ms)
+    return (
+        isinstance(schedule, FixedRate)
+        and schedule.anchor_ms <= first_ms
+        and (schedule.anchor_ms - phase_ms) % schedule.every_ms == 0
+    )
 
 
 def state_of(row: SourceJob) -> OldState:
@@ -305,12 +315,14 @@ def _second(at_ms: int | None) -> int:
 
 
 def phase_of(job: Job, state: OldState) -> int | None:
-    """The phase of a fixed rate, where it is another one now than when it was imported."""
+    """An early instant of the phase that a fixed rate has in the source now; None for other schedules.
+
+    It was imported from the next slot of then, and has perhaps been stopped and started since.
+    """
     schedule = parse_schedule(job.schedule, anchor_ms=job.anchor_ms)
-    if not isinstance(schedule, FixedRate) or not state.next_ms:
+    if not isinstance(schedule, FixedRate):
         return None
-    phase_ms = state.next_ms % schedule.every_ms
-    return None if schedule.anchor_ms % schedule.every_ms == phase_ms else phase_ms
+    return (state.next_ms or schedule.anchor_ms) % schedule.every_ms
 
 
 async def _history(

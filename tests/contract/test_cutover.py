@@ -190,6 +190,21 @@ async def test_a_fixed_rate_keeps_the_phase_that_it_has_now(store, clock, old, j
     assert (made.next_fire_at, made.anchor_ms) == (first_ms, first_ms)
 
 
+async def test_a_slot_of_a_fixed_rate_before_the_one_that_it_was_imported_with(store, clock, old, jobs):
+    """Its phase was imported from the slot that was next, and the one before it never fired."""
+    here = old()
+    here.fill(
+        here.job(1, schedule_type="FIX_RATE", schedule_conf="60"),
+        logs=[here.log(1, 1, here.slot - 2 * MINUTE), here.log(2, 1, here.slot - MINUTE)],
+    )
+    await here.import_all()
+    assert (await jobs.get(1)).anchor_ms == here.slot + MINUTE
+    found = await here.look(store)
+    assert first_of(found) == {1: here.slot}
+    await carry_out(store, clock, found)
+    assert (await jobs.get(1)).next_fire_at == here.slot
+
+
 async def test_quartz_keeps_its_own_times(store, old):
     here = old("2.0.2")
     state = QuartzState("WAITING", next_ms=here.slot + MINUTE, previous_ms=here.slot)

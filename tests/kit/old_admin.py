@@ -31,6 +31,7 @@ from gateway.core.model import Beat, ExecutorResult, Job, Task
 from gateway.core.ports import Outcome, RunOrder
 from gateway.core.registry import Registry
 
+GIVEN_UP = "given up"
 PRE_READ_MS = 5_000
 DEAD_MS = 90_000
 SLOT = "slot "
@@ -58,6 +59,11 @@ def next_after(row: dict[str, Any], at_ms: int) -> int:
     if row.get("schedule_type") == "FIX_RATE":
         return at_ms + every
     return at_ms + every - at_ms % every
+
+
+def give_up(row: dict[str, Any], from_ms: int, before_ms: int) -> None:
+    """Say which slots nobody will fire, because they were found too late: that is its own doing."""
+    print(f"{GIVEN_UP} {row['id']} {from_ms} {before_ms}", flush=True)
 
 
 class OldAdmin:
@@ -107,12 +113,14 @@ class OldAdmin:
             for row in due:
                 slot = row["trigger_next_time"]
                 if at_ms > slot + PRE_READ_MS:
-                    if row.get("misfire_strategy") == "FIRE_ONCE_NOW":
-                        now.append((row, slot))
+                    is_once = row.get("misfire_strategy") == "FIRE_ONCE_NOW"
+                    now += [(row, slot)] * is_once
                     following = next_after(row, at_ms)
+                    give_up(row, slot if not is_once else slot + 1, following)
                 elif at_ms > slot:
                     now.append((row, slot))
                     following = next_after(row, at_ms)
+                    give_up(row, slot + 1, following)
                 else:
                     self.ring[slot // 1000].append((row, slot))
                     following = next_after(row, slot)
@@ -146,9 +154,9 @@ class OldAdmin:
         at_ms = now_ms()
         with self.connection.cursor() as cursor:
             cursor.execute(
-                "INSERT INTO xxl_job_log (job_group, job_id, trigger_time, trigger_code, handle_code)"
-                " VALUES (%s, %s, %s, 0, 0)",
-                (row["job_group"], row["id"], self.local(at_ms)),
+                "INSERT INTO xxl_job_log (job_group, job_id, trigger_time, trigger_code, handle_code, trigger_msg)"
+                " VALUES (%s, %s, %s, 0, 0, %s)",
+                (row["job_group"], row["id"], self.local(at_ms), f"{SLOT}{slot}"),
             )
             log_id = cursor.lastrowid
         if address is None:
