@@ -26,7 +26,7 @@ def refuse(target: Target, source: str, existing: Existing, *, merge: bool) -> N
     others = sorted(target.jobs.keys() - mine)
     if others and not merge:
         raise Conflict(
-            f"--merge: {counted(len(others), 'job')} here not from {source} (ids {_some(others)}): "
+            f"--merge: {_that_do_not_come(len(others))} from {source} (ids {_some(others)}): "
             "import into an empty gateway, or say --merge to have both side by side"
         )
     if existing is Existing.FAIL:
@@ -36,6 +36,12 @@ def refuse(target: Target, source: str, existing: Existing, *, merge: bool) -> N
                 f"--existing fail: imported from {source} before: {counted(len(again), 'job')} (ids there: "
                 f"{_some(again)}): choose skip or update"
             )
+
+
+def _that_do_not_come(number: int) -> str:
+    if number == 1:
+        return "there is 1 job here that does not come"
+    return f"there are {number} jobs here that do not come"
 
 
 def _there(target: Target) -> list[str]:

@@ -109,7 +109,7 @@ def test_a_job_that_was_deleted_here_is_not_made_again() -> None:
 
 def test_other_jobs_in_the_target_are_refused_unless_merge() -> None:
     target = replace(after(plan(installation(job(7)))), imported_jobs={})
-    with pytest.raises(Conflict, match=r"--merge: 1 job here not from .* \(ids 7\)"):
+    with pytest.raises(Conflict, match=r"--merge: there is 1 job here that does not come from .* \(ids 7\)"):
         plan(installation(job(7)), target)
     assert plan(installation(job(7)), target, merge=True).jobs[0].action is Action.CREATE
 
