@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from importer.source.source import open_source
 from importer.source.url import parse_source
-from importer.source.values import SourceGroup, SourceJob, SourceLog, SourceUser
+from importer.source.values import SourceGroup, SourceJob, SourceLog
 from tests.importer.source.sample import kept_job, kept_log
 from tests.kit.xxl_schemas import version
 
