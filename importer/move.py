@@ -12,8 +12,11 @@ from gateway.core.errors import Refused
 from gateway.settings import Settings
 from gateway.store.engine import database_url
 from importer.apply import Applied, apply_plan, read_target
+from importer.history import import_days, import_logs
 from importer.plan.target import Target
 from importer.plan.values import Plan
+from importer.report.copied import copied_days, copied_logs
+from importer.report.values import Copied
 from importer.source.source import SourceOptions, open_source
 from importer.source.url import SourceUrl
 from importer.source.values import Installation
@@ -63,3 +66,25 @@ class Move:
     async def apply(self, plan: Plan, installation: Installation, progress: Progress) -> Applied:
         async with working_on(self._settings) as db:
             return await apply_plan(db, self._clock, plan, release=installation.release, progress=progress)
+
+    async def copy(
+        self, plan: Plan, installation: Installation, log_days: int, *, daily: bool, progress: Progress
+    ) -> tuple[Copied, Copied]:
+        """The newest days of the log, and the daily report. A call that ends in the middle is gone on with by the next."""
+        logs, days = Copied(), Copied()
+        async with working_on(self._settings) as db, open_source(self._url, self._options) as source:
+            if log_days:
+                found = await import_logs(
+                    source,
+                    db,
+                    self._clock,
+                    plan,
+                    days=log_days,
+                    jobs=installation.jobs,
+                    retention_days=self._settings.retention_days,
+                    progress=progress,
+                )
+                logs = copied_logs(found, log_days)
+            if daily:
+                days = copied_days(await import_days(source, db, self._clock, plan))
+        return logs, days

@@ -15,7 +15,7 @@ from gateway.cli.progress import Progress
 from gateway.cli.root import FAILED, WRONG_INPUT, Failure
 from gateway.cli.source import GivenSource, source_of, source_options
 from gateway.cli.target import database_options, one_line, run_loop, settings_of
-from gateway.core.errors import InvalidValue
+from gateway.core.errors import GatewayError, InvalidValue
 
 if TYPE_CHECKING:
     from gateway.settings import Settings
@@ -24,11 +24,13 @@ if TYPE_CHECKING:
     from importer.plan.make import PlanOptions
     from importer.plan.target import Target
     from importer.plan.values import Plan
-    from importer.report.values import Report
+    from importer.report.values import Copied, Report
     from importer.source.values import Installation
 
 STANDARD_OUTPUT = "-"
 TOKEN_VARIABLE = "XXLJOB_GATEWAY_SOURCE_ACCESS_TOKEN"  # noqa: S105 – a variable's name
+_NOTHING = "nothing has been written"
+_MOST_DAYS = 3650
 _PLANNED_COLUMNS = 100  # of a report that goes to no terminal
 
 
@@ -43,6 +45,10 @@ class Steps(Protocol):
 
     async def apply(self, plan: Plan, installation: Installation, progress: Progress) -> Applied: ...
 
+    async def copy(
+        self, plan: Plan, installation: Installation, log_days: int, *, daily: bool, progress: Progress
+    ) -> tuple[Copied, Copied]: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -51,6 +57,8 @@ class Asked:
     source: str
     target: str
     plan: PlanOptions
+    log_days: int
+    daily: bool
     reports: tuple[str, ...]
     dry_run: bool
     yes: bool
@@ -70,6 +78,10 @@ class Asked:
     help="what to do with jobs, apps and users that an earlier import has made",
 )
 @click.option("--merge", is_flag=True, help="into a gateway that has other jobs as well")
+@click.option(
+    "--logs", "log_days", type=int, metavar="DAYS", help="also the newest DAYS of its log, as finished runs"
+)
+@click.option("--daily-reports", "daily", is_flag=True, help="also its counts of days")
 @click.option(
     "--access-token",
     envvar=TOKEN_VARIABLE,
@@ -93,7 +105,10 @@ def import_(**options: Any) -> int:
     Shows the plan and asks. Imported jobs stay disabled until `cutover`; the old admin may go on meanwhile.
     """
     with one_line():
-        asked, steps = _asked(options)
+        try:
+            asked, steps = _asked(options)
+        except (KeyboardInterrupt, click.Abort):
+            raise Failure(f"stopped: {_NOTHING}", WRONG_INPUT) from None
         code: int = _Import(asked, steps).run()
     return code
 
@@ -108,6 +123,9 @@ def _asked(options: dict[str, Any]) -> tuple[Asked, Steps]:
     reports = tuple(dict.fromkeys(options.pop("reports")))
     for path in reports:
         require_report(path)
+    log_days, daily = options.pop("log_days"), options.pop("daily")
+    if log_days is not None and not 0 < log_days <= _MOST_DAYS:
+        raise InvalidValue("--logs", log_days, f"a number of days from 1 to {_MOST_DAYS}")
     token = _token(options.pop("access_token"))
     release = _release(options.pop("source_release"))
     dry_run, yes = options.pop("dry_run"), options.pop("yes")
@@ -131,6 +149,8 @@ def _asked(options: dict[str, Any]) -> tuple[Asked, Steps]:
             access_token=token,
             release=release,
         ),
+        log_days=log_days or 0,
+        daily=daily,
         reports=reports,
         dry_run=dry_run,
         yes=yes,
@@ -184,7 +204,7 @@ class _Import:
 
     def run(self) -> int:
         asked = self._asked
-        with self._stoppable("nothing has been written"):
+        with self._stoppable(_NOTHING):
             click.echo(f"Reading {asked.source} …", err=True)
             seen: Seen = run_loop(self._steps.see(to_write=not asked.dry_run))
             click.echo(f"Planning {len(seen.installation.jobs):,} jobs …", err=True)
@@ -201,7 +221,7 @@ class _Import:
             if not (asked.yes or self._confirmed(report.plan)):
                 self._say("Nothing has been written.")
                 return FAILED
-        report = self._apply(report, seen.target)
+        report = self._copy(self._apply(report, seen.target))
         self._write_reports(report, with_standard_output=True)
         self._say("")
         for line in self._next_steps(report):
@@ -222,14 +242,21 @@ class _Import:
             target=f"{self._asked.target}{'' if seen.exists else ', ' + seen.missing}",
             installation=seen.installation,
             plan=plan,
+            logs=self._to_follow(self._asked.log_days > 0),
+            days=self._to_follow(self._asked.daily),
             secrets=(self._asked.secrets | tokens | hashes) - {DEFAULT_TOKEN},
         )
+
+    def _to_follow(self, is_asked: bool) -> Copied:
+        from importer.report.values import Copied
+
+        return Copied(why="follows when the jobs are here") if is_asked else Copied()
 
     def _is_something(self, plan: Plan) -> bool:
         from importer.plan.values import Action
 
         actions = {one.action for many in (plan.apps, plan.jobs, plan.users) for one in many}
-        return bool(actions - {Action.SKIP})
+        return bool(actions - {Action.SKIP} or self._asked.log_days or self._asked.daily)
 
     def _confirmed(self, plan: Plan) -> bool:
         from importer.plan.values import Action
@@ -237,6 +264,8 @@ class _Import:
         new = sum(one.action is Action.CREATE for one in plan.jobs)
         changed = sum(one.action is Action.UPDATE for one in plan.jobs)
         what = f"{new:,} new jobs" + (f", {changed:,} updated" if changed else "")
+        if self._asked.log_days:
+            what += f", {self._asked.log_days:,} days of its log"
         return click.confirm(f"\nWrite this ({what}) into {self._asked.target}?", err=self._to_stderr)
 
     def _apply(self, report: Report, before: Target) -> Report:
@@ -246,7 +275,7 @@ class _Import:
             self._progress.end()
             now, _ = run_loop(self._steps.look())
             if _imported(now) == _imported(before):
-                raise Failure("stopped: nothing has been written", WRONG_INPUT) from None
+                raise Failure(f"stopped: {_NOTHING}", WRONG_INPUT) from None
             raise Failure(
                 "stopped after the import was written: all apps, jobs and users are here, its jobs disabled",
                 WRONG_INPUT,
@@ -261,13 +290,37 @@ class _Import:
             self._say(f"  {note}")
         return replace(report, written=True, target=self._asked.target)
 
+    def _copy(self, report: Report) -> Report:
+        asked = self._asked
+        if not (asked.log_days or asked.daily):
+            return report
+        state = "apps, jobs and users are here, its jobs disabled, and part of its log; the same command goes on with it"
+        with self._stoppable(state):
+            try:
+                logs, days = run_loop(
+                    self._steps.copy(
+                        report.plan,
+                        report.installation,
+                        asked.log_days,
+                        daily=asked.daily,
+                        progress=self._progress,
+                    )
+                )
+            except (GatewayError, OSError) as error:
+                raise Failure(f"{error}; {state}", WRONG_INPUT) from None
+            finally:
+                self._progress.end()
+        for what, copied in (("runs of its log", logs), ("counts of days", days)):
+            if copied.read:
+                self._say(f"Copied: {copied.taken:,} {what}" + (f"; {copied.why}" if copied.why else ""))
+        return replace(report, logs=logs, days=days)
+
     @contextmanager
     def _stoppable(self, state: str) -> Iterator[None]:
         try:
             yield
         except (KeyboardInterrupt, click.Abort):
-            self._progress.end()
-            if sys.stderr.isatty():
+            if not self._progress.end() and sys.stderr.isatty():
                 click.echo(err=True)  # behind what is being asked, and the ^C
             raise Failure(f"stopped: {state}", WRONG_INPUT) from None
 
@@ -295,7 +348,7 @@ class _Import:
                 try:
                     write_report(path, report, steps)
                 except OSError as error:
-                    state = "the import itself is done" if report.written else "nothing has been written"
+                    state = "the import itself is done" if report.written else _NOTHING
                     raise Failure(
                         f"--report {path}: {error.strerror or error}; {state}", WRONG_INPUT
                     ) from None

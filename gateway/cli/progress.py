@@ -29,11 +29,13 @@ class Progress:
         else:
             self._tell(what, done, total)
 
-    def end(self) -> None:
-        """What comes next begins on a line of its own."""
-        if self._bar is not None:
+    def end(self) -> bool:
+        """What comes next begins on a line of its own; whether that needed a line's end."""
+        is_open = self._bar is not None
+        if is_open:
             self._bar.render_finish()
         self._what, self._bar, self._done, self._told = "", None, 0, -1
+        return is_open
 
     def _draw(self, what: str, done: int, total: int) -> None:
         if self._bar is None:

@@ -11,11 +11,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import date, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from importer.source.values import SourceGlue, SourceGroup, SourceJob, SourceUser
+from importer.source.values import SourceDay, SourceGlue, SourceGroup, SourceJob, SourceLog, SourceUser
 from tests.e2e.gateway_process import REPOSITORY, Ended, run_command
 from tests.kit.xxl_databases import READER_PASSWORD, XxlDatabase
 
@@ -23,6 +25,11 @@ pytestmark = [pytest.mark.mariadb, pytest.mark.timeout(300)]
 
 MD5 = "e10adc3949ba59abbe56e057f20f883e"
 CRON = {"schedule_type": "CRON", "misfire": "DO_NOTHING", "route": "ROUND", "block": "SERIAL_EXECUTION"}
+
+
+def an_hour_ago() -> datetime:
+    """On the clock of the old admin."""
+    return datetime.now(ZoneInfo("Asia/Shanghai")).replace(tzinfo=None, microsecond=0) - timedelta(hours=1)
 
 
 @pytest.fixture
@@ -59,6 +66,20 @@ def old(make: Callable[..., XxlDatabase]) -> XxlDatabase:
             ),
         ],
         glue=[SourceGlue(1, 9, glue_type="GLUE_SHELL", source="echo 1", remark="the first")],
+        days=[SourceDay(date.today() - timedelta(days=20), 0, 4, 1)],
+        logs=[
+            SourceLog(
+                number,
+                job,
+                "1",
+                handler="h",
+                triggered=an_hour_ago(),
+                trigger_code=200,
+                handled=an_hour_ago(),
+                handle_code=200,
+            )
+            for number, job in ((11, 3), (12, 3), (13, 77))
+        ],
         users=[SourceUser(1, "admin", MD5, 1), SourceUser(2, "li", MD5, 0, "4")],
     )
     return database
@@ -91,10 +112,18 @@ def test_a_whole_installation_moves(old: XxlDatabase, tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
     reports = [str(tmp_path / name) for name in ("r.json", "r.md", "r.html")]
-    done = imported(old, tmp_path, "--yes", *(word for path in reports for word in ("--report", path)))
+    copied = ("--logs", "7", "--daily-reports")
+    done = imported(
+        old, tmp_path, "--yes", *copied, *(word for path in reports for word in ("--report", path))
+    )
     assert done.code == 0, done.errors
     assert "Written: 2 apps, 3 jobs, 2 users" in done.output
     assert "enables 1 job." in done.output
+    assert (
+        "Copied: 2 runs of its log; 1 of jobs that are not here (77); before the last 7 days: not asked for\n"
+        "Copied: 1 counts of days\n"
+    ) in done.output
+    assert rows(tmp_path, "SELECT id, job_id FROM run ORDER BY id") == [(11, 3), (12, 3)]
     assert rows(tmp_path, "SELECT id, name, enabled FROM job ORDER BY id") == [
         (3, "每日对账", 0),
         (8, "broken", 0),

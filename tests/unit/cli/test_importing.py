@@ -20,6 +20,7 @@ from importer.move import Seen
 from importer.plan.make import PlanOptions, make_plan
 from importer.plan.target import ImportedJob, Target
 from importer.plan.values import Action, Existing, Plan
+from importer.report.values import Copied
 from importer.source.values import Counters, Installation, SourceGroup, SourceJob, SourceUser
 
 NOW_MS = 1_790_000_000_000
@@ -84,6 +85,8 @@ class MadeUp:
     reading: BaseException | None = None
     before_the_commit: BaseException | None = None
     after_the_commit: BaseException | None = None
+    copying: BaseException | None = None
+    copied: tuple[int, bool] | None = None
     asked_to_write: list[bool] = field(default_factory=list)
 
     def now_ms(self) -> int:
@@ -109,11 +112,22 @@ class MadeUp:
         made = tuple(one.job.id for one in plan.jobs if one.action is Action.CREATE)
         return Applied(apps_made=(1,), jobs_made=made, users_made=(1,), anything=True, notes=("one note",))
 
+    async def copy(self, plan: Plan, installation: Installation, log_days: int, *, daily: bool, progress):
+        progress("log", 500, 1000)
+        if self.copying is not None:
+            raise self.copying
+        self.copied = (log_days, daily)
+        return Copied(1000, 990, "10 of jobs that are not here") if log_days else Copied(), Copied(
+            daily * 7, daily * 7, ""
+        )
+
 
 ASKED = Asked(
     source="mysql://reader@10.0.0.5:3306/xxl_job",
     target="SQLite, /data/gateway.db",
     plan=PlanOptions(NAME),
+    log_days=0,
+    daily=False,
     reports=(),
     dry_run=False,
     yes=False,
@@ -232,9 +246,7 @@ def test_a_target_with_other_jobs_is_refused_unless_they_are_to_be_together():
     there = Target(apps=holding(other).apps, jobs=holding(other).jobs, users=holding(other).users)
     result = play(MadeUp(target=there), yes=True)
     assert result.exit_code == 2
-    assert result.stderr.splitlines()[-1].startswith(
-        "error: --merge: there are 3 jobs here that do not come from"
-    )
+    assert result.stderr.splitlines()[-1].startswith("error: --merge: ")
     together = play(MadeUp(target=there), yes=True, plan=PlanOptions(NAME, merge=True))
     assert together.exit_code == 0
     assert "Ids that are not kept" in together.stdout
@@ -245,7 +257,7 @@ def test_existing_ones_may_be_what_it_fails_at():
     play(steps, yes=True)
     result = play(steps, yes=True, plan=PlanOptions(NAME, existing=Existing.FAIL))
     assert result.exit_code == 2
-    assert "--existing fail: 3 jobs of" in result.stderr
+    assert "error: --existing fail: " in result.stderr
 
 
 def test_reports_are_of_the_plan_first_and_of_what_was_done_at_the_end(tmp_path: Path):
@@ -272,6 +284,47 @@ def test_a_report_that_finds_no_room_does_not_hide_what_was_done(tmp_path: Path)
     result = play(MadeUp(), yes=True, reports=(str(path),))
     assert result.exit_code == 2
     assert result.stderr.endswith("No such file or directory; nothing has been written\n")
+
+
+def test_the_log_follows_when_it_is_asked_for(tmp_path: Path):
+    path = tmp_path / "r.json"
+    steps = MadeUp()
+    result = play(steps, "y\n", log_days=30, daily=True, reports=(str(path),))
+    assert result.exit_code == 0
+    assert "Write this (3 new jobs, 30 days of its log) into" in result.stdout
+    assert "follows when the jobs are here" in result.stdout
+    assert "Copied: 990 runs of its log; 10 of jobs that are not here" in result.stdout
+    assert "Copied: 7 counts of days\n" in result.stdout
+    assert steps.copied == (30, True)
+    counts = {one["table"]: one for one in json.loads(path.read_text())["counts"]}
+    assert (counts["log"]["read"], counts["log"]["taken"]) == (1000, 990)
+    assert counts["daily report"]["taken"] == 7
+    assert "log: 500 of 1,000" in result.stderr
+
+
+def test_without_anything_new_the_log_still_follows():
+    steps = MadeUp()
+    play(steps, yes=True)
+    assert steps.copied is None
+    play(steps, yes=True, log_days=3)
+    assert steps.copied == (3, False)
+
+
+@pytest.mark.parametrize(
+    ("copying", "said"),
+    [
+        (KeyboardInterrupt(), "stopped: apps, jobs and users are here"),
+        (SourceError("the server has gone"), "the server has gone; apps, jobs and users are here"),
+        (OSError(28, "No space left on device"), "No space left on device; apps, jobs and users are here"),
+    ],
+)
+def test_a_log_that_stops_in_the_middle_can_be_gone_on_with(copying: BaseException, said: str):
+    steps = MadeUp(copying=copying)
+    result = play(steps, yes=True, log_days=30)
+    assert result.exit_code == 2
+    assert said in result.stderr.splitlines()[-1]
+    assert result.stderr.splitlines()[-1].endswith("the same command goes on with it")
+    assert set(steps.target.jobs) == {1, 2, 5}
 
 
 def test_no_secret_is_said(tmp_path: Path):
@@ -319,6 +372,7 @@ URL = "mysql://reader:pw@127.0.0.1:1/xxl_job"
         (("--table-map", "jobs=info", "--yes"), "--table-map: 'jobs=info' is not valid"),
         (("--timezone", "Mars/Phobos", "--yes"), "--timezone: 'Mars/Phobos' is not valid"),
         (("--source-charset", "big5", "--yes"), "--source-charset: 'big5' is not valid"),
+        (("--logs", "0", "--yes"), "--logs: 0 is not valid: a number of days from 1 to 3650"),
         (("--access-token", "two words", "--yes"), "--access-token: '***' is not valid"),
         (("--source-release", "three", "--yes"), "--source-release: 'three' is not valid"),
         (("--name", " ", "--yes"), "--name: ' ' is not valid"),

@@ -1,0 +1,68 @@
+"""What became of the rows of the log and of the daily report, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Protocol
+
+from importer.report.text import count, ranges
+from importer.report.values import Copied
+
+_MOST_NAMED = 20
+
+
+class Logs(Protocol):
+    """`importer.history.LogsImported`, as far as it is told."""
+
+    @property
+    def runs(self) -> int: ...
+    @property
+    def lost(self) -> int: ...
+    @property
+    def renamed(self) -> int: ...
+    @property
+    def unknown(self) -> int: ...
+    @property
+    def unknown_jobs(self) -> Collection[int]: ...
+    @property
+    def timeless(self) -> int: ...
+    @property
+    def old(self) -> int: ...
+    @property
+    def left(self) -> int: ...
+
+
+class Days(Protocol):
+    @property
+    def days(self) -> int: ...
+    @property
+    def covered(self) -> int: ...
+    @property
+    def old(self) -> int: ...
+
+
+def copied_logs(found: Logs, log_days: int) -> Copied:
+    jobs = ranges(found.unknown_jobs, _MOST_NAMED)
+    parts = (
+        (found.unknown, f"{found.unknown:,} of jobs that are not here" + (f" ({jobs})" if jobs else "")),
+        (found.timeless, f"{found.timeless:,} without any time"),
+        (found.lost, f"{found.lost:,} that never got a result are lost"),
+        (found.renamed, f"{found.renamed:,} have another id"),
+        (found.old, f"{found.old:,} are so old that the retention of this gateway removes them soon"),
+        (
+            found.left,
+            f"up to {found.left:,} of the newest are not settled yet: the same command takes them later",
+        ),
+        (1, f"before the last {count(log_days, 'day')}: not asked for"),
+    )
+    told = "; ".join(words for number, words in parts if number)
+    return Copied(found.runs + found.unknown + found.timeless, found.runs, told)
+
+
+def copied_days(found: Days) -> Copied:
+    parts = (
+        (found.covered, f"{count(found.covered, 'day')} counted from the imported runs instead"),
+        (found.old, f"{count(found.old, 'day')} older than any that are kept here"),
+    )
+    told = "; ".join(words for number, words in parts if number)
+    return Copied(found.days + found.covered + found.old, found.days, told)
