@@ -65,7 +65,7 @@ class Connection:
             await self.rows("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             try:
                 await self.rows("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
-            except _OldSyntax:  # MySQL 5.5
+            except NoSuchStatement:  # of those that only speak the protocol
                 await self.rows("START TRANSACTION WITH CONSISTENT SNAPSHOT")
             try:
                 yield
@@ -175,7 +175,7 @@ class Connection:
         if isinstance(error, TimeoutError):
             return SourceLost(f"{url.name} has not answered a statement for {self._timeout_s:g} s")
         if code == _SYNTAX:
-            return _OldSyntax(_text(error))
+            return NoSuchStatement(_text(error))
         if code == _UNKNOWN_VARIABLE:
             return UnknownVariable(_text(error))
         if code in _NO_RIGHT:
@@ -194,7 +194,7 @@ class Connection:
         return SourceLost(f"the connection to {url.name} was lost: {_text(error)}")
 
 
-class _OldSyntax(SourceError):
+class NoSuchStatement(SourceError):
     """The server does not know the statement."""
 
 

@@ -129,8 +129,10 @@ async def _connections(connection: Connection) -> int | None:
 
 async def _is_read_only(connection: Connection) -> bool:
     """As replicas are. On the readers of some clouds only the second one says so."""
-    ((mode, storage),) = await connection.rows("SELECT @@global.read_only, @@global.innodb_read_only")
-    return any(str(value).upper() not in {"0", "OFF"} for value in (mode, storage))
+    found = await connection.rows(
+        "SHOW GLOBAL VARIABLES WHERE variable_name IN ('read_only', 'innodb_read_only')"
+    )
+    return any(str(value).upper() not in {"0", "OFF"} for _, value in found)
 
 
 def _moment(cells: Cells, table: Table, column: str, value: Cell) -> datetime | None:

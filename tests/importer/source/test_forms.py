@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gateway.core.errors import InvalidValue
 from importer.source.catalog import Column, read_tables, table_names
 from importer.source.cells import Cells
-from importer.source.connection import Connection, UnknownVariable, _OldSyntax
+from importer.source.connection import Connection, NoSuchStatement, UnknownVariable
 from importer.source.names import checked_map, name_here
 from importer.source.text import checked_charset, repaired
 from importer.source.url import SourceUrl
@@ -69,7 +69,7 @@ async def test_metadata_as_text_and_as_bytes(form, has_expiry):
 
 
 async def test_a_server_that_cannot_say_read_only():
-    """MySQL 5.5, and others that speak its protocol."""
+    """Not MySQL or MariaDB, but what speaks their protocol."""
 
     class OldServer(Connection):
         def __init__(self):
@@ -81,7 +81,7 @@ async def test_a_server_that_cannot_say_read_only():
 
         async def rows(self, sql, values=()):
             if "READ ONLY" in sql:
-                raise _OldSyntax
+                raise NoSuchStatement
             self.asked.append(sql)
             return []
 
