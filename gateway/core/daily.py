@@ -121,3 +121,7 @@ class DailyCatalog(Protocol):
     async def read(self, wanted: DailyFilter) -> list[DayTally]:
         """In the order of days, without those on which nothing ended. From counts, never from the history."""
         ...
+
+    async def of_old_admins(self, first: int, last: int) -> dict[int, Tally]:
+        """What daily reports of old admins say of these days, both included, of which no runs are here."""
+        ...

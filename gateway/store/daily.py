@@ -64,6 +64,14 @@ class DailyStore:
             rows = (await conn.execute(query)).mappings().all()
         return [DayTally(row["day"], _tally(row), row["counted_ms"] or 0) for row in rows]
 
+    async def of_old_admins(self, first: int, last: int) -> dict[int, Tally]:
+        query = select(run_daily).where(_MINE.job_id < 0, _MINE.day.between(first, last))
+        found: dict[int, Tally] = {}
+        async with reading(self._db) as conn:
+            for row in (await conn.execute(query)).mappings():
+                found.setdefault(row["day"], Tally()).add(_tally(row))
+        return found
+
     async def _of_job(
         self, wanted: DailyFilter, job_id: int, guards: list[ColumnElement[bool]]
     ) -> list[DayTally]:

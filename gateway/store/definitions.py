@@ -80,9 +80,10 @@ def definition_text(job: Job) -> str:
     return _text(definition_of(job))
 
 
-def version_text(job: Job) -> str:
-    """What the history keeps: the definition, and the columns of its own that a change may touch."""
-    return _text({"name": job.name, "enabled": job.enabled, **definition_of(job)})
+def texts_of(job: Job) -> tuple[str, str]:
+    """The definition, and what the history keeps: with the columns of its own that a change may touch."""
+    definition = definition_of(job)
+    return _text(definition), _text({"name": job.name, "enabled": job.enabled, **definition})
 
 
 def _text(definition: dict[str, Any]) -> str:

@@ -14,12 +14,14 @@ from gateway.core.clock import Clock
 from gateway.core.errors import Conflict
 from gateway.core.events import Source
 from gateway.core.model import Job
-from gateway.core.schedule import phases
+from gateway.core.schedule import parse_schedule, phases
+from gateway.store.app_parts import part_for
+from gateway.store.definitions import job_of
 from gateway.store.events import note
 from gateway.store.ids import IdsTaken
 from gateway.store.import_apps import AGAIN
-from gateway.store.job_rows import fire_row, insert_jobs, job_row, new_job, version_row
-from gateway.store.jobs import JobStore, is_same
+from gateway.store.job_rows import fire_row, insert_jobs, job_and_version
+from gateway.store.jobs import JobStore, is_same, jobs_with_fires
 from gateway.store.links import follow_links
 from gateway.store.many import update_each
 from gateway.store.next_fires import scheduled
@@ -78,9 +80,10 @@ async def prepared(jobs: Sequence[JobImport], limited: Collection[int], now_ms: 
         rows: tuple[list[dict[str, Any]], ...] = ([], [], [])
         for one in new[start : start + _SLICE]:
             made = _made(one, now_ms, limited=one.job.app_id in limited)
-            rows[0].append(job_row(made))
-            rows[1].extend(version_row(_as_before(made, *pair)) for pair in enumerate(one.history, 1))
-            rows[1].append(version_row(made))
+            its_row, its_version = job_and_version(made)
+            rows[0].append(its_row)
+            rows[1].extend(job_and_version(_as_before(made, *pair))[1] for pair in enumerate(one.history, 1))
+            rows[1].append(its_version)
             rows[2].append(fire_row(made))
             ready.ids.append(made.id)
             ready.numbers[made.id] = made.version
@@ -92,9 +95,17 @@ async def prepared(jobs: Sequence[JobImport], limited: Collection[int], now_ms: 
 
 def _made(one: JobImport, now_ms: int, *, limited: bool) -> Job:
     """Disabled: it is the old scheduler's until it is cut over. One whose schedule is over is kept for its text."""
-    made = new_job(replace(one.job, enabled=False), one.job.id, now_ms, limited=limited, may_end=True)
-    created_ms = one.job.created_ms if 0 < one.job.created_ms < now_ms else now_ms
-    return replace(made, version=len(one.history) + 1, created_ms=created_ms)
+    parse_schedule(one.job.schedule, anchor_ms=one.job.anchor_ms)
+    return replace(
+        one.job,
+        enabled=False,
+        part=part_for(one.job.id, one.job.app_id, limited=limited),
+        version=len(one.history) + 1,
+        anchor_ms=one.job.anchor_ms or now_ms,
+        next_fire_at=None,
+        created_ms=one.job.created_ms if 0 < one.job.created_ms < now_ms else now_ms,
+        updated_ms=now_ms,
+    )
 
 
 def _as_before(made: Job, number: int, before: Job) -> Job:
@@ -128,8 +139,9 @@ async def write_jobs(
         await note(conn, now_ms, Source.JOB, "imported", told)
     found = Versions(dict(ready.numbers), [], [])
     plain: list[Job] = []
+    there = await _there(conn, [one.job.id for one in updates])
     for one in updates:
-        old = await store.locked(conn, one.job.id)
+        old = there[one.job.id]
         if old.version != one.job.version:
             raise Conflict(
                 f"job {old.id} was changed: it is at version {old.version}, not {one.job.version}: {AGAIN}"
@@ -144,6 +156,7 @@ async def write_jobs(
         if _is_at_rest(old) and _is_at_rest(one.job):
             plain.append(_at_rest(old, one.job, now_ms))
         else:
+            old = await store.locked(conn, old.id)
             changed = replace(one.job, namespace_id=old.namespace_id, app_id=old.app_id)
             (wanted,) = await store.days_of(conn, [changed])
             await store.store_change(conn, old, wanted, with_links=False)
@@ -165,6 +178,15 @@ async def _lock(conn: AsyncConnection, ids: Sequence[int], children: Collection[
         if job_id not in found:
             what = ", a child of another," if job_id in children else ""
             raise Conflict(f"job {job_id}{what} is not here any more: {AGAIN}")
+
+
+async def _there(conn: AsyncConnection, ids: Sequence[int]) -> dict[int, Job]:
+    """Jobs whose rows are locked, without the days of their calendars."""
+    found: dict[int, Job] = {}
+    for start in range(0, len(ids), _CHUNK):
+        query = jobs_with_fires().where(job.c.id.in_(ids[start : start + _CHUNK]))
+        found.update((row.id, job_of(row)) for row in await conn.execute(query))
+    return found
 
 
 async def _insert(conn: AsyncConnection, ready: Ready) -> None:
@@ -207,8 +229,9 @@ def _at_rest(old: Job, changed: Job, now_ms: int) -> Job:
 
 async def _update(conn: AsyncConnection, changed: Sequence[Job]) -> None:
     """Many at once: what takes a second that way takes a minute one by one."""
-    await update_each(conn, job, [job_row(one) for one in changed])
-    await update_each(conn, job_next_fire, [fire_row(one) for one in changed])
     for start in range(0, len(changed), _CHUNK):
-        some = [version_row(one) for one in changed[start : start + _CHUNK]]
-        await conn.execute(insert(job_version), some)
+        some = changed[start : start + _CHUNK]
+        rows = [job_and_version(one) for one in some]
+        await update_each(conn, job, [its_row for its_row, _ in rows])
+        await update_each(conn, job_next_fire, [fire_row(one) for one in some])
+        await conn.execute(insert(job_version), [its_version for _, its_version in rows])

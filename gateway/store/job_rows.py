@@ -14,15 +14,15 @@ from gateway.core.acting import author
 from gateway.core.chain import delay_of
 from gateway.core.model import Job
 from gateway.store.app_parts import part_for
-from gateway.store.definitions import definition_text, version_text
+from gateway.store.definitions import texts_of
 from gateway.store.ids import IdsTaken
 from gateway.store.job_calendars import first_name
 from gateway.store.next_fires import scheduled
 from gateway.store.tables import job, job_next_fire, job_version
 
 
-def new_job(one: Job, job_id: int, now_ms: int, *, limited: bool, may_end: bool = False) -> Job:
-    """As it is made now. Raises `InvalidValue` for a wrong schedule, or unless it `may_end` one that has ended."""
+def new_job(one: Job, job_id: int, now_ms: int, *, limited: bool) -> Job:
+    """As it is made now. Raises `InvalidValue` for a wrong schedule, or one that has ended."""
     return scheduled(
         replace(
             one,
@@ -34,12 +34,20 @@ def new_job(one: Job, job_id: int, now_ms: int, *, limited: bool, may_end: bool 
             updated_ms=now_ms,
         ),
         now_ms,
-        may_end=may_end,
     )
 
 
-def job_row(one: Job) -> dict[str, Any]:
-    return {
+def version_row(one: Job) -> dict[str, Any]:
+    return job_and_version(one)[1]
+
+
+def job_and_version(one: Job, open_run: int = 0) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Its row, and that of its version: what takes time is the definition, which both hold.
+
+    `open_run`: the run of its chain that is open at this change.
+    """
+    definition, version = texts_of(one)
+    row = {
         "id": one.id,
         "namespace_id": one.namespace_id,
         "app_id": one.app_id,
@@ -47,25 +55,22 @@ def job_row(one: Job) -> dict[str, Any]:
         "version": one.version,
         "name": one.name,
         "enabled": one.enabled,
-        "definition": definition_text(one),
+        "definition": definition,
         "anchor_ms": one.anchor_ms,
         "created_ms": one.created_ms,
         "updated_ms": one.updated_ms,
         "calendar": first_name(one),
     }
-
-
-def version_row(one: Job, open_run: int = 0) -> dict[str, Any]:
-    """`open_run`: the run of its chain that is open at this change."""
-    return {
+    its_version = {
         "job_id": one.id,
         "version": one.version,
-        "definition": version_text(one),
+        "definition": version,
         "author": author()[:64],
         "created_ms": one.updated_ms,
         "anchor_ms": one.anchor_ms,
         "chain_run_id": open_run,
     }
+    return row, its_version
 
 
 def fire_row(one: Job) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from gateway.store.events import note
 from gateway.store.ids import IdsTaken
 from gateway.store.ids import Sequence as IdSequence
 from gateway.store.job_calendars import drop_others, other_rows, store_others
-from gateway.store.job_rows import fire_row, insert_jobs, job_row, new_job, version_row
+from gateway.store.job_rows import fire_row, insert_jobs, job_and_version, new_job
 from gateway.store.links import drop_links, lock_links, store_links
 from gateway.store.next_fires import replanned, scheduled, take_back
 from gateway.store.pauses import covered_by
@@ -141,7 +141,8 @@ class JobStore:
         for start in range(0, len(jobs), _SLICE):
             pairs = zip(jobs[start : start + _SLICE], ids[start : start + _SLICE], strict=True)
             some = [new_job(one, job_id, now_ms, limited=one.app_id in limited) for one, job_id in pairs]
-            slices.append(([*map(job_row, some)], [*map(version_row, some)], [*map(fire_row, some)]))
+            rows, versions = zip(*map(job_and_version, some), strict=True)
+            slices.append(([*rows], [*versions], [*map(fire_row, some)]))
             made.extend(some)
             await self._clock.sleep(0)
         other_calendars = other_rows(made)
@@ -307,11 +308,11 @@ class JobStore:
         reason = "" if is_kept else f"the job was {'changed' if new.enabled else 'disabled'}"
         open_run = await chains.open_run(conn, old)
         new, removed = await replanned(conn, old, new, now_ms, reason, self._run_ids)
-        row = job_row(new)
+        row, its_version = job_and_version(new, open_run)
         fire = fire_row(new)
         await conn.execute(update(job).where(job.c.id == old.id).values(row))
         await conn.execute(update(job_next_fire).where(job_next_fire.c.job_id == old.id).values(fire))
-        await conn.execute(insert(job_version).values(version_row(new, open_run)))
+        await conn.execute(insert(job_version).values(its_version))
         await note(conn, now_ms, Source.JOB, *_told(old, new))
         if with_links and old.children != new.children:
             await store_links(conn, old, new)

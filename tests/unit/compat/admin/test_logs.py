@@ -9,6 +9,7 @@ from gateway.core.model import BROADCAST_PARENT, LogPage, Route
 from gateway.core.states import RunState
 from gateway.core.users import Role
 from gateway.store.history import HistoryStore
+from gateway.store.import_logs import LogImportStore, OldDay
 from gateway.store.tables import run as run_table
 
 OLD, NEW = "/xxl-job-admin/joblog", "/joblog"
@@ -251,6 +252,35 @@ async def test_charts(admin):
     long = {"startDate": "1971-01-01 00:00:00", "endDate": ""}
     assert len((await admin.ask("/xxl-job-admin/chartInfo", long)).json["content"]["triggerDayList"]) == 400
     assert (await admin.ask("/xxl-job-admin/chartInfo", {"startDate": "x"})).json["code"] == 500
+
+
+async def test_charts_have_the_daily_report_of_an_old_admin(admin):
+    """Also of the last three days, which are counted by their runs; none of it is a normal user's."""
+    noon = 1_795_000_000_000 - 1_795_000_000_000 % DAY_MS + DAY_MS // 2
+    admin.clock.ms = noon
+    await admin.run(admin.the_job, finished_ms=noon - 1)
+    days = [OldDay(noon // DAY_MS - age, 100 + age, 10, 1) for age in range(5)]
+    await LogImportStore(admin.db, admin.clock).write_days(4, days)
+    chart = (await admin.ask("/xxl-job-admin/chartInfo", {})).json["content"]
+    assert chart["triggerDayCountSucList"] == [0, 0, 104, 103, 102, 101, 101]
+    assert chart["triggerDayCountFailList"] == [0, 0, 11, 11, 11, 11, 11]
+    await admin.user("eve", role=Role.NORMAL, app_ids=frozenset({admin.the_job.app_id}))
+    await admin.login(username="eve")
+    chart = (await admin.ask("/xxl-job-admin/chartInfo", {})).json["content"]
+    assert (chart["triggerCountSucTotal"], chart["triggerCountFailTotal"]) == (1, 0)
+
+
+async def test_a_run_of_an_old_admin_as_a_row(admin):
+    """Its executor may still have its log."""
+    sent = {"trigger_kind": 9, "address": "http://h:1/", "trigger_ms": 5, "sent_ms": 5, "claim_token": 77}
+    run_id = await admin.run(admin.the_job, RunState.SUCCEEDED, result_code=200, **sent)
+    (row,) = (await admin.ask("/xxl-job-admin/joblog/pageList", {})).json["data"]
+    assert (row["triggerCode"], row["handleCode"]) == (200, 200)
+    assert row["triggerMsg"].startswith("trigger: imported<br>state: succeeded")
+    admin.operations.logs[run_id] = LogPage(1, 1, "a line\n", is_end=True)
+    asked = {"logId": run_id, "fromLineNum": 1}
+    found = (await admin.ask("/xxl-job-admin/joblog/logDetailCat", asked)).json["content"]
+    assert found["logContent"] == "a line\n"
 
 
 async def test_charts_know_what_happened_just_now(admin):
