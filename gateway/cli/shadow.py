@@ -18,12 +18,14 @@ from gateway.core.durations import parse_duration_ms
 from gateway.core.errors import InvalidValue
 
 if TYPE_CHECKING:
+    from gateway.core.clock import Clock
     from importer.shadow.session import ShadowOptions
 
 STANDARD_OUTPUT = "-"
 _COLUMNS = 140  # of a report that goes to no terminal
 _LEAST_SETTLE_MS = 2000
 _LEAST_EVERY_MS = 500
+_LEAST_LINE_S = 0.5
 
 
 @click.command()
@@ -112,8 +114,9 @@ def _run(source: GivenSource, asked: ShadowOptions, reports: tuple[str, ...]) ->
     from importer.errors import SourceError
     from importer.shadow.session import Shadow
 
-    line = _Line(quiet=STANDARD_OUTPUT in reports)
-    told = Shadow(source.url, source.options, asked, SystemClock(), line.tell)
+    clock = SystemClock()
+    line = _Line(clock)
+    told = Shadow(source.url, source.options, asked, clock, line.tell)
 
     async def main() -> SourceError | None:
         stopped = asyncio.Event()
@@ -167,20 +170,24 @@ def _show(found: Mapping[str, Any], reports: tuple[str, ...]) -> None:
 
 
 class _Line:
-    """A line on a terminal that says how it goes; elsewhere nothing."""
+    """A line on a terminal that says how it goes; elsewhere nothing. It takes a tenth of the time at most."""
 
-    def __init__(self, *, quiet: bool) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._shown = sys.stderr.isatty()
-        self._quiet = quiet
+        self._clock = clock
+        self._again = 0.0
         self._open = False
 
     def tell(self, found: Callable[[], Mapping[str, Any]]) -> None:
-        if not self._shown:
+        began = self._clock.monotonic()
+        if not self._shown or began < self._again:
             return
         from importer.shadow.document import one_line as in_one_line
 
         room = shutil.get_terminal_size().columns - 1
         click.echo(f"\r\x1b[K{in_one_line(found())[:room]}", nl=False, err=True)
+        now = self._clock.monotonic()
+        self._again = now + max(_LEAST_LINE_S, 10 * (now - began))
         self._open = True
 
     def end(self) -> None:

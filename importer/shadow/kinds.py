@@ -6,6 +6,8 @@ its text, so only what stands before the first tag is read.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from importer.shadow.values import Kind
 
 HEAD_CHARS = 120
@@ -24,14 +26,20 @@ _MARKERS = (
 def kind_of(message: str | None, retries_left: int | None = None, retries: int | None = None) -> Kind:
     """Of the head of a trigger message. `retries`: how many the job has; a row with fewer left is one of them."""
     head, _, _ = (message or "").partition("<")
+    kind = _kind_of_head(head)
+    if kind is Kind.UNTOLD and retries and retries_left is not None and 0 <= retries_left < retries:
+        return Kind.RETRY
+    return kind
+
+
+@lru_cache(maxsize=1024)
+def _kind_of_head(head: str) -> Kind:
     label, colon, word = head.replace("：", ":").partition(":")
     word = word.strip().casefold()
     if colon and label and len(word) <= _MOST_CHARS:
         for kind, markers in _MARKERS:
             if any(marker in word for marker in markers):
                 return kind
-    if retries and retries_left is not None and 0 <= retries_left < retries:
-        return Kind.RETRY
     return Kind.UNTOLD
 
 

@@ -36,6 +36,8 @@ class Reader:
     # Stretches whose local times the log has shown and that came twice: which pass is meant is not known.
     doubled: set[tuple[int, int]] = field(default_factory=set)
     _last_ms: int = 0
+    _last_moment: datetime | None = None
+    _last_instant: int = 0
 
     def job(self, job: SourceJob, sign: SourceSign) -> SeenJob:
         self.retries[job.id] = job.retries or 0
@@ -91,11 +93,19 @@ class Reader:
 
     def _instant(self, moment: datetime, now_ms: int | None) -> int:
         """Wall-clock time of the old admin as an instant. Of a time that comes twice, the pass that the reading is near to."""
+        if moment == self._last_moment:  # rows come by the hundred in a second
+            return self._last_instant
+        self._last_moment = moment
+        self._last_instant = at_ms = self._pass(moment, now_ms)
+        return at_ms
+
+    def _pass(self, moment: datetime, now_ms: int | None) -> int:
         first_ms = self.around.ms(moment)
         if moment.tzinfo is not None:
             return first_ms
         passes = self.around.zone.instants(int(moment.replace(tzinfo=UTC, microsecond=0).timestamp()))
         if len(passes) > 1:
+            self._last_moment = None
             second_ms = first_ms + (passes[1] - passes[0]) * 1000
             if now_ms is not None:
                 return second_ms if now_ms >= second_ms - _LATE_ROWS_MS else first_ms

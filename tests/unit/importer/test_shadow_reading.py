@@ -152,6 +152,15 @@ def test_of_a_time_that_comes_twice_the_pass_is_meant_in_which_it_is_read(read_a
     assert datetime.fromtimestamp(row.at_ms / 1000, UTC).hour == hour
 
 
+def test_two_rows_of_one_local_time_are_told_apart_by_their_passes():
+    one = reader("Europe/Berlin")
+    first = int(datetime(2026, 10, 25, 0, 30, tzinfo=UTC).timestamp() * 1000)
+    found = [
+        one.rows([head(n, "2026-10-25 02:30:00")], first + n * 3_600_000 + 20_000)[0].at_ms for n in range(2)
+    ]
+    assert found == [first, first + 3_600_000]
+
+
 def test_in_a_past_range_rows_before_it_tell_the_second_pass_and_else_it_is_not_known():
     one = reader("Europe/Berlin")
     rows = one.rows(
