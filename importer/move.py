@@ -84,7 +84,7 @@ class Move:
                     retention_days=self._settings.retention_days,
                     progress=progress,
                 )
-                logs = copied_logs(found, log_days)
+                logs = copied_logs(found, log_days, source.unread)
             if daily:
-                days = copied_days(await import_days(source, db, self._clock, plan))
+                days = copied_days(await import_days(source, db, self._clock, plan), source.unread)
         return logs, days

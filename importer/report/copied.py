@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from importer.report.text import count, ranges
@@ -41,7 +41,9 @@ class Days(Protocol):
     def old(self) -> int: ...
 
 
-def copied_logs(found: Logs, log_days: int) -> Copied:
+def copied_logs(found: Logs, log_days: int, unread: Mapping[str, int]) -> Copied:
+    """`unread`: how many values of each column could not be read."""
+    values = [(number, f"{number:,} values of {column} cannot be read") for column, number in unread.items()]
     jobs = ranges(found.unknown_jobs, _MOST_NAMED)
     parts = (
         (found.unknown, f"{found.unknown:,} of jobs that are not here" + (f" ({jobs})" if jobs else "")),
@@ -53,16 +55,19 @@ def copied_logs(found: Logs, log_days: int) -> Copied:
             found.left,
             f"up to {found.left:,} of the newest are not settled yet: the same command takes them later",
         ),
+        *values,
         (1, f"before the last {count(log_days, 'day')}: not asked for"),
     )
     told = "; ".join(words for number, words in parts if number)
     return Copied(found.runs + found.unknown + found.timeless, found.runs, told)
 
 
-def copied_days(found: Days) -> Copied:
+def copied_days(found: Days, unread: Mapping[str, int]) -> Copied:
+    dayless = unread.get("trigger_day", 0)
     parts = (
+        (dayless, f"{dayless:,} without any day"),
         (found.covered, f"{count(found.covered, 'day')} counted from the imported runs instead"),
         (found.old, f"{count(found.old, 'day')} older than any that are kept here"),
     )
     told = "; ".join(words for number, words in parts if number)
-    return Copied(found.days + found.covered + found.old, found.days, told)
+    return Copied(found.days + found.covered + found.old + dayless, found.days, told)

@@ -13,7 +13,15 @@ from importer.source.connection import Connection
 from importer.source.fetch import fetch
 from importer.source.layout import Layout
 from importer.source.quartz import Triggers, read_triggers
-from importer.source.values import SourceDay, SourceExecutor, SourceGlue, SourceGroup, SourceJob, SourceUser
+from importer.source.values import (
+    Oddity,
+    SourceDay,
+    SourceExecutor,
+    SourceGlue,
+    SourceGroup,
+    SourceJob,
+    SourceUser,
+)
 
 _TEXT, _NUMBER, _TIME = "text", "number", "time"
 _Fields = Mapping[str, tuple[str, str]]
@@ -212,6 +220,8 @@ class Tables:
         for row in await self._rows("log_report", tail=f"ORDER BY {table.column('trigger_day')}"):
             day = self._time("daily counts", table, "trigger_day", row["trigger_day"])
             if day is None:
+                if row["trigger_day"] is None:
+                    self.cells.oddities.append(Oddity("daily counts", "trigger_day", "NULL", "nothing"))
                 continue
             counts = [
                 self.cells.number(f"daily counts of {day:%Y-%m-%d}", column, row[column]) or 0

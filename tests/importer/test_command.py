@@ -82,6 +82,10 @@ def old(make: Callable[..., XxlDatabase]) -> XxlDatabase:
         ],
         users=[SourceUser(1, "admin", MD5, 1), SourceUser(2, "li", MD5, 0, "4")],
     )
+    database.execute(
+        "UPDATE xxl_job_log SET handle_time='0000-00-00 00:00:00' WHERE id=12",
+        "INSERT INTO xxl_job_log_report (trigger_day) VALUES (NULL)",
+    )
     return database
 
 
@@ -120,8 +124,9 @@ def test_a_whole_installation_moves(old: XxlDatabase, tmp_path: Path):
     assert "Written: 2 apps, 3 jobs, 2 users" in done.output
     assert "enables 1 job." in done.output
     assert (
-        "Copied: 2 runs of its log; 1 of jobs that are not here (77); before the last 7 days: not asked for\n"
-        "Copied: 1 counts of days\n"
+        "Copied: 2 runs of its log; 1 of jobs that are not here (77); 1 values of handle_time cannot be read; "
+        "before the last 7 days: not asked for\n"
+        "Copied: 1 counts of days; 1 without any day\n"
     ) in done.output
     assert rows(tmp_path, "SELECT id, job_id FROM run ORDER BY id") == [(11, 3), (12, 3)]
     assert rows(tmp_path, "SELECT id, name, enabled FROM job ORDER BY id") == [
