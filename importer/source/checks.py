@@ -167,7 +167,16 @@ async def check_fit(
             raise _half(survey, f"{info.name} goes with a {table.name} that has {' and '.join(key)}")
     if not is_old and info.has("job_cron") and info.has("schedule_type"):
         await _check_both_schedules(survey, info)
-    group = tables.get("group")
+    group, before = tables.get("group"), survey.old.get("group")
+    if (
+        not is_old
+        and group is not None
+        and before is not None
+        and await survey.has_rows(info)
+        and await survey.has_rows(before)
+        and not await survey.has_rows(group)
+    ):
+        raise _half(survey, f"{info.name} has rows, but the groups still stand in {before.name}")
     if text_groups and group is not None and await survey.has_rows(group):
         raise _half(
             survey, f"{group.name} has rows, but {info.column('job_group')} of {info.name} is still a text"

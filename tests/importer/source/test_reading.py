@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from importer.errors import SourceError
 from importer.source.values import Oddity, SourceGlue, SourceGroup, SourceJob, SourceLog, SourceUser
 from tests.importer.source.reading import GROUP, JOB, before_reading, opened, read
 from tests.kit.xxl_databases import table_sql
@@ -245,8 +246,15 @@ async def test_old_tables_that_were_kept_after_an_upgrade(make):
     found = await read(old)
     assert (found.release, [job.id for job in found.jobs]) == ("2.0.2", [7])
     assert found.notes == ("XXL_JOB_QRTZ_TRIGGER_INFO was read, because xxl_job_info is empty",)
-    # Copied: jobs as they were, but for their states.
+    # Copied in part.
     new.name = old.name
+    new.insert("info", {"id": 1, "job_group": 1})
+    with pytest.raises(
+        SourceError, match="xxl_job_info has rows, but the groups still stand in XXL_JOB_QRTZ_TR"
+    ):
+        await read(old)
+    old.execute("DELETE FROM xxl_job_info")
+    # Copied: jobs as they were, but for their states.
     new.fill(groups=[GROUP], jobs=[SourceJob(7, "1", cron="0 0 4 * * ?", trigger_status=0)])
     found = await read(old)
     assert (found.release, [job.cron for job in found.jobs]) == ("2.1.1 – 2.1.2", ["0 0 4 * * ?"])
