@@ -33,8 +33,8 @@ def refuse(target: Target, source: str, existing: Existing, *, merge: bool) -> N
         again = sorted(old for old, one in target.imported_jobs.items() if one.new_id in target.jobs)
         if again or target.imported_apps.keys() & set(_there(target)):
             raise Conflict(
-                f"--existing fail: imported from {source} before: {counted(len(again), 'job')} (ids there: "
-                f"{_some(again)}): choose skip or update"
+                f"--existing fail: {counted(len(again), 'job')} of {source} {'has' if len(again) == 1 else 'have'} been "
+                f"imported before (ids there: {_some(again)}): choose skip or update"
             )
 
 

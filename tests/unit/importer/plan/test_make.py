@@ -116,7 +116,7 @@ def test_other_jobs_in_the_target_are_refused_unless_merge() -> None:
 
 def test_existing_jobs_are_refused_when_asked_for() -> None:
     target = after(plan(installation(job(7))))
-    with pytest.raises(Conflict, match=r"--existing fail: imported from .* before: 1 job "):
+    with pytest.raises(Conflict, match=r"--existing fail: 1 job of .* has been imported before"):
         plan(installation(job(7)), target, existing=Existing.FAIL)
 
 
