@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.core.errors import InvalidValue
@@ -96,6 +96,7 @@ async def test_a_server_that_cannot_say_read_only():
     ]
 
 
+@settings(deadline=None)
 @given(st.text(max_size=20))
 def test_any_text_through_a_latin1_connection_comes_back(text):
     """The oracle is the code page itself, with the control characters in its holes."""
