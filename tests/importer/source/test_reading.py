@@ -336,3 +336,14 @@ async def test_odd_types_of_a_fork(make):
         Oddity("job 8", "executor_timeout", "soon", "nothing"),
         Oddity("job 8", "update_time", "yesterday", "nothing"),
     }
+
+
+async def test_a_script_of_many_megabytes(make):
+    """As long as its column allows: the row comes in two packets of the protocol."""
+    old = make("3.4.2")
+    old.fill(groups=[GROUP], jobs=[JOB])
+    old.execute(
+        "SET GLOBAL max_allowed_packet=64*1024*1024",
+        "UPDATE xxl_job_info SET glue_source=REPEAT('每晚a\\r\\n', 1864135)",
+    )
+    assert (await read(old)).jobs[0].glue_source == "每晚a\r\n" * 1_864_135
