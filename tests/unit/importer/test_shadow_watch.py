@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -253,6 +254,25 @@ def test_a_job_that_stops_without_a_mark_was_stopped_by_the_old_admin(by_hand):
     assert ("by itself" in track.stopped) is not by_hand
     if not by_hand:
         assert report_of(watch, ABOUT)["stopped_by_old_admin"][0]["job_id"] == 7
+
+
+def test_where_people_leave_no_mark_a_stop_is_unclear():
+    """Up to 2.1 nothing tells a job that people stopped from one that the old admin stopped."""
+    job = ModelJob(7, replace(version(60), stops_marked=False), multiples(60))
+    stopped = T0 + 625_000
+    log_slots(job, until=stopped - 30_000)
+    changes = {}
+
+    def between(at_ms):
+        changes[at_ms] = []
+        if at_ms >= stopped and job.running:
+            job.running = False
+            changes[at_ms] = [job]
+
+    watch, tally = one(job, between=between, changed=lambda at: changes[at])
+    assert not watch.tracks[7].stopped
+    assert tally.unclear.total() == 1
+    assert not tally.differs
 
 
 def test_a_stopped_job_has_no_slots_and_one_that_is_started_has_them_from_then_on():
