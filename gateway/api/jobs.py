@@ -9,7 +9,7 @@ from aiohttp import web
 from gateway.api.drafts import body_of, job_of
 from gateway.api.intake import checked, path_id, query_as, read_as, read_object
 from gateway.api.models.base import MAX_ID
-from gateway.api.models.jobs import MAX_BATCH, JobBody, JobIds, JobList, JobQuery
+from gateway.api.models.jobs import MAX_BATCH, MOST_WISHED_ID, JobBody, JobIds, JobList, JobQuery
 from gateway.api.patching import changed_job
 from gateway.api.problems import FieldError, InvalidInput
 from gateway.api.render import job_answer, json_answer
@@ -36,7 +36,7 @@ async def create(request: web.Request) -> web.Response:
 async def create_batch(request: web.Request) -> web.Response:
     """Jobs are checked in slices, so that a large batch does not hold up runs that are due."""
     services = request.app[SERVICES]
-    bodies = _batch_of(await read_object(request))
+    bodies, wishes = _batch_of(await read_object(request))
     app_ids: dict[str, int] = {}
     now_ms = services.clock.now_ms()
     drafts: list[Job] = []
@@ -56,7 +56,7 @@ async def create_batch(request: web.Request) -> web.Response:
         )
         if index % _JOBS_A_SLICE == _JOBS_A_SLICE - 1:
             await services.clock.sleep(0)
-    ids = [job.id for job in await services.jobs.create(drafts)]
+    ids = [job.id for job in await services.jobs.create(drafts, wishes)]
     await services.operations.jobs_changed(ids)
     return json_answer(JobIds(ids=ids), 201)
 
@@ -146,15 +146,35 @@ def job_id_in(request: web.Request) -> int:
     return job_id
 
 
-def _batch_of(body: dict[str, Any]) -> list[object]:
+def _batch_of(body: dict[str, Any]) -> tuple[list[object], list[int | None]]:
+    """The jobs, which are checked one by one, and the ids that they are to have."""
     jobs = body.get("jobs")
-    if unknown := sorted(set(body) - {"jobs"}):
-        raise InvalidInput([FieldError(unknown[0], body[unknown[0]], "a known field: jobs")])
+    if unknown := sorted(set(body) - {"jobs", "ids"}):
+        raise InvalidInput([FieldError(unknown[0], body[unknown[0]], "a known field: jobs, ids")])
     if not isinstance(jobs, list) or not jobs:
         raise InvalidInput([FieldError("jobs", jobs, "a list of at least one job")])
     if len(jobs) > MAX_BATCH:
         raise InvalidInput([FieldError("jobs", f"{len(jobs)} items", f"at most {MAX_BATCH} items")])
-    return jobs
+    return jobs, _wishes_of(body.get("ids"), len(jobs))
+
+
+def _wishes_of(ids: object, count: int) -> list[int | None]:
+    if ids is None:
+        return []
+    if not isinstance(ids, list) or len(ids) != count:
+        raise InvalidInput([FieldError("ids", ids, f"a list of {count}, one for each job")])
+    seen: set[int] = set()
+    for index, one in enumerate(ids):
+        if one is None:
+            continue
+        if not isinstance(one, int) or isinstance(one, bool) or not 1 <= one <= MOST_WISHED_ID:
+            raise InvalidInput(
+                [FieldError(f"ids[{index}]", one, f"a number from 1 to {MOST_WISHED_ID}, or null")]
+            )
+        if one in seen:
+            raise InvalidInput([FieldError(f"ids[{index}]", one, "each id once")])
+        seen.add(one)
+    return ids
 
 
 async def _app_id(services: Services, appname: str, field: str) -> int:

@@ -53,8 +53,11 @@ class AppCatalog(Protocol):
 class JobCatalog(Protocol):
     """Every change makes a version, takes back what was planned ahead and computes the next fire anew."""
 
-    async def create(self, jobs: Sequence[Job]) -> list[Job]:
-        """Store all or none; id, part, version and times are filled in. Raises `InvalidValue`, `Conflict`."""
+    async def create(self, jobs: Sequence[Job], wishes: Sequence[int | None] = ()) -> list[Job]:
+        """Store all or none; id, part, version and times are filled in. Raises `InvalidValue`, `Conflict`.
+
+        `wishes`, as many as jobs: the ids that they get where no other job has or had them.
+        """
         ...
 
     async def get(self, job_id: int) -> Job:

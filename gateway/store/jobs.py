@@ -36,6 +36,7 @@ from gateway.store.next_fires import replanned, scheduled, take_back
 from gateway.store.pauses import covered_by
 from gateway.store.tables import app, job, job_calendar, job_next_fire, job_version
 from gateway.store.transact import reading, transact
+from gateway.store.wished_ids import ids_for
 
 _CHUNK = 500
 _SLICE = 100
@@ -121,9 +122,11 @@ class JobStore:
 
     # ------------------------------------------------------------ changing
 
-    async def create(self, jobs: Sequence[Job]) -> list[Job]:
+    async def create(self, jobs: Sequence[Job], wishes: Sequence[int | None] = ()) -> list[Job]:
         for _ in range(_TRIES):
             try:
+                if any(wishes):
+                    return await self._create(jobs, await ids_for(self._db, self._clock, self._ids, wishes))
                 return await self._create(jobs, await self._ids.draw(len(jobs)))
             except IdsTaken:
                 self._ids.drop_reserve()

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from gateway.api.models.jobs import MOST_WISHED_ID
 from gateway.core.errors import Conflict
 from importer.manifests.matching import Link
 from importer.manifests.present import V1, Calls, app_path, calendar_path, job_path
@@ -59,8 +60,12 @@ class _Run:
     # ------------------------------------------------------------ jobs
 
     def _new_jobs(self, steps: Sequence[Step]) -> Iterator[str]:
-        for lot in _lots([(step, self._body(step)) for step in steps]):
-            ids = self._calls.call("POST", f"{V1}/jobs/batch", {"jobs": [body for _, body in lot]})["ids"]
+        ordered = sorted(
+            steps, key=lambda one: (one.document_id is None, one.document_id or 0, one.index or 0)
+        )
+        for lot in _lots([(step, self._body(step)) for step in ordered]):
+            body = {"jobs": [body for _, body in lot], "ids": [_wish(step) for step, _ in lot]}
+            ids = self._calls.call("POST", f"{V1}/jobs/batch", body)["ids"]
             for (step, _), job_id in zip(lot, ids, strict=True):
                 assert step.index is not None
                 self._ids[step.index] = job_id
@@ -133,6 +138,10 @@ class _Run:
         if self._calls.call("GET", path)[mark] != step.mark:
             label = f"job {step.job_id}" if step.kind is Kind.JOB else f"{step.kind.value} {step.name}"
             raise Conflict(f"{label} was changed meanwhile by somebody else: make a new plan")
+
+
+def _wish(step: Step) -> int | None:
+    return step.document_id if (step.document_id or 0) <= MOST_WISHED_ID else None
 
 
 def _lots(found: Sequence[tuple[Step, Value]]) -> Iterator[list[tuple[Step, Value]]]:

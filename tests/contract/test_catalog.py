@@ -126,6 +126,33 @@ async def test_a_sequence_that_ends_says_how_much_of_it_is_used_and_when_it_is_o
 # ---------------------------------------------------------------- apps
 
 
+async def test_jobs_get_the_ids_they_wish_where_these_are_free(apps, jobs, db, clock):
+    app = await apps.create(an_app("billing"))
+    first, second = await jobs.create([a_job(app), a_job(app)])
+    await jobs.delete(second.id, keep_history=True)
+    batch = [a_job(app) for _ in range(5)]
+    made = await jobs.create(batch, [first.id, None, 70, second.id, 15])
+    got = [one.id for one in made]
+    assert (got[2], got[4]) == (70, 15)
+    assert all(one > 70 for one in (got[0], got[1], got[3]))
+    assert len(set(got)) == 5
+    assert sorted(await jobs.load(got)) == sorted(got)
+    # What comes after them is above them, in a process that has ids of before as well.
+    other = JobStore(db, clock, ids.job_ids(db, clock), ids.run_ids(db, clock))
+    assert min(one.id for one in await other.create([a_job(app)])) > 70
+
+
+async def test_an_id_that_another_process_holds(apps, jobs, db, clock):
+    """A wish may be one of a block that another process has in reserve: that one draws again."""
+    app = await apps.create(an_app("billing"))
+    other = JobStore(db, clock, ids.job_ids(db, clock), ids.run_ids(db, clock))
+    (held,) = await other.create([a_job(app)])
+    (mine,) = await jobs.create([a_job(app)], [held.id + 1])
+    assert mine.id == held.id + 1
+    (later,) = await other.create([a_job(app)])
+    assert later.id > mine.id
+
+
 async def test_what_old_executors_need_comes_back_too(apps):
     old = replace(
         an_app("old", ["http://10.0.0.1:9999/"]), dialect="form15", tokenless_from=("10.0.0.0/8", "::1/128")

@@ -26,6 +26,9 @@ MAX_BATCH = 10_000
 XXL_MISFIRE_AFTER_S = 5
 MISFIRE_AFTER_S = 60
 MIN_LOST_AFTER_S = 30
+# So that ids are left for those who come later.
+MOST_WISHED_ID = 1 << 30
+WishedId = Annotated[int, Field(ge=1, le=MOST_WISHED_ID)] | None
 
 
 class ContactBody(Body):
@@ -155,6 +158,12 @@ class BatchBody(Body):
     """Jobs to be created all or not at all."""
 
     jobs: list[JobBody] = Field(min_length=1, max_length=MAX_BATCH)
+    ids: list[WishedId] | None = Field(
+        None,
+        max_length=MAX_BATCH,
+        description="As many as jobs: the ids that they get where no other job has or had them, as when they come from "
+        "another gateway; null for any. The answer tells which ids they got.",
+    )
 
 
 class JobHead(Answer):

@@ -593,6 +593,20 @@ async def test_a_batch(billing):
     assert (await billing.ok("GET", f"/api/v1/jobs/{answer['ids'][249]}"))["name"] == "n249"
 
 
+async def test_ids_of_a_batch(billing):
+    bodies = [a_job(), a_job(), a_job()]
+    made = await billing.ok("POST", "/api/v1/jobs/batch", {"jobs": bodies, "ids": [70, None, 9]})
+    assert (made["ids"][0], made["ids"][2]) == (70, 9)
+    assert made["ids"][1] > 70
+    for ids, expected in (
+        ([1], ("ids", [1], "a list of 3, one for each job")),
+        ([1, 2, 1], ("ids[2]", 1, "each id once")),
+        ([1, True, 3], ("ids[1]", True, "a number from 1 to 1073741824, or null")),
+        ([1, 2, 1 << 31], ("ids[2]", 1 << 31, "a number from 1 to 1073741824, or null")),
+    ):
+        assert await billing.wrong("POST", "/api/v1/jobs/batch", {"jobs": bodies, "ids": ids}) == expected
+
+
 async def test_a_batch_is_refused_as_a_whole(billing):
     for bad, field in (
         ({"timeout_s": -1}, "jobs[1].timeout_s"),

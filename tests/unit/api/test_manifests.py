@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 
 import pytest
 import yaml
@@ -156,8 +157,28 @@ async def test_an_empty_gateway_becomes_the_same(full, other, tmp_path):
     # The second time there is nothing to do, on either side.
     for api in (full, other):
         assert await run(api, "apply", file) == "Plan: 0 to create, 0 to change, 0 to remove, 11 unchanged.\n"
-    again = await run(other, "export")
-    assert documents_without_ids(again) == documents_without_ids(text)
+    # Ids are kept where they are free.
+    assert await run(other, "export") == text
+
+
+async def test_ids_that_are_not_free_are_told_of(full, other, tmp_path):
+    """Of a job that is there, and of one that is gone, while its history is kept."""
+    file = tmp_path / "all.yaml"
+    await run(full, "export", "--output", file)
+    await other.app()
+    gone = await other.job(name="gone")
+    await other.job(name="theirs")
+    await other.ok("DELETE", f"/api/v1/jobs/{gone['id']}?keep_history=true")
+    said = await apply(other, file)
+    others = re.findall(r"created job (\d+) (\S+) \(it is (\d+) in its document\)", said)
+    assert [one[1:] for one in others] == [("billing/plain", "1"), ("batch/儿子", "2")]
+    assert min(int(one[0]) for one in others) > 7
+    mine = [one for one in (await shapes(other))[0] if one["name"] != "theirs"]
+    assert mine == (await shapes(full))[0]
+    assert (await run(other, "apply", file)).startswith("Plan: 0 to create, 0 to change")
+    assert documents_without_ids(await run(other, "export", "--app", "batch")) == documents_without_ids(
+        await run(full, "export", "--app", "batch")
+    )
 
 
 def documents_without_ids(text):
