@@ -29,7 +29,9 @@ _DIALECTS = (
 
 @dataclass(slots=True)
 class DraftApp:
-    """An app before it has its id. `gone`: its group does not exist, so it has no executors."""
+    """An app before it has its id. `registered_as`: the name that executors of its group use. `gone`: its group does not
+    exist, so it has no executors.
+    """
 
     keys: list[str]
     appname: str
@@ -38,6 +40,8 @@ class DraftApp:
     addresses: tuple[str, ...]
     token: str | None = field(repr=False, default=None)
     gone: bool = False
+    registered_as: str = ""
+    tokenless_from: tuple[str, ...] = ()
     notes: Notes = field(default_factory=lambda: Notes("apps"))
 
 
@@ -86,6 +90,7 @@ def app_of(draft: DraftApp, app_id: int, installation: Installation, now_ms: int
         created_ms=now_ms,
         updated_ms=now_ms,
         int_ids=installation.last <= _INT_IDS_UP_TO,
+        tokenless_from=draft.tokenless_from,
         dialect=next((name for last, name in _DIALECTS if installation.last <= last), "") if manual else "",
     )
 
@@ -136,6 +141,7 @@ def _draft(group: SourceGroup) -> DraftApp:
         mode=AddressMode.MANUAL if manual else AddressMode.AUTO,
         addresses=addresses,
         token=_token(group, notes),
+        registered_as=group.appname or "",
         notes=notes,
     )
 

@@ -15,6 +15,7 @@ from importer.plan.ids import Ids
 from importer.plan.jobs import MappedJob, digest_of, job_of_source
 from importer.plan.leftovers import leftovers
 from importer.plan.notes import Notes
+from importer.plan.old_executors import help_old_executors
 from importer.plan.security import security_of
 from importer.plan.target import Target
 from importer.plan.tasks import glue_by_job
@@ -58,6 +59,7 @@ def make_plan(installation: Installation, target: Target, options: PlanOptions, 
     if options.release is not None:
         installation = _of_release(installation, options.release, general)
     drafts = drafts_of(installation)
+    help_old_executors(drafts.apps, installation, general)
     app_space = Ids([*target.apps, *target.aliases], installation.counters.next_group)
     app_space.reserve(int(one.key) for one in installation.groups if _is_id(one.key))
     apps, id_by_draft = _apps(drafts.apps, app_space, installation, target, options, now_ms)

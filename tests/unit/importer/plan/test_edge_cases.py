@@ -30,7 +30,7 @@ import pytest
 
 from gateway.core.model import AddressMode, BlockStrategy, Misfire, Route
 from importer.plan.values import Action, Level, PlannedJob, Verdict
-from importer.source.values import QuartzState, SourceGlue, SourceGroup, SourceJob, SourceUser
+from importer.source.values import QuartzState, SourceExecutor, SourceGlue, SourceGroup, SourceJob, SourceUser
 from tests.kit.source_rows import NOW_MS, installation, job, one_job, plan, told
 
 E3 = {"first": (2, 3, 0), "last": (2, 4, 2)}
@@ -554,3 +554,39 @@ def test_a_job_that_is_the_same_is_identical() -> None:
         Action.CREATE,
     )
     assert made.findings == ()
+
+
+def test_executors_that_do_not_register_are_entered_by_hand() -> None:
+    """Up to 1.7.1 they write to the old admin's database."""
+    groups = (SourceGroup("1", "orders", None, 0), SourceGroup("2", "idle", None, 0))
+    executors = (
+        SourceExecutor("orders", "10.0.0.1:9999", None),
+        SourceExecutor("other", "10.0.0.9:9999", None),
+    )
+    made = plan(installation(groups=groups, executors=executors, first=(1, 7, 0), last=(1, 7, 1)))
+    first, second = (one.app for one in made.apps)
+    assert (first.address_mode, first.addresses) == (AddressMode.MANUAL, ("http://10.0.0.1:9999/",))
+    assert (first.dialect, first.int_ids) == ("netcom16", True)
+    assert (second.address_mode, second.addresses, second.dialect) == (AddressMode.AUTO, (), "")
+    assert "enter theirs" in told(made, "app 2", "registry_value")[0].why
+    assert "--advertise" in told(made, "installation", "executors")[0].why
+
+
+def test_executors_that_send_no_token_are_let_in_from_where_they_are() -> None:
+    groups = (
+        SourceGroup("1", "orders", None, 0),
+        SourceGroup("2", "named", None, 1, "host7:9999,10.0.0.2:9999"),
+    )
+    executors = (
+        SourceExecutor("orders", "10.0.0.1:9999", None),
+        SourceExecutor("orders", "[fd00::1]:9999", None),
+    )
+    made = plan(installation(groups=groups, executors=executors, first=(1, 7, 2), last=(1, 7, 2)))
+    first, second = (one.app for one in made.apps)
+    assert (first.address_mode, first.tokenless_from) == (AddressMode.AUTO, ("10.0.0.1/32", "fd00::1/128"))
+    assert second.tokenless_from == ("10.0.0.2/32",)
+    assert [one.value for one in told(made, "app 2", "tokenless_from")] == ["", "host7"]
+    perhaps = plan(installation(groups=groups, executors=executors, first=(1, 8, 0), last=(1, 8, 2)))
+    assert perhaps.apps[0].app.tokenless_from == ()
+    assert "tokenless_from" in told(perhaps, "installation", "executors")[0].why
+    assert told(plan(installation(first=(1, 9, 0), last=(1, 9, 1))), "installation", "executors") == []
