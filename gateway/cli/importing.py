@@ -188,6 +188,22 @@ def _words_for(settings: Settings) -> str:
     return f"{url.database}@{url.host or ''}:{url.port or 3306}"
 
 
+def _written(applied: Applied) -> str:
+    if not applied.anything:
+        return "Nothing was to be changed."
+    counts = (
+        (applied.apps_made, "apps"),
+        (applied.jobs_made, "jobs"),
+        (applied.users_made, "users"),
+        (applied.apps_changed, "apps updated"),
+        (applied.jobs_changed, "jobs updated"),
+        (applied.users_changed, "users updated"),
+    )
+    return "Written: " + (
+        ", ".join(f"{len(ids):,} {what}" for ids, what in counts if ids) or "notes on what is here"
+    )
+
+
 def _imported(target: Target) -> tuple[object, ...]:
     return target.imported_apps, target.imported_jobs, target.imported_users
 
@@ -216,12 +232,13 @@ class _Import:
             self._write_reports(report, with_standard_output=False)
             if not self._is_something(report.plan):
                 self._say("\nNothing is to be written: all of it is here already.")
-                self._write_reports(replace(report, written=True), with_standard_output=True)
-                return 0
+                return self._end(replace(report, written=True))
             if not (asked.yes or self._confirmed(report.plan)):
                 self._say("Nothing has been written.")
                 return FAILED
-        report = self._copy(self._apply(report, seen.target))
+        return self._end(self._copy(self._apply(report, seen.target)))
+
+    def _end(self, report: Report) -> int:
         self._write_reports(report, with_standard_output=True)
         self._say("")
         for line in self._next_steps(report):
@@ -281,11 +298,7 @@ class _Import:
                 WRONG_INPUT,
             ) from None
         self._progress.end()
-        made, changed = len(applied.jobs_made), len(applied.jobs_changed)
-        self._say(
-            f"Written: {len(applied.apps_made):,} apps, {made:,} jobs, {len(applied.users_made):,} users"
-            + (f"; {changed:,} jobs updated" if changed else "")
-        )
+        self._say(_written(applied))
         for note in applied.notes:
             self._say(f"  {note}")
         return replace(report, written=True, target=self._asked.target)

@@ -72,8 +72,15 @@ def _jobs(report: Report) -> TableCount:
 def _glue(report: Report) -> TableCount:
     read = len(report.installation.glue)
     taken = sum(len(job.history) for job in report.plan.jobs if job.action is not Action.SKIP)
-    rest = "the newest is the job's own version; others are listed below"
-    return TableCount("GLUE history", "versions of jobs", read, taken, rest if read > taken else "")
+    told = ""
+    if read > taken:
+        is_first = any(job.action is Action.CREATE for job in report.plan.jobs)
+        told = (
+            "the newest is the job's own version, the same twice is one; others are listed below"
+            if is_first
+            else "they came with the first import"
+        )
+    return TableCount("GLUE history", "versions of jobs", read, taken, told)
 
 
 def _users(report: Report) -> TableCount:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from importer.plan.values import Action
 from importer.report.text import count
 from importer.report.values import Report
 
@@ -30,11 +31,20 @@ def next_steps(
 
 def _tokens(report: Report, own: Sequence[str]) -> list[str]:
     """How the apps' tokens and that of the settings go together; the texts of neither are told."""
-    imported = {app.access_token for app in report.plan.apps} - {None, ""}
-    if not imported or imported <= {*own}:
-        return []
-    if own:
-        told = "this gateway's XXLJOB_GATEWAY_ACCESS_TOKEN is another: executors of other apps need that one."
-    else:
-        told = "set XXLJOB_GATEWAY_ACCESS_TOKEN to it as well, so that executors of other apps are asked for one too."
-    return [f"The imported apps take the old admin's access token; {told}"]
+    apps = [app for app in report.plan.apps if app.access_token]
+    kept = [app.app.appname for app in apps if app.action is Action.SKIP]
+    given = {app.access_token for app in apps if app.action is not Action.SKIP}
+    lines = []
+    if kept:
+        lines.append(
+            f"{len(kept):,} of the apps were here already, with the access tokens that they have: "
+            "`xxljob-gateway access-tokens create --app NAME --text TOKEN` gives one the old admin's."
+        )
+    if given - {*own}:
+        told = (
+            "this gateway's XXLJOB_GATEWAY_ACCESS_TOKEN is another: executors of other apps need that one."
+            if own
+            else "set XXLJOB_GATEWAY_ACCESS_TOKEN to it as well, so that executors of other apps are asked for one too."
+        )
+        lines.append(f"The imported apps take the old admin's access token; {told}")
+    return lines

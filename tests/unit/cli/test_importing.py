@@ -192,7 +192,10 @@ def test_a_second_import_has_nothing_to_do():
     steps.before_the_commit = AssertionError("written again")
     result = play(steps)
     assert result.exit_code == 0
-    assert result.stdout.endswith("Nothing is to be written: all of it is here already.\n")
+    assert "\nNothing is to be written: all of it is here already.\n\n1. Look at" in result.stdout
+    steps.before_the_commit = None
+    token = play(steps, plan=PlanOptions(NAME, access_token=TOKEN)).stdout
+    assert "4. 1 of the apps were here already, with the access tokens that they have" in token
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt(), click.Abort()])
