@@ -590,3 +590,10 @@ def test_executors_that_send_no_token_are_let_in_from_where_they_are() -> None:
     assert perhaps.apps[0].app.tokenless_from == ()
     assert "tokenless_from" in told(perhaps, "installation", "executors")[0].why
     assert told(plan(installation(first=(1, 9, 0), last=(1, 9, 1))), "installation", "executors") == []
+
+
+def test_what_is_not_worked_out_of_w_days_is_said() -> None:
+    one = one_job(job(schedule_conf="0 0 2 10W * ?"), first=(3, 2, 0), last=(3, 3, 2))
+    assert (one.verdict, one.fires.differ_at) == (Verdict.EQUIVALENT, None)
+    assert "misplace W days" in one.reasons[0]
+    assert one_job(job(schedule_conf="0 0 2 10W * ?")).verdict is Verdict.IDENTICAL
