@@ -1,6 +1,7 @@
 """Imports: what is remembered of where apps, jobs and users came from, and one import as one transaction.
 
-Locks are taken in the order source → links → app → job → next fire → run, and ids ascend: nodes are at work meanwhile.
+Locks are taken in the order source → app → job → next fire → run → revision, and ids ascend: nodes are at work meanwhile, and
+people change limits. Links need no lock of their own, for a cycle is no reason to refuse one here.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ from gateway.store.import_apps import AppImport, lock_apps, prove_unlimited, wri
 from gateway.store.import_jobs import JobImport, prepared, write_jobs
 from gateway.store.import_users import UserImport, raise_user_ids, write_users
 from gateway.store.jobs import JobStore, jobs_with_fires
-from gateway.store.links import lock_links
 from gateway.store.many import update_each
 from gateway.store.revisions import bump
 from gateway.store.tables import app, app_alias, deleted_job, import_item, import_source, job, user_account
@@ -145,7 +145,6 @@ class ImportStore:
         async def body(conn: AsyncConnection) -> Written:
             done = Written()
             source_id = await _lock_source(conn, wanted, now_ms)
-            await lock_links(conn)
             locked = await lock_apps(conn, wanted.apps)
             prove_unlimited(locked, limited)
             made, changed = done.apps_made, done.apps_changed

@@ -90,10 +90,11 @@ class Figures:
         self.found: dict[str, Any] = {}
 
     async def timed(self, name: str, work: Callable[[], Awaitable[T]]) -> T:
-        began = time.perf_counter()
+        began, spent = time.perf_counter(), time.process_time()
         result = await work()
         self.found[name] = round(time.perf_counter() - began, 2)
-        print(f"  {name}: {self.found[name]} s", file=sys.stderr)
+        self.found[f"{name}, CPU s"] = cpu = round(time.process_time() - spent, 2)
+        print(f"  {name}: {self.found[name]} s, of this process's CPU {cpu} s", file=sys.stderr)
         return result
 
     def note(self, name: str, value: float) -> None:
