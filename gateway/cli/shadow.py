@@ -26,6 +26,7 @@ _COLUMNS = 140  # of a report that goes to no terminal
 _LEAST_SETTLE_MS = 2000
 _LEAST_EVERY_MS = 500
 _LEAST_LINE_S = 0.5
+SAVED_EVERY_S = 600
 
 
 @click.command()
@@ -115,15 +116,21 @@ def _run(source: GivenSource, asked: ShadowOptions, reports: tuple[str, ...]) ->
     from importer.shadow.session import Shadow
 
     clock = SystemClock()
-    line = _Line(clock)
-    told = Shadow(source.url, source.options, asked, clock, line.tell)
+    line, saved = _Line(clock), Saved(clock, reports)
+
+    def tell(found: Callable[[], Mapping[str, Any]]) -> None:
+        line.tell(found)
+        saved.tell(found)
+
+    told = Shadow(source.url, source.options, asked, clock, tell)
 
     async def main() -> SourceError | None:
         stopped = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            # A second one ends it at once.
-            loop.add_signal_handler(number, _once(loop, number, stopped))
+            # A second one ends it at once. Under nohup the end of the terminal is none of the watch.
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+                loop.add_signal_handler(number, _once(loop, number, stopped))
         try:
             await told.run(stopped)
         except SourceError as error:
@@ -167,6 +174,28 @@ def _show(found: Mapping[str, Any], reports: tuple[str, ...]) -> None:
         except OSError as error:
             raise Failure(f"--report: {path} cannot be written: {error.strerror}", WRONG_INPUT) from None
         click.echo(f"report: {path}", err=True)
+
+
+class Saved:
+    """Writes the reports now and then, so that a watch of days is not lost with its machine."""
+
+    def __init__(self, clock: Clock, paths: tuple[str, ...]) -> None:
+        self._clock = clock
+        self._paths = [path for path in paths if path != STANDARD_OUTPUT]
+        self._again = clock.monotonic() + SAVED_EVERY_S
+
+    def tell(self, found: Callable[[], Mapping[str, Any]]) -> None:
+        if not self._paths or self._clock.monotonic() < self._again:
+            return
+        from importer.shadow.files import write_shadow
+
+        self._again = self._clock.monotonic() + SAVED_EVERY_S
+        told = found()
+        for path in self._paths:
+            try:
+                write_shadow(path, told)
+            except OSError as error:
+                click.echo(f"{path} was not written: {error.strerror}", err=True)
 
 
 class _Line:

@@ -318,6 +318,29 @@ def test_late_rows_of_a_frequent_job_are_late_and_not_holes_and_doubles():
     assert tally.late_s(1) == 12
 
 
+@pytest.mark.parametrize(("late_s", "is_its"), [(110, True), (130, False)])
+def test_a_run_belongs_to_its_slot_up_to_the_settle_time(late_s, is_its):
+    job = ModelJob(7, version(300), multiples(300))
+    slots = slots_between(job.next_after, BEGIN, ends_at(FOR_MS) + 200_000)
+    job.logged = [
+        (slot + (late_s * 1000 if n == 1 else 0), Kind.SCHEDULE, -1) for n, slot in enumerate(slots)
+    ]
+    _, tally = one(job)
+    assert tally.missing.total() == (not is_its)
+    assert tally.extra == ({} if is_its else {"off_slot": 1})
+    assert tally.late == is_its
+
+
+def test_a_slot_that_was_made_up_for_is_not_filled_by_a_double_after_it():
+    job = ModelJob(7, version(20, fires_once=True), multiples(20))
+    slots = slots_between(job.next_after, BEGIN, ends_at(FOR_MS) + 200_000)
+    job.logged = [(slot, Kind.SCHEDULE, -1) for n, slot in enumerate(slots) if n != 5]
+    job.logged += [(slots[5] + 9000, Kind.MISFIRE, -1), (slots[6] + 1000, Kind.SCHEDULE, -1)]
+    _, tally = one(job)
+    assert tally.missing == {Missing.MISFIRE_MADE_UP: 1}
+    assert tally.duplicates == 1
+
+
 def test_a_fixed_rate_is_followed_and_its_drift_is_told():
     rate = 60
     job = ModelJob(7, rated(rate), multiples(rate))
@@ -413,6 +436,20 @@ def test_a_fixed_rate_that_was_started_runs_an_interval_later():
     assert tally.agreed == len(range(first, ends_at(FOR_MS), 60_000))
     assert not tally.differs
     assert not tally.unclear
+    assert not tally.drifts
+
+
+def test_shards_of_a_fixed_rate_are_one_run():
+    job = ModelJob(7, rated(60), multiples(60))
+    slots = slots_between(job.next_after, BEGIN, ends_at(FOR_MS) + 200_000)
+    # One after another: each executor that does not answer takes 3 s.
+    job.logged = [(slot + shard * 3000, Kind.SCHEDULE, shard) for slot in slots for shard in range(3)]
+    job.logged.append((slots[4] + 7000, Kind.SCHEDULE, 1))
+    _, tally = one(job)
+    assert tally.agreed == len(slots_between(job.next_after, BEGIN, ends_at(FOR_MS)))
+    assert tally.duplicates == 1
+    assert not tally.missing
+    assert not tally.extra
     assert not tally.drifts
 
 
