@@ -108,7 +108,7 @@ async def _change(conn: AsyncConnection, one: UserImport, now_ms: int) -> bool:
 async def raise_user_ids(conn: AsyncConnection, first: int) -> None:
     """The next user's id is not below `first`: a row that was there moves the counter, and no DDL ends the transaction."""
     last = (await conn.execute(select(_C.id).order_by(_C.id.desc()).limit(1))).scalar() or 0
-    if conn.dialect.name == "sqlite" or first <= last + 1:
+    if first <= last + 1:
         return
     await conn.execute(insert(user_account).values(id=first - 1, username="", password_hash=""))
     await conn.execute(delete(user_account).where(_C.id == first - 1))

@@ -162,7 +162,8 @@ class ImportStore:
                 mine = import_source.c.id == source_id
                 values = {"imported_ms": now_ms, "release": wanted.release, "timezone": wanted.timezone}
                 await conn.execute(update(import_source).where(mine).values(values))
-            await raise_user_ids(conn, wanted.first_user)
+            if not self._db.is_sqlite:  # whose next id is above those that are there, whatever was
+                await raise_user_ids(conn, wanted.first_user)
             for name, first in sorted(wanted.firsts.items()):
                 # Who has used them up has no old executors any more, or could not give them ids any more either.
                 if name != "run_int" or first < MAX_INT_ID:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from sqlalchemy import insert
 
 from gateway.core.access import EVERY_APP
 from gateway.core.children import Child, On
-from gateway.core.model import ExecutorResult, LogPage, TriggerKind
+from gateway.core.model import AddressMode, App, Beat, ExecutorResult, LogPage, Task, TriggerKind
 from gateway.core.states import RunState
 from gateway.store.import_logs import LogImportStore, OldRun
 from gateway.store.tables import foreign_result, import_source
-from tests.kit.fake_link import SILENT
-from tests.kit.flow_world import CLIENT, A
+from importer.apply import apply_plan
+from importer.plan.values import Action, PlannedApp
+from tests.contract.test_imports import a_plan, planned
+from tests.kit.fake_link import SILENT, FakeExecutor
+from tests.kit.flow_world import CLIENT, A, B
 
 OLD_ID = 4711
 LARGE_ID = 3_000_000_000
@@ -116,3 +120,29 @@ async def test_its_log_is_asked_for_as_its_executor_knows_it(world, old_id):
     page = await world.do(world.now.operations.log(run.id, 1))
     assert (page.content, page.is_end) == ("a line\n", True)
     assert asked == [(A, "rest", "shop", old_id, run.trigger_ms)]
+
+
+async def test_a_running_node_learns_of_an_import(world):
+    """Its app takes executors, its jobs can be triggered and edited, and old versions are in no memory any more."""
+    await world.executor(usual=SILENT)
+    there = await world.job()
+    await world.clock.advance(12)
+    app = App(30, 1, "brought", "", AddressMode.AUTO, (), 0, 0)
+    new = replace(there, id=70, app_id=30, version=1, enabled=False, name="new")
+    now = await world.now.jobs.get(there.id)
+    changed = replace(now, schedule={"kind": "fixed_rate", "expression": "7s"}, task=Task("other"))
+    plan = a_plan(
+        apps=[PlannedApp(Action.CREATE, app, ("30",))],
+        jobs=[planned(new), planned(changed, Action.UPDATE)],
+    )
+    await world.do(apply_plan(world._look, world.clock, plan))
+    at_ms = world.clock.now_ms()
+    await world.clock.advance(3)
+    await world.do(world.flow.register(Beat("brought", B, "rest", CLIENT, world.clock.now_ms())))
+    world.executors[B] = FakeExecutor(world.clock, B, world.deliver)
+    run_id = await world.trigger(new)
+    assert (await world.until_final(run_id)).address == B
+    await world.clock.advance(30)
+    later = [row for row in await world.rows(job_id=there.id) if row.due_ms > at_ms and row.claimed_ms]
+    assert {row.job_version for row in later} == {now.version + 1}
+    assert {b.due_ms - a.due_ms for a, b in pairwise(later)} == {7000}
