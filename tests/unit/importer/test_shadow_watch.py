@@ -539,6 +539,7 @@ def test_a_deleted_job_is_unclear_and_a_new_one_counts_from_its_start():
     gone, came = (watch.tracks[n].result(watch.judged_ms) for n in (1, 2))
     assert not gone.differs
     assert gone.unclear
+    assert not watch.tracks[1].sign.running
     assert came.agreed > 5
     assert not came.differs
 
