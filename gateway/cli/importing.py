@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import click
 from gateway.cli.progress import Progress
 from gateway.cli.root import FAILED, WRONG_INPUT, Failure
 from gateway.cli.source import GivenSource, source_of, source_options
-from gateway.cli.target import database_options, one_line, run_loop, settings_of
+from gateway.cli.target import database_options, one_line, run_loop, settings_of, target_words
 from gateway.core.errors import GatewayError, InvalidValue
 
 if TYPE_CHECKING:
@@ -52,10 +53,15 @@ class Steps(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What somebody wants of an import. `source`: its address without a password; `target`: in words."""
+    """What somebody wants of an import. `source`: its address without a password; `target`: in words.
+
+    `shadow`, `cutover`: the commands that come next, for a command line.
+    """
 
     source: str
     target: str
+    shadow: str
+    cutover: str
     plan: PlanOptions
     log_days: int
     daily: bool
@@ -136,11 +142,14 @@ def _asked(options: dict[str, Any]) -> tuple[Asked, Steps]:
         )
     existing, merge = Existing(options.pop("existing")), options.pop("merge")
     source: GivenSource = source_of(options)
+    cutover = [*source.words, *target_words(options)]
     settings = settings_of(options)
     secrets = {source.url.password, token or "", *settings.access_tokens}
     asked = Asked(
         source=source.shown,
         target=_words_for(settings),
+        shadow=shlex.join(["xxljob-gateway", "shadow", *source.words, *source.zone_words]),
+        cutover=shlex.join(["xxljob-gateway", "cutover", *cutover]),
         plan=PlanOptions(
             source=source.name,
             timezone=source.options.timezone,
@@ -340,7 +349,8 @@ class _Import:
     def _next_steps(self, report: Report) -> tuple[str, ...]:
         from importer.report.next_steps import next_steps
 
-        return next_steps(report, self._asked.source, self._asked.reports, self._asked.own_tokens)
+        asked = self._asked
+        return next_steps(report, asked.shadow, asked.cutover, asked.reports, asked.own_tokens)
 
     def _show(self, report: Report) -> None:
         from importer.report.sections import TERMINAL, document_of

@@ -27,12 +27,16 @@ _URL = (
 
 @dataclass(frozen=True, slots=True)
 class GivenSource:
-    """`name`: under which the target remembers it. `shown`: its address without the password."""
+    """`name`: under which the target remembers it. `shown`: its address without the password. `words`: the options that
+    name it, for a command line; `zone_words`: its time zone.
+    """
 
     url: SourceUrl
     options: SourceOptions
     name: str
     shown: str
+    words: tuple[str, ...] = ()
+    zone_words: tuple[str, ...] = ()
 
 
 def source_options(command: F) -> F:
@@ -72,8 +76,8 @@ def source_of(options: dict[str, Any]) -> GivenSource:
     checked_charset(charset)
     if timezone is not None:
         zone_named(timezone, "--timezone")
-    table_map = checked_map(_pairs(options.pop("table_map")))
-    name = options.pop("name")
+    tables, name = options.pop("table_map"), options.pop("name")
+    table_map = checked_map(_pairs(tables))
     if name is not None and not (name == name.strip() and name.isprintable() and 0 < len(name) <= MOST_NAME):
         raise InvalidValue("--name", name, f"1 to {MOST_NAME} visible characters")
     if not url.password and _asks(text):
@@ -84,11 +88,18 @@ def source_of(options: dict[str, Any]) -> GivenSource:
             ),
         )
     place = url.socket or f"{url.host}:{url.port}"
+    shown = f"mysql://{url.user}@{place}/{url.database}"
+    words = ["--source", shown]
+    words += ["--name", name] if name else []
+    words += [word for one in tables for word in ("--table-map", one)]
+    words += ["--source-charset", charset] if charset else []
     return GivenSource(
         url,
         SourceOptions(table_map=table_map, charset=charset, timezone=timezone),
         name or url.name,
-        f"mysql://{url.user}@{place}/{url.database}",
+        shown,
+        tuple(words),
+        ("--timezone", timezone) if timezone else (),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -49,6 +49,17 @@ def settings_of(options: dict[str, Any]) -> Settings:
     settings = load_settings(options)
     database_url(settings.effective_database_url)
     return settings
+
+
+def target_words(options: Mapping[str, Any]) -> tuple[str, ...]:
+    """These options of `database_options` for another command line; an address may hold a password, so it is left out."""
+    words: list[str] = []
+    for name in ("data_dir", "config"):
+        if options.get(name) is not None:
+            words += [f"--{name.replace('_', '-')}", str(options[name])]
+    if options.get("database_url") is not None:
+        words += ["--database-url", "URL"]
+    return tuple(words)
 
 
 def run_loop(main: Any) -> Any:

@@ -12,9 +12,9 @@ _STANDARD_OUTPUT = "-"
 
 
 def next_steps(
-    report: Report, source: str, reports: Sequence[str], own_tokens: Sequence[str]
+    report: Report, shadow: str, cutover: str, reports: Sequence[str], own_tokens: Sequence[str]
 ) -> tuple[str, ...]:
-    """`source`: its address, without a password. `own_tokens`: those of the target's settings."""
+    """`shadow`, `cutover`: these commands as they are to be given. `own_tokens`: those of the target's settings."""
     files = [path for path in reports if path != _STANDARD_OUTPUT]
     if files:
         first = f"Look at {', '.join(files)}: what changes, what is dropped, what is to be secured."
@@ -23,8 +23,8 @@ def next_steps(
     wanting = sum(job.wants_enabled for job in report.plan.jobs)
     steps = [
         first,
-        f"Try it beside the old admin, which goes on: xxljob-gateway shadow --source {source}",
-        f"Stop the old admin and switch: xxljob-gateway cutover --source {source} enables {count(wanting, 'job')}.",
+        f"Try it beside the old admin, which goes on: {shadow}",
+        f"Stop the old admin and switch, which enables {count(wanting, 'job')}: {cutover}",
     ]
     return tuple(f"{number}. {step}" for number, step in enumerate([*steps, *_tokens(report, own_tokens)], 1))
 

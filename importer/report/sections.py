@@ -32,7 +32,7 @@ class Limits:
 
 
 TERMINAL = Limits(rows=12, kinds=5, instants=4, ids=8, all=False)
-PAGE = Limits(rows=500, kinds=50, instants=10, ids=200)
+PAGE = Limits(rows=500, kinds=50, instants=10, ids=40)
 
 
 def document_of(report: Report, limits: Limits, next_steps: Sequence[str] = ()) -> Document:

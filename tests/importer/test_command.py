@@ -122,7 +122,7 @@ def test_a_whole_installation_moves(old: XxlDatabase, tmp_path: Path):
     )
     assert done.code == 0, done.errors
     assert "Written: 2 apps, 3 jobs, 2 users" in done.output
-    assert "enables 1 job." in done.output
+    assert "which enables 1 job: xxljob-gateway cutover --source mysql://xxl_reader@127.0.0.1:" in done.output
     assert (
         "Copied: 2 runs of its log; 1 of jobs that are not here (77); 1 values of handle_time cannot be read; "
         "before the last 7 days: not asked for\n"

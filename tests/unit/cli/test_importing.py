@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from click.testing import CliRunner, Result
 from gateway.cli import cli
 from gateway.cli.importing import Asked, _Import
 from gateway.cli.root import OneLineErrors
-from gateway.cli.target import one_line
+from gateway.cli.source import source_of
+from gateway.cli.target import one_line, target_words
 from importer.apply import Applied
 from importer.errors import SourceError, TargetFull
 from importer.move import Seen
@@ -125,6 +127,8 @@ class MadeUp:
 ASKED = Asked(
     source="mysql://reader@10.0.0.5:3306/xxl_job",
     target="SQLite, /data/gateway.db",
+    shadow="xxljob-gateway shadow --source mysql://reader@10.0.0.5:3306/xxl_job",
+    cutover="xxljob-gateway cutover --source mysql://reader@10.0.0.5:3306/xxl_job",
     plan=PlanOptions(NAME),
     log_days=0,
     daily=False,
@@ -182,7 +186,7 @@ def test_it_imports_and_says_what_comes_next(answer: str | None, yes: bool):
     lines = result.stdout.splitlines()
     assert lines[-6:-3] == ["Written: 1 apps, 3 jobs, 1 users", "  one note", ""]
     assert [line[:2] for line in lines[-3:]] == ["1.", "2.", "3."]
-    assert lines[-1].endswith("cutover --source mysql://reader@10.0.0.5:3306/xxl_job enables 3 jobs.")
+    assert lines[-1] == f"3. Stop the old admin and switch, which enables 3 jobs: {ASKED.cutover}"
     assert "writing: 1 of 1" in result.stderr
 
 
@@ -355,6 +359,25 @@ def test_the_access_token_is_laid_beside_the_one_of_the_settings():
     assert "this gateway's XXLJOB_GATEWAY_ACCESS_TOKEN is another" in other
     same = play(MadeUp(), yes=True, plan=plan, own_tokens=(TOKEN, "another")).stdout
     assert "4. " not in same
+
+
+def test_the_next_commands_repeat_what_names_the_source_and_the_target():
+    options = {
+        "source": "mysql://reader:pass-word@10.0.0.5/xxl_job",
+        "name": "old one",
+        "table_map": ("xxl_job_=sched_",),
+        "source_charset": "latin1",
+        "timezone": "Asia/Shanghai",
+        "data_dir": "/data",
+        "database_url": "mysql+aiomysql://gw:pass-word@db/gw",
+        "config": None,
+    }
+    target = target_words(options)
+    given = source_of(options)
+    assert shlex.join([*given.words, *given.zone_words, *target]) == (
+        "--source mysql://reader@10.0.0.5:3306/xxl_job --name 'old one' --table-map xxl_job_=sched_ "
+        "--source-charset latin1 --timezone Asia/Shanghai --data-dir /data --database-url URL"
+    )
 
 
 URL = "mysql://reader:pw@127.0.0.1:1/xxl_job"
