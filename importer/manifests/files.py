@@ -11,6 +11,7 @@ from typing import Any
 from importer.manifests.errors import ManifestError, Wrong
 from importer.manifests.shapes import FORMAT, SECTIONS, Value
 from importer.manifests.yaml_text import Document, documents_in, written
+from importer.report.text import visible
 
 _ENDINGS = (".yaml", ".yml")
 _HEAD = {"format": FORMAT}
@@ -112,7 +113,7 @@ def _take(found: _Found, name: str, document: Document) -> list[Wrong]:
 
 def _called(value: Mapping[str, Any]) -> str:
     name = value.get("name") or value.get("appname")
-    return f" ({name})" if isinstance(name, str) else ""
+    return f" ({visible(name)})" if isinstance(name, str) else ""
 
 
 # ------------------------------------------------------------ writing

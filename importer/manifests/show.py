@@ -13,6 +13,7 @@ from gateway.core.versions import Change
 from gateway.core.zones import resolve_zone
 from importer.manifests.fires import DAYS, MOST_SLOTS, FireChange
 from importer.manifests.steps import Kind, Plan, Step, What
+from importer.report.text import visible
 
 _MOST_TEXT = 90
 _MOST_CHANGES = 40
@@ -47,9 +48,10 @@ def _step(step: Step) -> Iterator[str]:
 
 
 def _label(step: Step) -> str:
+    name = visible(step.name)
     if step.kind is not Kind.JOB:
-        return f"{step.kind.value} {step.name}"
-    return f"job {step.job_id} {step.app}/{step.name}" if step.job_id else f"job {step.app}/{step.name}"
+        return f"{step.kind.value} {name}"
+    return f"job {step.job_id} {step.app}/{name}" if step.job_id else f"job {step.app}/{name}"
 
 
 def _change(change: Change) -> str:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from gateway.core.zones import Zone
-from importer.errors import SourceError
+from importer.errors import SourceError, SourceLost
 from importer.source.catalog import Table
 from importer.source.cells import Cells
 from importer.source.connection import Connection, NoRight, quoted
@@ -122,7 +122,7 @@ class Back:
                 )
             ids = await self._write_groups(plan)
             await self._write_jobs(plan.jobs, ids)
-            await rows("COMMIT")
+            await self._commit()
             done = True
         except NoRight as error:
             raise SourceError(
@@ -131,6 +131,15 @@ class Back:
         finally:
             if not done and self._connection.id:
                 await rows("ROLLBACK")
+
+    async def _commit(self) -> None:
+        try:
+            await self._connection.rows("COMMIT")
+        except SourceLost as error:
+            raise SourceError(
+                f"{error}: it had everything and did not say whether it kept it, all of it or nothing. "
+                "Write again with --existing update: then it is there"
+            ) from None
 
     async def _write_groups(self, plan: WritePlan) -> dict[str, int]:
         ids = dict(plan.group_ids)

@@ -53,6 +53,4 @@ def test_from_one_gateway_to_another(gateways: tuple[GatewayProcess, GatewayProc
     jobs = {job["name"]: job for job in two.api.call("GET", "/api/v1/jobs")["items"]}
     assert jobs["每天"]["children"] == [{"job": jobs["发邮件"]["id"], "on": "end"}]
     assert (jobs["每天"]["priority"], jobs["每天"]["enabled"]) == (9, True)
-    assert command(two, "apply", folder).output.startswith("Plan: 0 to create, 0 to change")
-
     assert command(two, "export").output == command(one, "export").output

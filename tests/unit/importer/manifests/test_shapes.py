@@ -201,7 +201,7 @@ def bodies(draw):
     }
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(bodies())
 def test_a_document_is_its_job(body):
     made = job_of(checked(body, JobBody), 0, now_ms=NOW_MS, default_timezone="UTC")
