@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from gateway.core.zones import resolve_zone
 from importer.shadow.report import About, report_of
+from importer.shadow.tally import Tally
 from importer.shadow.values import Extra, Kind, Missing, Reading, Sign, Version
 from importer.shadow.watch import START_MS
 from tests.kit.model_admin import (
@@ -152,6 +153,14 @@ def test_when_nothing_of_any_job_was_started_it_is_a_silence():
     (silence,) = watch.pulse.current()
     assert silence.slots == 5
     assert silence.start_ms == (T0 + 420_000) // 60_000 * 60_000
+
+
+def test_a_few_slots_that_were_lost_at_once_are_no_silence_worth_telling():
+    jobs = [ModelJob(n, version(60), multiples(60)) for n in range(1, 5)]
+    hole = (T0 + 420_000) // 60_000 * 60_000
+    for job in jobs:
+        log_slots(job, but=lambda slot: slot == hole)
+    assert not watched(jobs, FOR_MS).pulse.current()
 
 
 def test_runs_of_jobs_that_are_not_watched_are_signs_of_life():
@@ -542,6 +551,15 @@ def test_a_deleted_job_is_unclear_and_a_new_one_counts_from_its_start():
     assert not watch.tracks[1].sign.running
     assert came.agreed > 5
     assert not came.differs
+
+
+def test_late_is_more_than_five_seconds_and_shares_are_by_the_nearest_rank():
+    tally = Tally()
+    assert tally.late_s(0.5) is None
+    for late_ms in (0, 900, 1000, 5000, 5999, 6000):
+        tally.agree(late_ms)
+    assert tally.late == 1
+    assert [tally.late_s(share) for share in (0.01, 0.34, 0.5, 0.51, 0.9, 1)] == [0, 1, 1, 5, 6, 6]
 
 
 def test_memory_does_not_grow_with_the_watch():
