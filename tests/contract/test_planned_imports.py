@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
 
 from gateway.core.errors import InvalidValue
 from gateway.store.ids import job_ids, run_ids
@@ -14,6 +15,7 @@ from importer.apply import apply_plan, read_target
 from importer.plan.make import PlanOptions, make_plan
 from importer.plan.values import Action, Existing
 from importer.source.values import Counters, Installation, SourceGlue, SourceGroup, SourceJob, SourceUser
+from tests.kit.odd_rows import installations
 
 SOURCE = "xxl_job@10.0.0.5:3306"
 ODD = (
@@ -80,3 +82,40 @@ async def test_an_update_may_bring_a_schedule_that_is_over(import_it, db, clock)
         replace(INSTALLATION, jobs=(ODD[0], later, *ODD[2:])), existing=Existing.UPDATE
     )
     assert applied.jobs_changed == (2,)
+
+
+def some_databases(count: int) -> list[Installation]:
+    """Always the same."""
+    found: list[Installation] = []
+
+    @settings(
+        max_examples=count,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(installations())
+    def collect(one: Installation) -> None:
+        found.append(one)
+
+    collect()
+    return found
+
+
+async def test_whatever_is_planned_can_be_carried_out(db, clock) -> None:
+    """One source after the other into one target, each twice; they share apps, so tokens of their own are left out."""
+    passwords = Passwords(memory_kib=64)
+    for number, found in enumerate(some_databases(15)):
+        source = f"source {number}"
+        groups = tuple(replace(one, access_token=None) for one in found.groups)
+        installation = replace(found, groups=groups)
+        for existing in (Existing.SKIP, Existing.UPDATE):
+            options = PlanOptions(source, "UTC", existing, merge=True)
+            made = make_plan(installation, await read_target(db, clock, source), options, clock.now_ms())
+            applied = await apply_plan(db, clock, made, passwords=passwords)
+            assert len(made.jobs) == len(installation.jobs)
+            if existing is Existing.UPDATE:
+                done = (applied.apps_made, applied.jobs_made, applied.jobs_changed, applied.users_made)
+                assert done == ((), (), (), ())
