@@ -234,14 +234,16 @@ async def test_more_rows_than_one_look_may_read_wait_for_the_next(monkeypatch):
     monkeypatch.setattr("importer.shadow.follow.MOST_ROWS", 3)
     clock = Clock()
     source = Source(clock)
-    for slot in slots_between(source.next_after, T0, T0 + 900_000):
+    by_hand = 0
+    for slot in slots_between(source.next_after, T0 + 60_000, T0 + 900_000):
+        for _ in range(8 if slot < T0 + 200_000 else 0):
+            source.log(slot - 1000, message="Trigger Type：Manual trigger<br>")
+            by_hand += 1
         source.log(slot)
-        if slot < T0 + 120_000:
-            for _ in range(8):
-                source.log(slot + 1000, message="Trigger Type：Manual trigger<br>")
     one, tally, _ = await followed(source, clock)
     assert not tally.differs
     assert tally.agreed > 8
+    assert tally.others["manual"] == by_hand == 24
     assert one.watch.judged_ms > T0 + 500_000
 
 
