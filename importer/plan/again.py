@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 
 from gateway.core.errors import Conflict
+from gateway.core.generations import UNREGISTERED
 from gateway.core.model import App, Job
 from gateway.core.versions import changes
 from importer.plan.notes import Notes, counted, shown
@@ -55,12 +56,14 @@ def _some(ids: list[int]) -> str:
 
 def app_again(there: App, wanted: App, existing: Existing) -> tuple[Action, App, tuple[str, ...]]:
     """An app that an earlier import has made."""
+    if not wanted.addresses and there.dialect in UNREGISTERED:
+        # The old registry forgets them when they or the old admin stop; here they were entered by hand.
+        wanted = replace(wanted, address_mode=there.address_mode, addresses=there.addresses)
     told = app_changes(there, wanted)
     if existing is Existing.UPDATE and told:
-        taken = replace(
-            there, title=wanted.title, address_mode=wanted.address_mode, addresses=wanted.addresses
-        )
-        return Action.UPDATE, replace(taken, dialect=wanted.dialect if wanted.addresses else ""), told
+        dialect = (there.dialect or wanted.dialect) if wanted.addresses else ""
+        changed = replace(there, title=wanted.title, address_mode=wanted.address_mode, dialect=dialect)
+        return Action.UPDATE, replace(changed, addresses=wanted.addresses), told
     return Action.SKIP, there, told
 
 

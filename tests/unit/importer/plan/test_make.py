@@ -12,7 +12,7 @@ from gateway.core.model import AddressMode, App
 from gateway.core.users import Role, User
 from importer.plan.target import Target
 from importer.plan.values import Action, Existing
-from importer.source.values import Counters, SourceGroup, SourceUser
+from importer.source.values import Counters, SourceExecutor, SourceGroup, SourceUser
 from tests.kit.source_rows import MD5_OF_123456, after, installation, job, plan, told
 
 
@@ -184,3 +184,26 @@ def test_who_knows_the_release_is_believed_and_told_what_the_columns_say() -> No
     other = plan(source, release=(3, 4, 2))
     assert other.jobs[0].fires.differ_at is None
     assert told(other, "installation", "release")[0].became == "3.4.2"
+
+
+def test_addresses_that_the_old_registry_has_forgotten_stay() -> None:
+    """Up to 1.7.1: once the old admin has stopped, its registry is empty."""
+    old = {"first": (1, 7, 0), "last": (1, 7, 1)}
+    executors = (SourceExecutor("orders", "10.0.0.1:9999", None),)
+    target = after(plan(installation(job(7), executors=executors, **old)))
+    again = plan(installation(job(7), **old), target, existing=Existing.UPDATE)
+    assert (again.apps[0].action, again.apps[0].app) == (Action.SKIP, target.apps[1])
+
+
+def test_an_update_of_an_app_takes_its_addresses_and_leaves_its_limits() -> None:
+    groups = (SourceGroup("1", "orders", "Orders", 1, "10.0.0.1:9999"),)
+    target = after(plan(installation(groups=groups)))
+    mine = replace(target.apps[1], max_running=5, dialect="xxlrpc20", updated_ms=99)
+    target = replace(target, apps={1: mine})
+    moved = (SourceGroup("1", "orders", "Orders", 1, "10.0.0.2:9999"),)
+    (kept,) = plan(installation(groups=moved), target).apps
+    assert (kept.action, kept.app) == (Action.SKIP, mine)
+    assert kept.changes != ()
+    (updated,) = plan(installation(groups=moved), target, existing=Existing.UPDATE).apps
+    assert updated.action is Action.UPDATE
+    assert updated.app == replace(mine, addresses=("http://10.0.0.2:9999/",))
