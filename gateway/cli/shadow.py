@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -68,7 +69,7 @@ def shadow(**options: Any) -> int:
             require_report(path)
         asked = _asked(options)
         source: GivenSource = source_of(options)
-        return _run(source, asked, reports)
+        return _run(source, replace(asked, name=source.name), reports)
 
 
 def _asked(options: dict[str, Any]) -> ShadowOptions:

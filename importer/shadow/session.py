@@ -25,7 +25,10 @@ from importer.source.values import Installation, SourceJob
 
 @dataclass(frozen=True, slots=True)
 class ShadowOptions:
-    """`start` and `end`: of a past range, as people write instants. `release`: the old admin's, where it is known."""
+    """`start` and `end`: of a past range, as people write instants. `release`: the old admin's, where it is known.
+
+    `name`: what the report calls the source, instead of its own name.
+    """
 
     pace: Pace
     timezone: str | None = None
@@ -33,6 +36,7 @@ class ShadowOptions:
     only: frozenset[int] = frozenset()
     start: str | None = None
     end: str | None = None
+    name: str = ""
 
 
 Told = Callable[[Callable[[], Mapping[str, Any]]], None]
@@ -106,7 +110,7 @@ class Shadow:
         said = tuple(f"{' '.join(filter(None, (one.field, one.value)))}: {one.why}" for one in notes.findings)
         told = ".".join(map(str, release)) if release else str(source.release)
         return (
-            About(source.name, told, chosen.zone, chosen.origin, said),
+            About(self._options.name or source.name, told, chosen.zone, chosen.origin, said),
             Reader(around, groups),
             moment.now_ms,
         )

@@ -181,8 +181,11 @@ def test_the_wrong_zone_is_said_on_the_command_line(make, tmp_path, capsys):
     assert found["next_times"]["differ"] == 4  # every second hour is the same 8 h away
     assert "# Shadow" in files[1].read_text("utf-8")
     assert "<html" in files[2].read_text("utf-8")
-    _, told = shadowed(capsys, "--source", database.url, "--from", begin.isoformat(" "), "--report", "-")
+    _, told = shadowed(
+        capsys, "--source", database.url, "--from", begin.isoformat(" "), "--report", "-", "--name", "shop"
+    )
     found = json.loads(told.out)
+    assert found["source"] == "shop"
     assert found["timezone"] == "Asia/Shanghai"
     assert found["next_times"]["differ"] == 0
 
