@@ -70,6 +70,16 @@ class Database:
         await self.writer.dispose()
 
 
+def patience(seconds: int) -> str:
+    """A statement after which a transaction of this connection may stand still for longer: one of very many rows, whose
+    client has to share its cores.
+    """
+    return (
+        f"SET SESSION innodb_lock_wait_timeout={_LOCK_TIMEOUT_S}"
+        f"/*M!100300 , idle_transaction_timeout={seconds} *//*!50700 , wait_timeout={seconds} */"
+    )
+
+
 def database_url(value: str) -> URL:
     """Check a database URL and fill in the driver. Raises `InvalidValue` for `database_url`."""
     expected = "sqlite+aiosqlite:///PATH or mysql+aiomysql://USER:PASSWORD@HOST:PORT/DATABASE"
@@ -206,4 +216,5 @@ __all__ = [
     "is_refused",
     "is_repeatable",
     "open_database",
+    "patience",
 ]

@@ -138,8 +138,23 @@ async def write_jobs(
         ]
         await note(conn, now_ms, Source.JOB, "imported", told)
     found = Versions(dict(ready.numbers), [], [])
-    plain: list[Job] = []
+    # In portions: a server ends a transaction whose client thinks about ten thousand jobs before it says the next word.
+    for start in range(0, len(updates), _CHUNK):
+        await _change(conn, store, source, updates[start : start + _CHUNK], found, now_ms)
+    return found
+
+
+async def _change(
+    conn: AsyncConnection,
+    store: JobStore,
+    source: str,
+    updates: Sequence[JobImport],
+    found: Versions,
+    now_ms: int,
+) -> None:
+    """What has nothing planned is changed at once, all else as an edit changes it."""
     there = await _there(conn, [one.job.id for one in updates])
+    plain: list[Job] = []
     for one in updates:
         old = there[one.job.id]
         if old.version != one.job.version:
@@ -165,7 +180,6 @@ async def write_jobs(
         await _update(conn, plain)
         told = [(one.id, one.name, f"version {one.version}: updated from {source}") for one in plain]
         await note(conn, now_ms, Source.JOB, "imported", told)
-    return found
 
 
 async def _lock(conn: AsyncConnection, ids: Sequence[int], children: Collection[int]) -> None:
@@ -182,11 +196,8 @@ async def _lock(conn: AsyncConnection, ids: Sequence[int], children: Collection[
 
 async def _there(conn: AsyncConnection, ids: Sequence[int]) -> dict[int, Job]:
     """Jobs whose rows are locked, without the days of their calendars."""
-    found: dict[int, Job] = {}
-    for start in range(0, len(ids), _CHUNK):
-        query = jobs_with_fires().where(job.c.id.in_(ids[start : start + _CHUNK]))
-        found.update((row.id, job_of(row)) for row in await conn.execute(query))
-    return found
+    query = jobs_with_fires().where(job.c.id.in_(ids))
+    return {row.id: job_of(row) for row in await conn.execute(query)}
 
 
 async def _insert(conn: AsyncConnection, ready: Ready) -> None:
@@ -228,10 +239,8 @@ def _at_rest(old: Job, changed: Job, now_ms: int) -> Job:
 
 
 async def _update(conn: AsyncConnection, changed: Sequence[Job]) -> None:
-    """Many at once: what takes a second that way takes a minute one by one."""
-    for start in range(0, len(changed), _CHUNK):
-        some = changed[start : start + _CHUNK]
-        rows = [job_and_version(one) for one in some]
-        await update_each(conn, job, [its_row for its_row, _ in rows])
-        await update_each(conn, job_next_fire, [fire_row(one) for one in some])
-        await conn.execute(insert(job_version), [its_version for _, its_version in rows])
+    """What takes a second that way takes a minute one by one."""
+    rows = [job_and_version(one) for one in changed]
+    await update_each(conn, job, [its_row for its_row, _ in rows])
+    await update_each(conn, job_next_fire, [fire_row(one) for one in changed])
+    await conn.execute(insert(job_version), [its_version for _, its_version in rows])

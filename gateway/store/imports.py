@@ -20,7 +20,7 @@ from gateway.core.model import App, Job
 from gateway.core.users import User
 from gateway.store.apps import app_of
 from gateway.store.definitions import job_of
-from gateway.store.engine import Database
+from gateway.store.engine import Database, patience
 from gateway.store.ids import job_ids, raise_sequence, run_ids
 from gateway.store.import_apps import AppImport, lock_apps, prove_unlimited, write_apps
 from gateway.store.import_jobs import JobImport, prepared, write_jobs
@@ -34,6 +34,7 @@ from gateway.store.users import user_of
 
 APP, JOB, USER = "app", "job", "user"
 WRITE_S = 600.0
+PATIENCE_S = 15
 _PAGE = 1000
 _CHUNK = 500
 
@@ -144,6 +145,8 @@ class ImportStore:
 
         async def body(conn: AsyncConnection) -> Written:
             done = Written()
+            if not self._db.is_sqlite:
+                await conn.exec_driver_sql(patience(PATIENCE_S))
             source_id = await _lock_source(conn, wanted, now_ms)
             locked = await lock_apps(conn, wanted.apps)
             prove_unlimited(locked, limited)

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import replace
 
 import pytest
+from pymysql.err import OperationalError
 from sqlalchemy import insert, select, update
 
 from gateway.core.access import AccessTokens
@@ -35,6 +36,7 @@ from gateway.store.tables import (
 from gateway.store.users import UserStore
 from gateway.store.versions import VersionStore
 from importer.apply import apply_plan, read_target
+from importer.errors import TargetFull
 from importer.plan.values import (
     Action,
     Fires,
@@ -428,3 +430,25 @@ async def test_an_app_that_is_deleted_takes_its_other_ids_with_it(apply, db, clo
     assert await rows(app_alias) == []
     async with db.write() as conn:
         await conn.execute(insert(app_alias).values(id=8, app_id=9))
+
+
+async def test_a_full_disk_leaves_the_target_as_it_was(db, apply, everything, monkeypatch):
+    """As each database says it: SQLite by its own limit of pages, MariaDB by the number of its error."""
+    before = await everything()
+    plan = whole()
+    if db.is_sqlite:
+        async with db.reader.connect() as conn:
+            pages = (await conn.exec_driver_sql("PRAGMA page_count")).scalar()
+        async with db.writer.connect() as conn:
+            await conn.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+        wide = replace(plan.jobs[0].job, task=Task("", glue_type="GLUE_SHELL", glue_source="x" * 500_000))
+        plan = replace(plan, jobs=(replace(plan.jobs[0], job=wide), *plan.jobs[1:]))
+    else:
+
+        async def full(*_):
+            raise OperationalError(1114, "The table 'user_account' is full")
+
+        monkeypatch.setattr("gateway.store.imports.write_users", full)  # the last of all that it writes
+    with pytest.raises(TargetFull, match="no room left"):
+        await apply(plan)
+    assert await everything() == before
