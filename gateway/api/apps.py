@@ -8,7 +8,7 @@ from gateway.api.intake import checked, query_as, read_as, read_object
 from gateway.api.models.apps import AppBody, AppList, AppQuery
 from gateway.api.patching import merged
 from gateway.api.render import app_answer, json_answer, nothing
-from gateway.api.services import SERVICES
+from gateway.api.services import SERVICES, Services
 from gateway.core.errors import InvalidValue
 from gateway.core.model import DEFAULT_NAMESPACE, AddressMode, App
 
@@ -22,12 +22,15 @@ async def create(request: web.Request) -> web.Response:
 
 async def page(request: web.Request) -> web.Response:
     query = query_as(request, AppQuery)
-    found = await request.app[SERVICES].apps.page(cursor=query.cursor, limit=query.limit)
-    return json_answer(AppList(items=[app_answer(app) for app in found.items], next_cursor=found.next_cursor))
+    services = request.app[SERVICES]
+    found = await services.apps.page(cursor=query.cursor, limit=query.limit)
+    others = await services.apps.other_ids([app.id for app in found.items])
+    items = [app_answer(app, others.get(app.id, ())) for app in found.items]
+    return json_answer(AppList(items=items, next_cursor=found.next_cursor))
 
 
 async def get(request: web.Request) -> web.Response:
-    return json_answer(app_answer(await _named(request)))
+    return await _answer(request.app[SERVICES], await _named(request))
 
 
 async def patch(request: web.Request) -> web.Response:
@@ -50,7 +53,7 @@ async def patch(request: web.Request) -> web.Response:
         raise InvalidValue("appname", body.appname, f"{old.appname!r}: it cannot be changed")
     app, moved = await services.apps.update(app_of(body, old))
     await services.operations.app_changed(app.id, moved)
-    return json_answer(app_answer(app))
+    return await _answer(services, app)
 
 
 async def delete(request: web.Request) -> web.Response:
@@ -59,6 +62,11 @@ async def delete(request: web.Request) -> web.Response:
     await services.apps.delete(app.id)
     await services.operations.app_changed(app.id)
     return nothing()
+
+
+async def _answer(services: Services, app: App) -> web.Response:
+    others = await services.apps.other_ids([app.id])
+    return json_answer(app_answer(app, others.get(app.id, ())))
 
 
 async def _named(request: web.Request) -> App:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from aiohttp import web
@@ -57,9 +57,10 @@ def iso_local(ms: int, offset_s: int) -> str:
     return at_offset(ms, offset_s).isoformat(timespec="milliseconds")
 
 
-def app_answer(app: App) -> AppAnswer:
+def app_answer(app: App, other_ids: Sequence[int] = ()) -> AppAnswer:
     return AppAnswer(
         id=app.id,
+        other_ids=list(other_ids),
         appname=app.appname,
         title=app.title,
         address_mode=app.address_mode.value,

@@ -31,6 +31,10 @@ class AppCatalog(Protocol):
         """Of each, the id of the app that it means: its own, or another under which an import has made it known."""
         ...
 
+    async def other_ids(self, app_ids: Collection[int]) -> dict[int, list[int]]:
+        """Under which other ids an import has made apps known, of those that have any."""
+        ...
+
     async def page(self, *, cursor: str | None, limit: int) -> Page[App]: ...
 
     async def update(self, app: App) -> tuple[App, list[int]]:

@@ -93,6 +93,18 @@ class AppStore:
                 found.update((row.id, row.app_id) for row in await conn.execute(query))
         return found
 
+    async def other_ids(self, app_ids: Collection[int]) -> dict[int, list[int]]:
+        query = (
+            select(app_alias.c.id, app_alias.c.app_id)
+            .where(app_alias.c.app_id.in_(sorted(app_ids)))
+            .order_by(app_alias.c.id)
+        )
+        found: dict[int, list[int]] = {}
+        async with reading(self._db) as conn:
+            for row in await conn.execute(query):
+                found.setdefault(row.app_id, []).append(row.id)
+        return found
+
     async def page(self, *, cursor: str | None, limit: int) -> Page[App]:
         after = 0 if cursor is None else cursors.decode("a", cursor)
         query = (

@@ -36,7 +36,7 @@ JOB_FACTS = frozenset(
         for ms in ("", "_ms")
     }
 )
-APP_FACTS = frozenset({"id", "created", "created_ms", "updated", "updated_ms"})
+APP_FACTS = frozenset({"id", "other_ids", "created", "created_ms", "updated", "updated_ms"})
 # `int_log_ids` is set by the gateway as well, when an old executor registers: left out, it stays.
 KEPT_APP_FIELDS = frozenset({"int_log_ids"})
 

@@ -147,7 +147,9 @@ class Back:
             if row.doing is Doing.UPDATE:
                 await self._update("group", row.id, row.columns)
             elif row.doing is Doing.INSERT:
-                ids[row.appname] = await self._insert_group(row)
+                group_id = await self._insert_group(row)
+                if not row.is_other:
+                    ids[row.appname] = group_id
         return ids
 
     async def _insert_group(self, row: GroupRow) -> int:

@@ -48,6 +48,8 @@ def plan_writing(
     for app in apps:
         row, found = _group(app, shape)
         rows.append(row)
+        # XXL-JOB lets groups have one appname: scripts that know the app by another id go on.
+        rows += [replace(row, id=other, is_other=True) for other in app["other_ids"]]
         findings += found
     groups, group_ids, found = _groups(rows, there, existing)
     findings += found
@@ -100,7 +102,15 @@ def _groups(
     for row in rows:
         notes = Notes(f"app {row.appname}")
         same = by_name.get(row.appname, [])
-        if row.id in same or same:
+        if row.is_other:
+            if row.id in same:
+                found.append(replace(row, doing=Doing.UPDATE if existing is Existing.UPDATE else Doing.SKIP))
+            elif row.id in there.groups:
+                why = f"group {row.id} is there, and is {there.groups[row.id]!r}"
+                notes.dropped("other_ids", row.id, why, Verdict.CHANGED)
+            else:
+                found.append(row)
+        elif same:
             group_id = row.id if row.id in same else same[0]
             if group_id != row.id:
                 notes.note("id", row.id, str(group_id), "a group of this name is there: it gets the jobs")

@@ -42,12 +42,16 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class GroupRow:
-    """`id` is 0 where the database is to choose one. `columns` are all but the id."""
+    """`id` is 0 where the database is to choose one. `columns` are all but the id.
+
+    `is_other`: another id of an app; its jobs are of the group with the app's own.
+    """
 
     id: int
     appname: str
     columns: Mapping[str, object]
     doing: Doing = Doing.INSERT
+    is_other: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,9 @@ class AppBody(Body):
 
 class AppAnswer(Answer):
     id: int
+    other_ids: list[int] = Field(
+        [], description="Ids that scripts know it by as well: XXL-JOB let several groups have one appname."
+    )
     appname: str
     title: str
     address_mode: str

@@ -73,6 +73,7 @@ MANY = (
     ),
     job(40, schedule_conf="0 0 3 29 2 ? 2027"),
     job(41, child_ids="39", child_keys=""),
+    replace(job(42), group="12"),
 )
 MORE_GLUE = (
     *GLUE,
@@ -94,7 +95,12 @@ MORE_GLUE = (
 def full(make):
     def create(release):
         database = make(release)
-        groups = (*GROUPS, SourceGroup("9", "no-title", "no-title", 0))
+        groups = (
+            *GROUPS,
+            SourceGroup("9", "no-title", "no-title", 0),
+            # Two groups of one appname are one app here, with both ids.
+            SourceGroup("12", "demo-executor", "演示", 0),
+        )
         database.fill(groups=groups, jobs=MANY, glue=MORE_GLUE, users=USERS[:2])
         return database
 
@@ -116,7 +122,8 @@ async def test_back_and_forth(release, full, make, gateways):
     empty = make(release)
     await first.write_back(empty)
     after = await second.import_(empty)
-    assert [one.app for one in after.apps] == [one.app for one in before.apps]
+    assert [(one.app, one.aliases) for one in after.apps] == [(one.app, one.aliases) for one in before.apps]
+    assert before.apps[0].aliases == (12,)
     old = {one.old_id: one for one in before.jobs}
     assert [one.old_id for one in after.jobs] == list(old)
     for one in after.jobs:

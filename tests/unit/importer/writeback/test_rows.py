@@ -342,6 +342,17 @@ def test_another_groups_job_is_never_overwritten():
     assert plan(jobs=[answer()], there=there, existing=Existing.SKIP).jobs[0].doing is Doing.SKIP
 
 
+def test_other_ids_of_an_app_are_groups_of_its_name():
+    both = {**app(), "other_ids": [8, 9]}
+    found = plan([both], there=There({9: "theirs"}, {}))
+    assert [(one.id, one.is_other) for one in found.groups] == [(3, False), (8, True)]
+    assert found.group_ids == {"billing": 3}
+    assert [(one.field, one.value) for one in found.findings] == [("other_ids", "9")]
+    there = There({3: "billing", 8: "billing", 9: "theirs"}, {})
+    found = plan([both], there=there, existing=Existing.UPDATE)
+    assert [(one.id, one.doing) for one in found.groups] == [(3, Doing.UPDATE), (8, Doing.UPDATE)]
+
+
 def test_a_group_by_another_id_and_an_id_of_another_group():
     found = plan(there=There({9: "billing"}, {}), existing=Existing.SKIP)
     assert (found.groups[0].id, found.group_ids) == (9, {"billing": 9})
