@@ -34,6 +34,7 @@ from importer.plan.zones import choose_zone
 from importer.source.values import Installation, SourceUser
 
 _MAX_RUN_ID = (1 << 31) - 1
+_RENAMED = (3, 5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +102,15 @@ def make_plan(installation: Installation, target: Target, options: PlanOptions, 
         app_ids=around.app_ids,
         job_ids=around.job_ids,
         user_ids=user_ids,
-        findings=(
-            *general.findings,
-            *leftovers(installation, lost_glue),
-            *drafts.findings,
-            *of_jobs,
-            *of_users,
+        findings=_by_columns(
+            installation,
+            [
+                *general.findings,
+                *leftovers(installation, lost_glue),
+                *drafts.findings,
+                *of_jobs,
+                *of_users,
+            ],
         ),
         security=security_of(installation, options.access_token, apps, jobs, users),
     )
@@ -118,6 +122,15 @@ def _of_release(installation: Installation, release: tuple[int, ...], general: N
         found, told = installation.release, ".".join(map(str, release))
         general.warn("release", found, told, "the columns are those of other releases; what was given counts")
     return replace(installation, first=release, last=release)
+
+
+def _by_columns(installation: Installation, findings: list[Finding]) -> tuple[Finding, ...]:
+    """From 3.5 on two columns have another name."""
+    if installation.first < _RENAMED:
+        return tuple(findings)
+    return tuple(
+        replace(one, field="name") if one.field in ("job_desc", "title") else one for one in findings
+    )
 
 
 def _is_id(key: str) -> bool:

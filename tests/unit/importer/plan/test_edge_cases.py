@@ -597,3 +597,10 @@ def test_what_is_not_worked_out_of_w_days_is_said() -> None:
     assert (one.verdict, one.fires.differ_at) == (Verdict.EQUIVALENT, None)
     assert "misplace W days" in one.reasons[0]
     assert one_job(job(schedule_conf="0 0 2 10W * ?")).verdict is Verdict.IDENTICAL
+
+
+def test_columns_are_called_as_in_the_release() -> None:
+    groups = (SourceGroup("1", "orders", "<b>x</b>"),)
+    made = plan(installation(job(7, description="d" * 300), groups=groups, first=(3, 5, 0), last=(3, 5, 0)))
+    assert told(made, "job 7", "name") != []
+    assert told(made, "app 1", "name") != []

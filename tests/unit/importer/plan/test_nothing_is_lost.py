@@ -86,7 +86,10 @@ def shows(source: SourceJob, release: tuple[int, ...]) -> dict[str, tuple[tuple[
             ("job_name", "description"),
             lambda one, _: text_in(source.name, one.job.name, one.job.description),
         ),
-        "description": (("job_desc",), lambda one, _: one.job.name == (source.description or "").strip()),
+        "description": (
+            ("job_desc", "name"),
+            lambda one, _: one.job.name == (source.description or "").strip(),
+        ),
         "author": (("author",), lambda one, _: one.job.contact.author == (source.author or "").strip()),
         "alarm_email": (("alarm_email",), lambda one, _: one.job.contact.alarm_email == source.alarm_email),
         "alarm_threshold": (("alarm_threshold",), lambda *_: source.alarm_threshold == 0),
@@ -244,7 +247,11 @@ def test_each_value_of_a_group_is_taken_over_or_told_of(
     app = one.app
     assert one.keys == (source.key,)
     assert app.appname == source.appname or "app_name" in told
-    assert app.title == (source.title or "").strip() or "title" in told or not (source.title or "").strip()
+    assert (
+        app.title == (source.title or "").strip()
+        or told & {"title", "name"}
+        or not (source.title or "").strip()
+    )
     mode = {None: "auto", 0: "auto", 1: "manual"}.get(source.address_type)
     assert app.address_mode.value == mode or told & {"address_type", "address_list"}
     assert not (source.address_list or "").strip() or "address_list" in told
