@@ -6,43 +6,42 @@ a kill in the middle.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from gateway.core.clock import Clock
 from gateway.core.confine import schedule_of
 from gateway.core.errors import Refused
-from gateway.core.model import Job
+from gateway.core.model import Executor, Job
 from gateway.core.schedule import FixedRate, parse_schedule
 from gateway.core.zones import Zone, resolve_zone
 from gateway.store.cutovers import AT_ONCE, CutoverStore, ImportedSource, Start
 from gateway.store.imports import Item
-from importer.plan.alive import ENOUGH_MS, Life, Opinion, opinion
+from importer.plan.alive import ENOUGH_MS, Opinion
 from importer.plan.around import around_itself, jobs_by_key
 from importer.plan.jobs import digest_of
 from importer.plan.resume import End, Logged, LogSpan, OldState, bounded, resume
 from importer.source.signs import instant_ms
 from importer.source.source import Source
-from importer.source.values import Installation, SignsOfLife, SourceJob, SourceLog
+from importer.source.values import Installation, SourceJob, SourceLog
+from importer.take_over import executors_of
+from importer.watch import Progress, demand_stopped, watch
 
-LOOK_EVERY_S = 1.0
 # What is not known of the old admin's clock: it may have been so much ahead of its database's.
 CLOCK_MS = 2_000
 _LOG_PAGE = 5_000
 _OLDER_IDS = 100_000
 
-Progress = Callable[[str, int, int], None]
-"""What is being done, how much of it, of how much."""
-
 
 @dataclass(frozen=True, slots=True)
 class CutoverOptions:
-    """`is_stopped`: somebody vouches for the old admin's end, it is not looked for."""
+    """`is_stopped`: somebody vouches for the old admin's end, it is not looked for. `takes_over`: its address."""
 
     is_stopped: bool = False
     ignore_changes: bool = False
     require_executors: bool = False
+    takes_over: bool = False
     watch_ms: int = ENOUGH_MS
 
 
@@ -89,6 +88,8 @@ class Cutover:
     late: int = 0
     shortened: tuple[Job, ...] = ()
     without_executors: tuple[str, ...] = ()
+    # Of the old admin, where its address is taken over.
+    executors: tuple[Executor, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,40 +113,6 @@ def find_source(sources: Sequence[ImportedSource], name: str | None) -> Imported
         if one.name == name:
             return one
     raise Refused(f"no installation {name!r} was imported into this database; there is {known}: give --name")
-
-
-# ---------------------------------------------------------------- is it stopped
-
-
-async def watch(
-    source: Source, clock: Clock, watch_ms: int, progress: Progress
-) -> tuple[Opinion, SignsOfLife, int]:
-    """Look until it is known. The opinion, the first look, and by how much the source's clock is ahead of ours."""
-    before_ms = clock.now_ms()
-    first = await source.signs()
-    ahead_ms = first.database_now_ms - (before_ms + clock.now_ms()) // 2
-    while True:
-        await clock.sleep(LOOK_EVERY_S)
-        now = await source.signs()
-        looked_ms = now.database_now_ms - first.database_now_ms
-        found = opinion(first, now)
-        progress("looking for signs of life", min(looked_ms, watch_ms) // 1000, watch_ms // 1000)
-        if found.life is not Life.UNKNOWN or looked_ms >= watch_ms:
-            return found, first, ahead_ms
-
-
-def demand_stopped(found: Opinion, name: str) -> None:
-    """Raises `Refused` unless it is known to be stopped."""
-    seen = "; ".join(found.reasons)
-    if found.life is Life.ALIVE:
-        raise Refused(
-            f"the old admin of {name} is at work: {seen}. Stop it (every node of it), then cut over"
-        )
-    if found.life is Life.UNKNOWN:
-        raise Refused(
-            f"it cannot be seen whether the old admin of {name} is stopped: {seen}. "
-            "Look for longer (--watch 10m), or say it yourself: --old-admin-is-stopped"
-        )
 
 
 # ---------------------------------------------------------------- what is to be done
@@ -198,7 +165,13 @@ async def prepare(
             _resumed(one, jobs[one.new_id], by_id[int(one.old_key)], logged, end, now_ms) for one in going
         ]
     starts = tuple(one.start for one in found if one.start is not None)
-    without = await store.apps_without_executors({one.job.app_id for one in starts})
+    apps = {one.job.app_id for one in starts}
+    executors: list[Executor] = []
+    if options.takes_over and installation is not None:
+        app_ids = await store.app_ids(imported.id)
+        zone = resolve_zone(imported.timezone)
+        executors = [one for one in executors_of(installation, app_ids, zone, now_ms) if one.app_id in apps]
+    without = await store.apps_without_executors(apps - {one.app_id for one in executors})
     if without and options.require_executors:
         raise Refused(f"no executor is registered here for {_listed(without)}: their jobs would fail")
     return Cutover(
@@ -215,6 +188,7 @@ async def prepare(
         late=sum(one.first_ms <= now_ms for one in starts),
         shortened=tuple(one.job for one in found if one.is_shortened),
         without_executors=tuple(without),
+        executors=tuple(executors),
     )
 
 
@@ -373,7 +347,12 @@ async def carry_out(
     cutover: Cutover,
     progress: Progress = lambda _what, _done, _of: None,
 ) -> Done:
-    """Those that are due first come first."""
+    """Those that are due first come first; their executors before them."""
+    if cutover.executors:
+        now_ms = clock.now_ms()
+        await store.register(
+            [replace(one, registered_ms=now_ms, last_beat_ms=now_ms) for one in cutover.executors]
+        )
     starts = sorted(cutover.starts, key=lambda one: one.first_ms)
     enabled: list[int] = []
     for begin in range(0, len(starts), AT_ONCE):

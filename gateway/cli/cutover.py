@@ -17,26 +17,34 @@ if TYPE_CHECKING:
     from importer.way_back import TakenBack
 
 _MOST_SHOWN = 20
+SOURCE_URL = "mysql://USER:PASSWORD@HOST:PORT/DATABASE"
 
 
 @click.command()
-@click.option(
-    "--source", metavar="URL", help="the old admin's database: mysql://USER:PASSWORD@HOST:PORT/DATABASE"
-)
-@click.option("--name", help="the name of the installation as it was imported (DATABASE@HOST:PORT)")
+@click.option("--source", metavar="URL", help=f"the old admin's database: {SOURCE_URL}")
+@click.option("--name", help="under which the source was imported (DATABASE@HOST:PORT)")
 @click.option("--table-map", multiple=True, metavar="OLD=NEW", help="as for `import`")
-@click.option("--source-charset", help="as for `import`")
+@click.option("--source-charset", metavar="NAME", help="as for `import`")
 @click.option(
-    "--old-admin-is-stopped", is_flag=True, help="you vouch for it: its database is not watched, or is gone"
+    "--old-admin-is-stopped",
+    is_flag=True,
+    help="you vouch for it: no signs of life are looked for, and --source is not needed",
 )
-@click.option("--watch", default="75s", help="how long to look for signs of life at most (75s)")
+@click.option(
+    "--watch", default="75s", metavar="DURATION", help="look for signs of life so long at most (75s)"
+)
 @click.option("--ignore-changes", is_flag=True, help="go on although the source has changed since the import")
 @click.option("--require-executors", is_flag=True, help="refuse while an app has no executor here")
+@click.option(
+    "--take-over",
+    is_flag=True,
+    help="the gateway gets the old admin's address: executors that were registered there are here, too",
+)
 @click.option("--back", is_flag=True, help="disable the jobs again that a cutover has enabled")
 @click.option(
     "--sql",
     type=click.Path(dir_okay=False),
-    help="with --back: write what the old admin's database needs first",
+    help="with --back: a file for what the old admin's database needs",
 )
 @click.option("--dry-run", is_flag=True, help="look and tell, change nothing")
 @click.option("--yes", is_flag=True, help="do not ask")
@@ -47,32 +55,29 @@ def cutover(**options: Any) -> int:
     Each goes on with the first slot that the old admin has not handled. With --back they are disabled again, so that the
     old admin can be started.
     """
+    wanted = {name: options.pop(name) for name in _OWN}
     with one_line():
-        wanted = {
-            name: options.pop(name)
-            for name in (
-                *(
-                    "source",
-                    "name",
-                    "table_map",
-                    "source_charset",
-                    "old_admin_is_stopped",
-                    "watch",
-                    "ignore_changes",
-                ),
-                *("require_executors", "back", "sql", "dry_run", "yes"),
-            )
-        }
         _check(wanted)
         code: int = run_loop(_cutover(settings_of(options), wanted))
     return code
 
 
+_OWN = (
+    *("source", "name", "table_map", "source_charset", "old_admin_is_stopped", "watch", "ignore_changes"),
+    *("require_executors", "take_over", "back", "sql", "dry_run", "yes"),
+)
+
+
 def _check(wanted: dict[str, Any]) -> None:
     if wanted["back"]:
+        for name in ("old_admin_is_stopped", "ignore_changes", "require_executors", "take_over"):
+            if wanted[name]:
+                raise InvalidValue(f"--{name.replace('_', '-')}", "", "nothing beside --back")
         return
     if wanted["sql"]:
         raise InvalidValue("--sql", wanted["sql"], "nothing without --back")
+    if wanted["source"] is None and wanted["take_over"]:
+        raise InvalidValue("--take-over", "", "--source beside it: it holds the executors")
     if wanted["source"] is None and not wanted["old_admin_is_stopped"]:
         raise Failure(
             "--source is missing: the old admin's database, to see that it is stopped; "
@@ -104,32 +109,33 @@ async def _cutover(settings: Any, wanted: dict[str, Any]) -> int:
 
 async def _there(store: Any, clock: Any, wanted: dict[str, Any]) -> int:
     import contextlib
+    from dataclasses import replace
 
+    from gateway.cli.progress import Progress
+    from gateway.cli.source import source_of
     from gateway.core.durations import parse_duration_ms
-    from importer.cutover import CutoverOptions, carry_out, demand_stopped, find_source, prepare
-    from importer.plan.alive import opinion
-    from importer.source.source import SourceOptions, open_source
-    from importer.source.url import parse_source
+    from importer.cutover import CutoverOptions, carry_out, find_source, prepare
+    from importer.plan.alive import Life, opinion
+    from importer.source.source import open_source
+    from importer.watch import demand_stopped
 
-    url = None if wanted["source"] is None else parse_source(wanted["source"])
-    watch_ms = parse_duration_ms(wanted["watch"], field="--watch")
-    imported = find_source(await store.sources(), wanted["name"] or (url.name if url is not None else None))
     options = CutoverOptions(
         is_stopped=wanted["old_admin_is_stopped"],
         ignore_changes=wanted["ignore_changes"],
         require_executors=wanted["require_executors"],
-        watch_ms=watch_ms,
+        takes_over=wanted["take_over"],
+        watch_ms=parse_duration_ms(wanted["watch"], field="--watch"),
     )
+    given = None if wanted["source"] is None else source_of(wanted | {"timezone": None})
+    imported = find_source(await store.sources(), wanted["name"] if given is None else given.name)
+    progress = Progress()
     async with contextlib.AsyncExitStack() as stack:
         source = None
-        if url is not None:
-            given = SourceOptions(
-                table_map=_table_map(wanted["table_map"]),
-                charset=wanted["source_charset"],
-                timezone=imported.timezone or None,
-            )
-            source = await stack.enter_async_context(open_source(url, given))
-        found = await prepare(store, clock, imported, source, options, _progress)
+        if given is not None:
+            read_as = replace(given.options, timezone=imported.timezone or None)
+            source = await stack.enter_async_context(open_source(given.url, read_as))
+        found = await prepare(store, clock, imported, source, options, progress)
+        progress.end()
         seen = None if source is None or options.is_stopped else await source.signs()
         _tell(found)
         if not found.starts:
@@ -144,9 +150,10 @@ async def _there(store: Any, clock: Any, wanted: dict[str, Any]) -> int:
         if source is not None and seen is not None:
             # It may have been started while somebody thought about the answer.
             last = opinion(seen, await source.signs())
-            if last.life == "alive":
+            if last.life is Life.ALIVE:
                 demand_stopped(last, imported.name)
-        done = await carry_out(store, clock, found, _progress)
+        done = await carry_out(store, clock, found, progress)
+        progress.end()
     click.echo(f"{len(done.enabled)} jobs are enabled here and go on with the slots above.")
     if done.lost:
         click.echo(
@@ -195,6 +202,11 @@ def _tell(found: Cutover) -> None:
         "missed so many slots that only those of the last hour have rows",
         [_job(one) for one in found.shortened],
     )
+    if found.executors:
+        click.echo(
+            f"{len(found.executors)} executors that were registered with the old admin are taken as registered here: "
+            "the gateway has to be at its address, with its token."
+        )
     for appname in found.without_executors:
         click.echo(f"warning: no executor of {appname} is registered here: its jobs would fail")
 
@@ -218,27 +230,10 @@ def _listed(ids: Any) -> str:
     return ", ".join(map(str, ids[:_MOST_SHOWN])) + (" …" if len(ids) > _MOST_SHOWN else "")
 
 
-def _table_map(pairs: tuple[str, ...]) -> dict[str, str]:
-    found = {}
-    for pair in pairs:
-        old, equals, new = pair.partition("=")
-        if not (old and equals and new):
-            raise InvalidValue(
-                "--table-map", pair, "OLD=NEW, the name of a table in XXL-JOB and the one here"
-            )
-        found[old] = new
-    return found
-
-
 def _agreed(question: str) -> bool:
     if not sys.stdin.isatty():
         raise Failure("there is nobody to ask: give --yes, or look with --dry-run", WRONG_INPUT)
     return click.confirm(question)
-
-
-def _progress(what: str, done: int, of: int) -> None:
-    if sys.stderr.isatty():
-        click.echo(f"\r{what}: {done} of {of} ", err=True, nl=done >= of)
 
 
 # ---------------------------------------------------------------- back

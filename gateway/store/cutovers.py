@@ -15,14 +15,15 @@ from gateway.core.chain import is_chained
 from gateway.core.clock import Clock
 from gateway.core.confine import schedule_of
 from gateway.core.events import Source
-from gateway.core.model import Job
+from gateway.core.model import Executor, Job
 from gateway.core.registry import DEAD_AFTER_MS
 from gateway.store import chains
+from gateway.store.apps import AppStore
 from gateway.store.definitions import definition_of, job_at
 from gateway.store.engine import Database
 from gateway.store.events import note
-from gateway.store.ids import job_ids, run_ids
-from gateway.store.imports import JOB, Item
+from gateway.store.ids import app_ids, job_ids, run_ids
+from gateway.store.imports import APP, JOB, Item
 from gateway.store.job_rows import fire_row, version_row
 from gateway.store.jobs import JobStore
 from gateway.store.many import update_each
@@ -72,6 +73,7 @@ class CutoverStore:
         self._db = db
         self._clock = clock
         self._run_ids = run_ids(db, clock)
+        self._apps = AppStore(db, clock, app_ids(db, clock))
         self._jobs = JobStore(db, clock, job_ids(db, clock), self._run_ids)
 
     # ------------------------------------------------------------ reading
@@ -99,6 +101,13 @@ class CutoverStore:
                 )
                 for row in await conn.execute(query)
             ]
+
+    async def app_ids(self, source_id: int) -> dict[str, int]:
+        """From the keys of a source's groups to the apps that they became."""
+        mine = import_item.c
+        query = select(mine.old_key, mine.new_id).where(mine.source_id == source_id, mine.kind == APP)
+        async with reading(self._db) as conn:
+            return {row.old_key: row.new_id for row in await conn.execute(query)}
 
     async def load(self, ids: Collection[int]) -> dict[int, Job]:
         return await self._jobs.load(ids)
@@ -136,6 +145,15 @@ class CutoverStore:
 
     # ------------------------------------------------------------ there
 
+    async def register(self, executors: Sequence[Executor]) -> None:
+        """As registered now; one that has beaten here itself stays as it is."""
+        async with reading(self._db) as conn:
+            known = set(
+                await conn.execute(select(executor.c.app_id, executor.c.address).where(executor.c.gone == 0))
+            )
+        new = [one for one in executors if (one.app_id, one.address) not in known]
+        await self._apps.save_executors(new, [])
+
     async def enable(self, source: ImportedSource, starts: Sequence[Start]) -> list[int]:
         """In one transaction; the ids of those that were. One that was changed since it was read stays as it is."""
         ids = sorted(one.job.id for one in starts)
@@ -144,10 +162,11 @@ class CutoverStore:
             now_ms = self._clock.now_ms()
             locked = await _lock(conn, ids)
             going = [one for one in starts if locked.get(one.job.id) == (one.job.version, False)]
-            new = await _enabled(conn, going, now_ms)
+            done = await _done_here(conn, going) if going else {}
+            new = [_enabled(one, done.get(one.job.id, 0), now_ms) for one in going]
             if not new:
                 return []
-            await self._write(conn, new, f"cut over from {source.name}")
+            await self._write(conn, new, f"cut over from {source.name}", _since(new, done))
             moved = [one for one in going if one.anchor_ms != one.job.anchor_ms]
             await update_each(conn, job, [{"id": one.job.id, "anchor_ms": one.anchor_ms} for one in moved])
             for one in new:
@@ -246,12 +265,19 @@ class CutoverStore:
 
     # ------------------------------------------------------------ both ways
 
-    async def _write(self, conn: AsyncConnection, new: Sequence[Job], why: str) -> None:
-        """Jobs that have been switched, all the same way and at one time; their rows are locked."""
+    async def _write(
+        self, conn: AsyncConnection, new: Sequence[Job], why: str, since: Mapping[int, int] | None = None
+    ) -> None:
+        """Jobs that have been switched, all the same way and at one time; their rows are locked.
+
+        `since`: from when on their slots are those of the new version, where that is not now.
+        """
         enabled, now_ms = new[0].enabled, new[0].updated_ms
         changes = {"enabled": enabled, "version": job.c.version + 1, "updated_ms": now_ms}
         await conn.execute(update(job).where(job.c.id.in_([one.id for one in new])).values(changes))
-        await conn.execute(insert(job_version), [version_row(one) for one in new])
+        since = since or {}
+        versions = [version_row(one) | {"created_ms": since.get(one.id, now_ms)} for one in new]
+        await conn.execute(insert(job_version), versions)
         columns = ("version", "enabled", "next_fire_at")
         await conn.execute(upsert(self._db, job_next_fire, update=columns), [fire_row(one) for one in new])
         told = [(one.id, one.name, f"version {one.version}: {why}") for one in new]
@@ -277,20 +303,28 @@ async def _lock(conn: AsyncConnection, ids: Sequence[int]) -> dict[int, tuple[in
     return found
 
 
-async def _enabled(conn: AsyncConnection, going: Sequence[Start], now_ms: int) -> list[Job]:
-    """As they will stand: with the first slot that has no row here from an earlier time on this scheduler."""
-    done = await _done_here(conn, going) if going else {}
-    return [
-        replace(
-            one.job,
-            version=one.job.version + 1,
-            enabled=True,
-            updated_ms=now_ms,
-            anchor_ms=one.anchor_ms,
-            next_fire_at=_first_slot(one, done.get(one.job.id, 0)),
-        )
-        for one in going
-    ]
+def _enabled(one: Start, done_ms: int, now_ms: int) -> Job:
+    """As it will stand: with the first slot that has no row here from an earlier time on this scheduler."""
+    return replace(
+        one.job,
+        version=one.job.version + 1,
+        enabled=True,
+        updated_ms=now_ms,
+        anchor_ms=one.anchor_ms,
+        next_fire_at=_first_slot(one, done_ms),
+    )
+
+
+def _since(new: Sequence[Job], done: Mapping[int, int]) -> dict[int, int]:
+    """Slots that were missed at the switch are the job's own, else a proof would ask why they have rows.
+
+    A job that has been here before had other versions then, which stand for their slots.
+    """
+    return {
+        one.id: min(one.next_fire_at - 1, one.updated_ms)
+        for one in new
+        if one.next_fire_at is not None and one.id not in done
+    }
 
 
 async def _done_here(conn: AsyncConnection, going: Sequence[Start]) -> dict[int, int]:

@@ -87,6 +87,8 @@ async def test_a_job_goes_on_with_the_slot_that_is_said(db, clock, store, import
     assert (row["enabled"], row["version"], row["updated_ms"]) == (True, 2, clock.ms)
     before, after = await rows(job_version)
     assert json.loads(after["definition"]) == json.loads(before["definition"]) | {"enabled": True}
+    # The missed slots are those of the enabled version, or a proof would take their rows for unexpected ones.
+    assert after["created_ms"] == past_ms - 1
     (told,) = [one for one in await rows(event) if one["reason"] == "enabled"]
     assert (told["source_id"], told["text"]) == ("1", f"version 2: cut over from {SOURCE}")
     known = (await read_target(db, clock, SOURCE)).imported_jobs[1]

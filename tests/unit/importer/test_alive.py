@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from gateway.core.errors import Refused
-from importer.cutover import demand_stopped, watch
 from importer.plan.alive import ENOUGH_MS, Life, opinion
 from importer.source.values import SignsOfLife
+from importer.watch import demand_stopped, watch
 from tests.kit.operations import StillClock
 
 NOW = 1_800_000_000_000

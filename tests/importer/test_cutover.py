@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import select
 
 from gateway.core.clock import SystemClock
 from gateway.core.errors import Refused
@@ -14,15 +15,16 @@ from gateway.store.cutovers import CutoverStore
 from gateway.store.engine import database_url, open_database
 from gateway.store.ids import job_ids, run_ids
 from gateway.store.jobs import JobStore
+from gateway.store.tables import executor
 from importer.apply import apply_plan, read_target
 from importer.cutover import Changes, CutoverOptions, carry_out, find_source, prepare
 from importer.plan.make import PlanOptions, make_plan
 from importer.source.source import SourceOptions, open_source
 from importer.source.url import parse_source
-from importer.source.values import QuartzState, SourceGroup, SourceJob, SourceLog
+from importer.source.values import QuartzState, SourceExecutor, SourceGroup, SourceJob, SourceLog
+from importer.take_over import dialect_of
 from importer.way_back import is_told_next_times, next_times_sql, take_back
 from tests.kit.blank_database import blank_database
-from tests.kit.xxl_databases import create_xxl_database
 
 pytestmark = pytest.mark.mariadb
 
@@ -60,8 +62,8 @@ def jobs(db, clock):
 class Old:
     """An xxl-job database and what was imported from it. `slot`: the minute that the old admin has read ahead last."""
 
-    def __init__(self, server, release, db, clock) -> None:
-        self.database = create_xxl_database(server, release)
+    def __init__(self, database, db, clock) -> None:
+        self.database = database
         self.db = db
         self.clock = clock
         self.slot = clock.now_ms() // MINUTE * MINUTE - 10 * MINUTE
@@ -105,16 +107,8 @@ class Old:
 
 
 @pytest.fixture
-def old(mariadb_server, db, clock):
-    made = []
-
-    def make(release="2.4.2"):
-        made.append(Old(mariadb_server, release, db, clock))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.database.drop()
+def old(make, db, clock):
+    return lambda release="2.4.2": Old(make(release), db, clock)
 
 
 def first_of(found) -> dict[int, int]:
@@ -257,6 +251,56 @@ async def test_executors_may_be_demanded(store, old):
     await here.import_all()
     with pytest.raises(Refused, match="no executor is registered here for shop"):
         await here.look(store, replace(TOLD, require_executors=True))
+
+
+async def test_executors_of_an_admin_whose_address_is_taken_over(store, clock, old, db):
+    here = old()
+    here.fill(here.job(1))
+    seen = local(clock.now_ms())
+    here.database.fill(
+        executors=[
+            SourceExecutor("shop", "http://10.0.0.1:9999", seen),
+            SourceExecutor("shop", "http://10.0.0.2:9999/", seen - timedelta(seconds=89)),
+            SourceExecutor("shop", "http://10.0.0.3:9999/", seen - timedelta(seconds=91)),
+            SourceExecutor("other", "http://10.0.0.4:9999/", seen),
+            SourceExecutor("shop", "nonsense", seen),
+        ]
+    )
+    await here.import_all()
+    found = await here.look(store, replace(TOLD, takes_over=True, require_executors=True))
+    await carry_out(store, clock, found)
+    async with db.read() as conn:
+        rows = (await conn.execute(select(executor).order_by(executor.c.address))).all()
+    assert [(row.app_id, row.address, row.dialect) for row in rows] == [
+        (1, "http://10.0.0.1:9999/", "rest"),
+        (1, "http://10.0.0.2:9999/", "rest"),
+    ]
+    assert all(clock.now_ms() - row.last_beat_ms < 5_000 for row in rows)
+    # One that has come itself by now is better known.
+    await store.register([replace(one, dialect="rest35") for one in found.executors])
+    async with db.read() as conn:
+        assert {row.dialect for row in await conn.execute(select(executor))} == {"rest"}
+
+
+@pytest.mark.parametrize(
+    ("release", "dialect"), [("2.1.2", "xxlrpc21"), ("2.2.0", "rest"), ("3.4.2", "rest"), ("2.0.2", None)]
+)
+async def test_what_executors_of_a_release_speak(old, release, dialect):
+    async with open_source(old(release).url) as source:
+        assert dialect_of(await source.installation()) == dialect
+
+
+async def test_a_kill_in_the_middle_is_gone_on_from(store, clock, old):
+    here = old()
+    here.fill(*(here.job(n) for n in range(1, 8)), logs=[here.log(1, 1, here.slot - MINUTE)])
+    await here.import_all()
+    found = await here.look(store)
+    assert len(await store.enable(found.source, found.starts[:3])) == 3
+    again = await here.look(store)
+    assert (again.live, len(again.starts)) == (3, 4)
+    assert len((await carry_out(store, clock, again)).enabled) == 4
+    # What was decided before the kill is not done twice.
+    assert (await carry_out(store, clock, found)).enabled == ()
 
 
 async def test_without_its_database_jobs_go_on_from_now(store, clock, old):

@@ -1,0 +1,47 @@
+"""An old admin's database is looked at until it is known whether that is at work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gateway.core.clock import Clock
+from gateway.core.errors import Refused
+from importer.plan.alive import Life, Opinion, opinion
+from importer.source.source import Source
+from importer.source.values import SignsOfLife
+
+LOOK_EVERY_S = 1.0
+
+Progress = Callable[[str, int, int], None]
+"""What is being done, how much of it, of how much."""
+
+
+async def watch(
+    source: Source, clock: Clock, watch_ms: int, progress: Progress
+) -> tuple[Opinion, SignsOfLife, int]:
+    """Look until it is known. The opinion, the first look, and by how much the source's clock is ahead of ours."""
+    before_ms = clock.now_ms()
+    first = await source.signs()
+    ahead_ms = first.database_now_ms - (before_ms + clock.now_ms()) // 2
+    while True:
+        await clock.sleep(LOOK_EVERY_S)
+        now = await source.signs()
+        looked_ms = now.database_now_ms - first.database_now_ms
+        found = opinion(first, now)
+        progress("looking for signs of life", min(looked_ms, watch_ms) // 1000, watch_ms // 1000)
+        if found.life is not Life.UNKNOWN or looked_ms >= watch_ms:
+            return found, first, ahead_ms
+
+
+def demand_stopped(found: Opinion, name: str) -> None:
+    """Raises `Refused` unless it is known to be stopped."""
+    seen = "; ".join(found.reasons)
+    if found.life is Life.ALIVE:
+        raise Refused(
+            f"the old admin of {name} is at work: {seen}. Stop it (every node of it), then cut over"
+        )
+    if found.life is Life.UNKNOWN:
+        raise Refused(
+            f"it cannot be seen whether the old admin of {name} is stopped: {seen}. "
+            "Look for longer (--watch 10m), or say it yourself: --old-admin-is-stopped"
+        )

@@ -1,0 +1,134 @@
+"""The command `cutover`: what it says, what it refuses with one line and exit code 2, and that nothing has changed then."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from gateway.cli import cli
+from importer.source.values import SourceGroup, SourceJob, SourceLog
+from tests.kit.process import free_port
+from tests.kit.xxl_databases import XxlDatabase
+
+pytestmark = pytest.mark.mariadb
+
+TOLD = "--old-admin-is-stopped"
+TABLES = ("job", "job_version", "job_next_fire", "import_source", "import_item", "event", "run", "executor")
+
+
+@pytest.fixture
+def old(make: Callable[..., XxlDatabase]) -> XxlDatabase:
+    """Two jobs that ran each minute until ten minutes ago, and one that is stopped."""
+    database = make("2.4.0")
+    slot = int(time.time()) // 60 * 60_000 - 600_000
+    database.fill(
+        groups=[SourceGroup("1", "billing", "Billing", 0)],
+        jobs=[
+            SourceJob(
+                number, "1", description=f"job {number}", cron="0 * * * * ?", handler="h", glue_type="BEAN",
+                route="FIRST", block="SERIAL_EXECUTION", misfire="DO_NOTHING", trigger_status=int(number < 9),
+                last_ms=slot, next_ms=slot + 60_000,
+            )
+            for number in (3, 5, 9)
+        ],
+        logs=[SourceLog(1, 3, "1", trigger_code=200)],
+    )  # fmt: skip
+    return database
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def run(here: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    monkeypatch.setenv("XXLJOB_GATEWAY_DATA_DIR", str(here))
+    return lambda *words: CliRunner().invoke(cli, list(words))
+
+
+def said(result: Result, code: int) -> str:
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def contents(here: Path) -> dict[str, list[tuple]]:
+    with sqlite3.connect(here / "gateway.db") as database:
+        return {table: database.execute(f"SELECT * FROM {table}").fetchall() for table in TABLES}
+
+
+def test_there_and_back(old: XxlDatabase, here: Path, run: Callable[..., Result], tmp_path: Path) -> None:
+    said(run("import", "--source", old.url, "--yes"), 0)
+    before = contents(here)
+    text = said(run("cutover", "--source", old.url, "--dry-run"), 0)
+    assert "The old admin is stopped: a job is" in text
+    assert "2 jobs are to be enabled" in text
+    assert "2 of them were due before now" in text
+    assert "job 3 (job 3): " in text
+    assert "taken as handled by the old admin" in text
+    assert "warning: no executor of billing is registered here" in text
+    assert "Nothing was changed" in text
+    assert contents(here) == before
+
+    text = said(run("cutover", "--source", old.url, TOLD, "--yes"), 0)
+    assert "2 jobs are enabled here" in text
+    assert [row[6] for row in contents(here)["job"]] == [1, 1, 0]
+    assert "Nothing is to be enabled" in said(run("cutover", TOLD, "--yes"), 0)
+
+    file = tmp_path / "next.sql"
+    text = said(run("cutover", "--back", "--yes", "--sql", str(file)), 0)
+    assert "2 jobs are disabled here" in text
+    assert f"run {file}" in text
+    assert file.read_text().count("UPDATE xxl_job_info") == 2
+    assert [row[6] for row in contents(here)["job"]] == [0, 0, 0]
+    assert "Nothing was changed" in said(run("cutover", "--back", "--yes"), 0)
+
+
+def test_what_is_wrong_is_said_in_one_line_and_nothing_is_changed(
+    old: XxlDatabase, make: Callable[..., XxlDatabase], here: Path, run: Callable[..., Result]
+) -> None:
+    other = make("2.4.0")
+    assert "nothing was imported" in said(run("cutover", TOLD, "--yes"), 2)
+    said(run("import", "--source", old.url, "--yes"), 0)
+    before = contents(here)
+    nowhere = f"mysql://reader:secret@127.0.0.1:{free_port()}/xxl_job"
+    cases: list[tuple[tuple[str, ...], str]] = [
+        (("--yes",), "--source is missing"),
+        (("--source", old.url, TOLD), "--yes"),
+        (("--source", "nonsense", TOLD), "--source"),
+        (("--source", nowhere, "--name", old.url.rpartition("/")[2], TOLD), "no installation"),
+        (("--source", other.url, TOLD, "--yes"), "no installation"),
+        (("--source", nowhere, "--name", name_of(old), TOLD, "--yes"), "cannot be reached"),
+        (("--source", old.url.replace("only-reads", "wrong"), TOLD, "--yes"), "does not let the user"),
+        (("--source", old.url, "--watch", "soon", "--yes"), "--watch"),
+        (("--source", old.url, "--table-map", "x", TOLD, "--yes"), "--table-map"),
+        (
+            ("--source", old.url, TOLD, "--require-executors", "--yes"),
+            "no executor is registered here for billing",
+        ),
+        (("--sql", "x", TOLD, "--yes"), "--sql"),
+        (("--take-over", TOLD, "--yes"), "--take-over"),
+        (("--back", "--take-over", "--yes"), "--take-over"),
+        (("--back", "--name", "other", "--yes"), "no installation 'other'"),
+    ]
+    for words, expected in cases:
+        result = run("cutover", *words)
+        lines = [line for line in result.output.splitlines() if line.startswith("error: ")]
+        assert (result.exit_code, len(lines)) == (2, 1), (words, result.output)
+        assert expected in lines[0]
+        assert "secret" not in result.output
+    old.execute("UPDATE xxl_job_info SET executor_param = 'x' WHERE id = 5")
+    assert "changed: 5. Take it over" in said(run("cutover", "--source", old.url, TOLD, "--yes"), 2)
+    # A table is missing, or hidden from the account.
+    old.execute("RENAME TABLE xxl_job_group TO away")
+    assert "xxl_job_group" in said(run("cutover", "--source", old.url, TOLD, "--yes"), 2)
+    assert contents(here) == before
+
+
+def name_of(old: XxlDatabase) -> str:
+    return f"{old.name}@127.0.0.1:{old.server.port}"
