@@ -202,7 +202,7 @@ def changes_of(installation: Installation, items: Iterable[Item], timezone: str)
     switched: list[int] = []
     for old_id, item in sorted(imported.items()):
         job = by_id.get(old_id)
-        if job is None or item.digest in {digest_of(job, around), digest_of(job, given)}:
+        if job is None or any(item.digest == digest_of(job, clocks) for clocks in (around, given)):
             continue
         (switched if item.wants_enabled and not is_running(job) else changed).append(old_id)
     return Changes(

@@ -58,7 +58,10 @@ def cutover(**options: Any) -> int:
     wanted = {name: options.pop(name) for name in _OWN}
     with one_line():
         _check(wanted)
-        code: int = run_loop(_cutover(settings_of(options), wanted))
+        try:
+            code: int = run_loop(_cutover(settings_of(options), wanted))
+        except (KeyboardInterrupt, click.Abort):
+            raise Failure("stopped; what was done stays done, the same command goes on from there") from None
     return code
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sqlite3
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +14,8 @@ from click.testing import CliRunner, Result
 
 from gateway.cli import cli
 from importer.source.values import SourceGroup, SourceJob, SourceLog
-from tests.kit.process import free_port
+from tests.e2e.gateway_process import REPOSITORY
+from tests.kit.process import Process, free_port
 from tests.kit.xxl_databases import XxlDatabase
 
 pytestmark = pytest.mark.mariadb
@@ -127,6 +130,25 @@ def test_what_is_wrong_is_said_in_one_line_and_nothing_is_changed(
     # A table is missing, or hidden from the account.
     old.execute("RENAME TABLE xxl_job_group TO away")
     assert "xxl_job_group" in said(run("cutover", "--source", old.url, TOLD, "--yes"), 2)
+    assert contents(here) == before
+
+
+def test_ctrl_c_while_it_looks(
+    old: XxlDatabase, here: Path, run: Callable[..., Result], tmp_path: Path
+) -> None:
+    """Nothing is due for long, so it goes on looking."""
+    said(run("import", "--source", old.url, "--yes"), 0)
+    before = contents(here)
+    old.execute(f"UPDATE xxl_job_info SET trigger_next_time = {int(time.time() + 3600) * 1000}")
+    words = ["cutover", "--source", old.url, "--yes", "--data-dir", str(here)]
+    process = Process([sys.executable, "-m", "gateway", *words], log=tmp_path / "output", cwd=REPOSITORY)
+    process.start()
+    process.wait_ready(
+        lambda: "looking for signs of life" in process.output(), timeout_s=60, what="a first look"
+    )
+    process.signal(signal.SIGINT)
+    assert process.wait(30) == 2
+    assert process.tail(1) == "error: stopped; what was done stays done, the same command goes on from there"
     assert contents(here) == before
 
 
