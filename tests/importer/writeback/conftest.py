@@ -9,11 +9,13 @@ import pytest
 from click.testing import CliRunner
 
 from gateway.cli import cli
+from gateway.core.clock import SystemClock
 from gateway.store.passwords import Passwords
 from importer.apply import apply_plan, read_target
 from importer.plan.make import PlanOptions, make_plan
 from importer.source.source import open_source
 from importer.source.url import parse_source
+from tests.kit.operations import StillClock
 from tests.unit.api.conftest import an_api
 
 WRITER, PASSWORD = "xxl_writer", "writes"
@@ -70,6 +72,12 @@ def writer_url(database, rights="SELECT, INSERT, UPDATE"):
     server.execute(f"CREATE USER IF NOT EXISTS '{WRITER}'@'127.0.0.1' IDENTIFIED BY '{PASSWORD}'")
     server.execute(f"GRANT {rights} ON `{database.name}`.* TO '{WRITER}'@'127.0.0.1'")
     return f"mysql://{WRITER}:{PASSWORD}@127.0.0.1:{server.port}/{database.name}"
+
+
+@pytest.fixture(autouse=True)
+def _today(monkeypatch):
+    """Commands have the clock of the gateways."""
+    monkeypatch.setattr(SystemClock, "now_ms", lambda self: StillClock().now_ms())
 
 
 @pytest.fixture

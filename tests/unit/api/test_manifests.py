@@ -11,6 +11,8 @@ import yaml
 from click.testing import CliRunner
 
 from gateway.cli import cli
+from gateway.core.clock import SystemClock
+from tests.kit.operations import StillClock
 from tests.unit.api.conftest import a_job, an_api
 
 SCRIPT = 'package x\n\n\tclass Y {\n  // 每天 \n\tString a = "b: #c";\n}\n'
@@ -79,6 +81,12 @@ async def run(api, *args, text=None, code=0):
 
 async def apply(api, path, *more, code=0):
     return await run(api, "apply", path, "--yes", *more, code=code)
+
+
+@pytest.fixture(autouse=True)
+def _today(monkeypatch):
+    """Commands have the clock of the API: what these documents ask for lies ahead of it, whatever the day is."""
+    monkeypatch.setattr(SystemClock, "now_ms", lambda self: StillClock().now_ms())
 
 
 @pytest.fixture
