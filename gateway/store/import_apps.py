@@ -78,7 +78,7 @@ async def write_apps(
             told.append((one.app.appname, one.app.title, f"updated; {_words(one, source)}"))
     await note(conn, now_ms, Source.APP, "imported", told)
     new = await _add_aliases(conn, apps, notes)
-    new |= await _add_tokens(conn, apps, now_ms)
+    new |= await _add_tokens(conn, source, apps, now_ms)
     changed += sorted(new.difference(made, changed))
 
 
@@ -126,10 +126,11 @@ async def _add_aliases(conn: AsyncConnection, apps: Sequence[AppImport], notes: 
     return {row["app_id"] for row in rows}
 
 
-async def _add_tokens(conn: AsyncConnection, apps: Sequence[AppImport], now_ms: int) -> set[int]:
+async def _add_tokens(conn: AsyncConnection, source: str, apps: Sequence[AppImport], now_ms: int) -> set[int]:
     """The apps that have one more. An app that had none accepts nothing else from now on if it is new."""
     changed: set[int] = set()
     rows: list[dict[str, object]] = []
+    told: list[tuple[object, str, str]] = []
     for one in apps:
         if not one.access_token:
             continue
@@ -152,7 +153,10 @@ async def _add_tokens(conn: AsyncConnection, apps: Sequence[AppImport], now_ms: 
             rows.append(values | {"text": ""})
         rows.append(values | {"text": one.access_token})
         changed.add(one.app.id)
+        beside = "" if one.is_new else "; what it accepted before goes on"
+        told.append((one.app.appname, "", f"that of {source}{beside}"))
     if rows:
+        await note(conn, now_ms, Source.APP, "token_created", told)
         await conn.execute(insert(access_token), rows)
         await bump(conn, REVISION)
     return changed

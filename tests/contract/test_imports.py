@@ -253,7 +253,7 @@ async def test_jobs_of_an_app_with_a_limit_are_in_its_part(apply, db, clock, job
     assert (await read_target(db, clock, SOURCE)).aliases == {3: there.id}
 
 
-async def test_tokens_of_apps(apply, db, clock):
+async def test_tokens_of_apps(apply, db, clock, rows):
     registry = Registry()
     await apply(whole())
     apps = AppStore(db, clock, app_ids(db, clock))
@@ -265,6 +265,11 @@ async def test_tokens_of_apps(apply, db, clock):
     tokens.set_all(await AccessStore(db, clock).all_access_tokens())
     shop = (await read_target(db, clock, SOURCE)).apps[3]
     assert [one.text for one in tokens.valid(shop)] == ["shop's own"]
+    told = [(row["source_id"], row["text"]) for row in await rows(event) if row["reason"] == "token_created"]
+    assert told == [
+        ("shop", f"that of {SOURCE}"),
+        ("old", f"that of {SOURCE}; what it accepted before goes on"),
+    ]
     # One that was here before goes on taking what it took.
     assert [one.text for one in tokens.valid(there)] == ["from the source", "for all"]
 
