@@ -17,6 +17,8 @@ _ENDINGS = (".yaml", ".yml")
 _HEAD = {"format": FORMAT}
 CALENDARS_FILE = "calendars.yaml"
 APPS_FOLDER = "apps"
+MOST_BYTES = 64 << 20
+"""Of all files together: ten thousand jobs take a tenth of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +61,34 @@ def read(paths: Sequence[str]) -> Entries:
 
 
 def _texts(paths: Sequence[str]) -> Iterator[tuple[str, str]]:
+    room = MOST_BYTES
+    for name, file in _named(paths):
+        try:
+            if file is None:
+                data = sys.stdin.buffer.read(room + 1)
+            else:
+                with file.open("rb") as opened:
+                    data = opened.read(room + 1)
+        except OSError as error:
+            raise ManifestError(f"{name}: it cannot be read: {error.strerror}") from None
+        room -= len(data)
+        if room < 0:
+            raise ManifestError(
+                f"{name}: that is too much: at most {MOST_BYTES >> 20} MiB are read at once, of all files together"
+            )
+        try:
+            yield name, data.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise ManifestError(f"{name}: text in UTF-8 is needed") from None
+
+
+def _named(paths: Sequence[str]) -> Iterator[tuple[str, Path | None]]:
     for path in paths:
         if path == "-":
-            yield "standard input", sys.stdin.read()
-            continue
-        for file in _files(Path(path)):
-            try:
-                yield str(file), file.read_text(encoding="utf-8-sig")
-            except UnicodeDecodeError:
-                raise ManifestError(f"{file}: text in UTF-8 is needed") from None
-            except OSError as error:
-                raise ManifestError(f"{file}: it cannot be read: {error.strerror}") from None
+            yield "standard input", None
+        else:
+            for file in _files(Path(path)):
+                yield str(file), file
 
 
 def _files(path: Path) -> list[Path]:

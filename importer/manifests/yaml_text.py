@@ -6,7 +6,6 @@ and no number of seconds, a date a text. A key that stands twice is refused, whe
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Hashable, Iterator
 from typing import Any, NamedTuple
@@ -21,6 +20,10 @@ _LITERAL = re.compile(
     r"[\t\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010fffe]*"
 )
 _BREAKS = re.compile("[\r\x85\u2028\u2029\ufeff]")
+
+
+_YAML = "tag:yaml.org,2002:"
+_TAGS = {_YAML + kind for kind in ("str", "int", "float", "bool", "null", "seq", "map")}
 
 
 class Document(NamedTuple):
@@ -142,6 +145,31 @@ def _lines(node: yaml.Node) -> dict[str, list[int]]:
     }
 
 
+def _check(root: yaml.Node) -> None:
+    """A value that stands in several places by reference can be a billion in a kilobyte, or hold itself."""
+    seen: set[int] = set()
+    left = [root]
+    while left:
+        node = left.pop()
+        line = node.start_mark.line + 1
+        if id(node) in seen:
+            raise _At(
+                line,
+                f"line {line}: what stands here is named with & and meant again with *: write it out at each place",
+            )
+        seen.add(id(node))
+        if node.tag not in _TAGS:
+            kind = node.tag.replace(_YAML, "!!")
+            raise _At(
+                line, f"line {line}: {kind} is no type here: texts, numbers, true and false, lists, fields"
+            )
+        if isinstance(node, yaml.SequenceNode):
+            left += node.value
+        elif isinstance(node, yaml.MappingNode):
+            for pair in node.value:
+                left += pair
+
+
 def documents_in(text: str, name: str) -> Iterator[Document]:
     """The documents of a file, empty ones left out. Raises `ManifestError` that names the file and the line."""
     reader = None
@@ -149,9 +177,11 @@ def documents_in(text: str, name: str) -> Iterator[Document]:
         reader = _Reader(text)
         while reader.check_node():
             node = reader.get_node()
-            value = None if node is None else reader.construct_document(node)
-            if value is not None and node is not None:
-                json.dumps(value)  # refuses what contains itself
+            if node is None:
+                continue
+            _check(node)
+            value = reader.construct_document(node)
+            if value is not None:
                 yield Document(node.start_mark.line + 1, value, _lines(node))
     except _At as error:
         raise ManifestError(f"{name}: {error}") from None
@@ -164,7 +194,7 @@ def documents_in(text: str, name: str) -> Iterator[Document]:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         raise ManifestError(f"{name}: {where}this is not YAML: {error.problem or error.context}") from None
-    except (ValueError, RecursionError) as error:
+    except (ValueError, KeyError, RecursionError) as error:
         raise ManifestError(f"{name}: this is not YAML: {error}") from None
     finally:
         if reader is not None:

@@ -101,10 +101,16 @@ def test_several_documents_know_their_lines():
     [
         ("a: 1\nb:\n  c: 1\n  c: 2\n", "f: 'c' stands twice, in line 3 and in line 4: it may stand once"),
         ("a: [1\n", "f: line 2, column 1: this is not YAML"),
-        ('a: !!python/object/apply:os.system ["ls"]\n', "f: line 1, column 4: this is not YAML"),
+        (
+            'a: !!python/object/apply:os.system ["ls"]\n',
+            "f: line 1: !!python/object/apply:os.system is no type",
+        ),
+        ("a: 1\nb: !!binary aGk=\n", "f: line 2: !!binary is no type here"),
+        ("a: !!bool x\n", "f: this is not YAML"),
         ("a: \x01\n", "f: the character"),
         ("? [a]\n: 1\n", "f: line 1: the name of a field must be a text"),
-        ("a: &x [*x]\n", "f: this is not YAML: Circular reference"),
+        ("a: &x [*x]\n", "f: line 1: what stands here is named with & and meant again with *"),
+        ("a: 1\nb: &x c\nd: *x\n", "f: line 2: what stands here is named with &"),
         ("a: *x\n", "f: line 1, column 4: this is not YAML"),
     ],
 )
@@ -112,3 +118,9 @@ def test_what_cannot_be_read(text, expected):
     with pytest.raises(ManifestError) as found:
         list(documents_in(text, "f"))
     assert str(found.value).startswith(expected)
+
+
+def test_references_within_references_are_not_written_out_first():
+    lines = ["a0: &a0 x"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 40)]
+    with pytest.raises(ManifestError, match=r"f: line \d+: what stands here is named with & and meant again"):
+        list(documents_in("\n".join(lines), "f"))
