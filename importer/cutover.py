@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+from gateway.core.chain import is_chained
 from gateway.core.clock import Clock
 from gateway.core.confine import schedule_of
 from gateway.core.errors import Refused
@@ -255,6 +256,8 @@ def _resumed(
     item: Item, job: Job, row: SourceJob, logged: Mapping[int, Sequence[Logged]], end: End, now_ms: int
 ) -> _Found:
     state = replace(state_of(row), logged=logged.get(row.id, ()))
+    if is_chained(job):  # of a fork; it has no slots but the next
+        return _from_now(item, job, max(state.next_ms, now_ms))
     phase_ms = phase_of(job, state)
     schedule = schedule_of(job if phase_ms is None else replace(job, anchor_ms=phase_ms))
     found = resume(schedule, state, end)

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from sqlalchemy import and_, func, insert, or_, select, update
+from sqlalchemy import and_, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.core.chain import is_chained
 from gateway.core.clock import Clock
 from gateway.core.confine import schedule_of
 from gateway.core.events import Source
-from gateway.core.model import Executor, Job
+from gateway.core.model import AddressMode, Executor, Job
 from gateway.core.registry import DEAD_AFTER_MS
 from gateway.store import chains
 from gateway.store.apps import AppStore
@@ -29,6 +29,7 @@ from gateway.store.jobs import JobStore
 from gateway.store.many import update_each
 from gateway.store.next_fires import remove_ahead
 from gateway.store.overdue import overdue_row
+from gateway.store.sqltext import split_addresses
 from gateway.store.tables import (
     app,
     executor,
@@ -136,12 +137,19 @@ class CutoverStore:
         alive = select(executor.c.app_id).where(
             executor.c.gone == 0, executor.c.last_beat_ms > self._clock.now_ms() - DEAD_AFTER_MS
         )
-        has_own = and_(app.c.address_mode == "manual", func.coalesce(app.c.addresses, "[]") != "[]")
-        query = select(app.c.id, app.c.appname).where(
-            ~or_(and_(app.c.address_mode != "manual", app.c.id.in_(alive)), has_own)
-        )
+        apps = select(app.c.id, app.c.appname, app.c.address_mode, app.c.addresses)
         async with reading(self._db) as conn:
-            return sorted(row.appname for row in await conn.execute(query) if row.id in app_ids)
+            beating = set((await conn.execute(alive)).scalars())
+            rows = [row for row in await conn.execute(apps) if row.id in app_ids]
+        return sorted(
+            row.appname
+            for row in rows
+            if not (
+                split_addresses(row.addresses)
+                if row.address_mode == AddressMode.MANUAL
+                else row.id in beating
+            )
+        )
 
     # ------------------------------------------------------------ there
 

@@ -169,9 +169,12 @@ async def test_there_and_back_and_there_again(db, clock, store, jobs, imported, 
 async def test_apps_without_executors(db, clock, store, imported, rows):
     await imported(CRON, app=FIXED)
     await AppStore(db, clock, app_ids(db, clock)).create(replace(SHOP, id=0))
+    await AppStore(db, clock, app_ids(db, clock)).create(replace(FIXED, id=0, appname="empty", addresses=()))
     (shop_id,) = {row["id"] for row in await rows(app) if row["appname"] == "shop"}
     assert await store.apps_without_executors({shop_id, FIXED.id}) == ["shop"]
     assert await store.apps_without_executors({FIXED.id}) == []
+    everybody = {row["id"] for row in await rows(app)}
+    assert await store.apps_without_executors(everybody) == ["empty", "shop"]
     beat = {"app_id": shop_id, "address": "http://10.0.0.1:9999/", "dialect": "rest"}
     for at_ms, found in ((clock.ms - DEAD_AFTER_MS, ["shop"]), (clock.ms - 1000, [])):
         async with db.write() as conn:

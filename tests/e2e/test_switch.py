@@ -104,7 +104,7 @@ class Shop:
 
     def start_old(self, *, for_the_first_time: bool = False) -> None:
         for job_id, every_ms in EVERY_MS.items() if for_the_first_time else ():
-            next_ms = int(time.time() * 1000 + 8_000) // every_ms * every_ms
+            next_ms = int(time.time() * 1000 + 6_000) // every_ms * every_ms
             self.database.execute(
                 f"UPDATE xxl_job_info SET trigger_next_time = {next_ms} WHERE id = {job_id}"
             )

@@ -199,6 +199,18 @@ async def test_a_slot_of_a_fixed_rate_before_the_one_that_it_was_imported_with(s
     assert (await jobs.get(1)).next_fire_at == here.slot
 
 
+@pytest.mark.parametrize("ahead", [-MINUTE, 30 * MINUTE])
+async def test_a_delay_of_a_fork_goes_on_with_its_next_run(store, clock, old, ahead):
+    here = old()
+    following = clock.now_ms() // 1000 * 1000 + ahead
+    here.fill(here.job(1, schedule_type="FIX_DELAY", schedule_conf="60", following=following))
+    await here.import_all()
+    before_ms = clock.now_ms()
+    ((job_id, first_ms),) = first_of(await here.look(store)).items()
+    assert job_id == 1
+    assert first_ms == following if ahead > 0 else before_ms <= first_ms <= clock.now_ms()
+
+
 async def test_quartz_keeps_its_own_times(store, old):
     here = old("2.0.2")
     state = QuartzState("WAITING", next_ms=here.slot + MINUTE, previous_ms=here.slot)
