@@ -34,7 +34,9 @@ def runs() -> None:
 @click.option("--job", "job_id", type=int, help="Of this job.")
 @click.option("--app", help="Of this appname.")
 @click.option("--state", help="One or more states or statuses, by comma.")
-@click.option("--trigger", help="Why it exists: schedule, manual, api, retry, misfire, child, shard, …")
+@click.option(
+    "--trigger", help="Why it exists: schedule, manual, api, retry, misfire, child, shard, imported, …"
+)
 @click.option("--author", help="Who asked for it: the name of a token.")
 @click.option("--parent", "parent_id", type=int, help="The run that caused it.")
 @click.option("--from", "from_", help="Due at or after: ISO 8601 with an offset.")

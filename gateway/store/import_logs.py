@@ -20,7 +20,7 @@ from gateway.store.daily import LIVE, REMOVED
 from gateway.store.engine import Database
 from gateway.store.events import note
 from gateway.store.ids import FIRST_INT_ID
-from gateway.store.tables import id_sequence, import_source, job, run, run_daily
+from gateway.store.tables import id_sequence, import_source, job, node, run, run_daily
 from gateway.store.transact import reading, transact
 
 FIRST_OWN_ID = 1 << 31
@@ -98,6 +98,15 @@ class LogImportStore:
         if row is None:
             raise NotFound("import", source)
         return LogMark(row.id, row.log_first, row.log_mark, row.log_last, row.log_from_ms, bool(row.log_done))
+
+    async def has_company(self) -> bool:
+        """Whether nodes are at work on this database."""
+        if self._db.is_sqlite:  # whose one process holds the lock that whoever writes here has
+            return False
+        async with reading(self._db) as conn:
+            return (
+                await conn.execute(select(node.c.name).where(node.c.live == 1).limit(1))
+            ).first() is not None
 
     async def begin(self, mark: LogMark, first: int, last: int, from_ms: int, from_day: int) -> LogMark:
         """Rows up to `last` are wanted, and back to `first` of that day, which the daily report covers no more."""

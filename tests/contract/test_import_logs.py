@@ -19,7 +19,7 @@ from gateway.store.daily import DailyStore
 from gateway.store.history import HistoryStore
 from gateway.store.passwords import Passwords
 from gateway.store.runs import RunStore
-from gateway.store.tables import event, import_source, run, run_daily
+from gateway.store.tables import event, import_source, node, run, run_daily
 from importer.apply import apply_plan
 from importer.errors import SourceLost, TargetFull
 from importer.history import BATCH, import_days, import_logs
@@ -327,6 +327,14 @@ def _refuse_as_full(*_):
     from pymysql.err import OperationalError
 
     raise OperationalError(1021, "Disk full (/tmp/#sql-temptable); waiting for someone to free some space...")
+
+
+async def test_beside_nodes_at_work_it_waits_for_the_calm_part_of_a_second(db, clock, plan):
+    async with db.write() as conn:
+        await conn.execute(insert(node).values(name="node-1"))
+    clock.ms = began = clock.ms // 1000 * 1000 + 900
+    await import_logs(FakeSource(clock, [a_log(1, clock.ms - 3_600_000)]), db, clock, plan, days=1)
+    assert clock.ms == (began if db.is_sqlite else began + 150)
 
 
 async def test_nothing_before_the_plan_is_applied(db, clock):
