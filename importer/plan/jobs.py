@@ -14,7 +14,7 @@ from importer.plan.around import Around
 from importer.plan.children import children_of
 from importer.plan.notes import Notes
 from importer.plan.old_fires import compare, is_readable
-from importer.plan.schedules import kind_of, schedule_of, zone_of_job
+from importer.plan.schedules import kind_of, schedule_of, timed_by, zone_of_job
 from importer.plan.tasks import history_of, task_of
 from importer.plan.values import Fires, Level, Verdict
 from importer.source.values import SourceJob
@@ -81,7 +81,7 @@ def job_of_source(job: SourceJob, around: Around) -> MappedJob:
     fires = compare(job, made, around.first, around.last, zone_of_job(job, around), around.now_ms)
     if not scheduled.stopped and _unread_there(job, around, fires):
         why = "the old admin cannot read this expression and stops such a job; here it could fire"
-        notes.warn("job_cron" if job.schedule_type is None else "schedule_conf", job.cron or job.schedule_conf, "kept, disabled", why)  # fmt: skip
+        notes.warn(*timed_by(job), "kept, disabled", why)
         stopped.append(why)
     wanted = _is_enabled(job, notes)
     if wanted and kind_of(job) == "NONE":
@@ -96,6 +96,8 @@ def job_of_source(job: SourceJob, around: Around) -> MappedJob:
 
 
 def _judge_fires(job: SourceJob, fires: Fires, notes: Notes) -> None:
+    if fires.unsure:
+        notes.warn(*timed_by(job), "kept", fires.unsure)
     if fires.differ_at is not None:
         notes.judge(Verdict.CHANGED, f"fire times differ: {fires.why}")
     elif fires.why:
@@ -171,12 +173,8 @@ def _route(job: SourceJob, around: Around, notes: Notes) -> Route:
             "the first executor that answers, as releases up to 1.5.2 do, but in the order of the list",
         )
         return Route.FAILOVER
-    notes.repaired(
-        "executor_route_strategy",
-        job.route or "",
-        "FIRST",
-        "the old admin knows no such route, so that its runs fail",
-    )
+    why = "the old admin knows no such route" if word else "none is set there"
+    notes.repaired("executor_route_strategy", job.route or "", "FIRST", f"{why}, so that its runs fail")
     return Route.FIRST
 
 

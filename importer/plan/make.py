@@ -242,8 +242,10 @@ def _warn_of_cycles(mapped: list[MappedJob]) -> None:
     }
     for group in cycles(links):
         way = ", ".join(map(str, group[:10])) + (" …" if len(group) > 10 else "")
+        who = f"jobs {way} start each other in a circle" if len(group) > 1 else f"job {way} starts itself"
+        kept = "They are kept" if len(group) > 1 else "It is kept"
         why = (
-            f"jobs {way} start each other in a circle: one success goes round without end, here as there. They are kept; "
+            f"{who}: one success goes round without end, here as there. {kept}; "
             "a change that adds a child within a circle is refused here"
         )
         for job_id in group:

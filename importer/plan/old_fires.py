@@ -49,7 +49,7 @@ def compare(
     also = _other_releases(old, first, last, zone, from_ms, theirs)
     differ_at = _first_difference(ours, theirs)
     why = "" if differ_at is None else _why(old, ours, theirs, differ_at, first, zone)
-    return Fires(ours, theirs, differ_at, "; ".join(filter(None, [why, also])))
+    return Fires(ours, theirs, differ_at, "; ".join(filter(None, [why, also])), also)
 
 
 def our_fires(job: Job, from_ms: int, count: int) -> tuple[int, ...]:

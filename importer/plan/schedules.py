@@ -57,6 +57,11 @@ def text_in_force(job: SourceJob) -> str | None:
     return job.quartz.cron if job.quartz is not None and job.quartz.cron else job.cron
 
 
+def timed_by(job: SourceJob) -> tuple[str, str]:
+    """The column that says when it runs, and what it says."""
+    return "job_cron" if job.schedule_type is None else "schedule_conf", text_in_force(job) or ""
+
+
 def whole_seconds(text: str | None) -> int | None:
     """As the old admin reads them: a 32-bit number without blanks around it, 1 or more."""
     if text is None or not _JAVA_INT.fullmatch(text):

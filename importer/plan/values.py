@@ -62,13 +62,15 @@ class Finding:
 class Fires:
     """The next fire times, side by side, in ms. `differ_at` is the first place where they differ, None if nowhere.
 
-    `theirs` is None where the old admin would not fire the job at all (it cannot read the schedule).
+    `theirs` is None where the old admin would not fire the job at all (it cannot read the schedule). `unsure`, part of
+    `why`: what depends on which of several releases the old admin is.
     """
 
     ours: tuple[int, ...]
     theirs: tuple[int, ...] | None
     differ_at: int | None = None
     why: str = ""
+    unsure: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,7 @@ def test_null_in_every_nullable_column() -> None:
     assert one.wants_enabled
     (route,) = told(made, "job 7", "executor_route_strategy")
     assert (route.level, route.became) == (Level.REPAIRED, "FIRST")
+    assert route.why == "none is set there, so that its runs fail"
 
 
 # ---------------------------------------------------------------- 2
@@ -172,6 +173,23 @@ def test_triggers_tell_which_jobs_of_old_releases_run(state: str | None, is_enab
         schedule_type=None, schedule_conf=None, cron="0 0 1 * * ?", trigger_status=None, quartz=quartz
     )
     assert one_job(source, **E1).wants_enabled is is_enabled
+
+
+@pytest.mark.parametrize(
+    ("conf", "says"),
+    [
+        ("0 0 1 L * ?", "if the old admin is of 3.1.0 to 3.3.2: it skips every month without 31 days"),
+        ("0 0 1 15W * ?", "3.1.0 to 3.3.2 misplace W days"),
+    ],
+)
+def test_what_depends_on_the_release_is_to_be_looked_at(conf: str, says: str) -> None:
+    """The columns of 2.3.0 to 3.1.1 are the same."""
+    made = plan(installation(job(7, schedule_conf=conf), job(8), first=(2, 3, 0), last=(3, 1, 1)))
+    (warned,) = told(made, "job 7", "schedule_conf")
+    assert (warned.level, warned.value) == (Level.WARNING, conf)
+    assert not told(made, "job 8", "schedule_conf")
+    assert says in warned.why
+    assert warned.why.endswith("--source-release says which it is")
 
 
 # ---------------------------------------------------------------- 3
@@ -288,7 +306,10 @@ def test_children_that_are_the_job_itself() -> None:
     assert made.jobs[0].verdict is Verdict.IDENTICAL
     old = plan(installation(job(7, child_ids="7"), **E3))
     assert [child.job_id for child in old.jobs[0].job.children] == [7]
-    assert any("circle" in one.why for one in told(old, "job 7", "child_jobid"))
+    (warned,) = told(old, "job 7", "child_jobid")
+    assert warned.why.startswith(
+        "job 7 starts itself: one success goes round without end, here as there. It is kept"
+    )
 
 
 def test_circles_of_children() -> None:
