@@ -30,7 +30,7 @@ def table_counts(report: Report) -> tuple[TableCount, ...]:
         _users(report),
         TableCount("registry", "executors", len(report.installation.executors), 0, "executors register anew"),
         _copied("log", "runs", report.installation.log_rows, report.logs),
-        _copied("daily report", "counts of days", report.days.read, report.days),
+        _copied("daily report", "counts of days", report.installation.day_rows, report.days),
     ]
     firing = sum(job.quartz is not None for job in report.installation.jobs)
     if firing:

@@ -6,10 +6,11 @@ values stand here, half there. So is what this account may not see, because it w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from importer.errors import SourceError
 from importer.source.catalog import Table
+from importer.source.connection import quoted
 from importer.source.fetch import no_right
 from importer.source.names import NEW, OLD, QUARTZ, name_here
 from importer.source.survey import Survey
@@ -32,18 +33,8 @@ _NEEDED: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "cron_triggers": (("sched_name",), ("trigger_name",), ("trigger_group",), ("cron_expression",)),
     "scheduler_state": (("sched_name",), ("last_checkin_time",)),
 }
-# Every release has these. One that is not seen may be one that the account has no right to see.
-_USUAL: Mapping[str, tuple[str, ...]] = {
-    "info": ("author", "alarm_email"),
-    "group": ("address_type", "address_list"),
-    "log": ("trigger_msg", "handle_time", "handle_msg"),
-    "logglue": ("glue_remark", "add_time", "update_time"),
-    "user": ("role", "permission"),
-    "registry": ("update_time",),
-    "triggers": ("next_fire_time", "prev_fire_time"),
-    "cron_triggers": ("time_zone_id",),
-}
-_USUAL_SINCE_2_1 = (
+# Without these all jobs would be there, and run otherwise or not at all.
+_JOBS_SINCE_2_1 = (
     "executor_route_strategy",
     "executor_handler",
     "executor_param",
@@ -52,10 +43,20 @@ _USUAL_SINCE_2_1 = (
     "executor_fail_retry_count",
     "glue_type",
     "glue_source",
-    "glue_remark",
-    "glue_updatetime",
     "child_jobid",
 )
+_GROUPS_SINCE_2_1 = ("address_type", "address_list")
+# Every release has these, and jobs run without them. One that is not seen may be one that the account has no right to see.
+_USUAL: Mapping[str, tuple[str, ...]] = {
+    "info": ("author", "alarm_email"),
+    "log": ("trigger_msg", "handle_time", "handle_msg"),
+    "logglue": ("glue_remark", "add_time", "update_time"),
+    "user": ("role", "permission"),
+    "registry": ("update_time",),
+    "triggers": ("next_fire_time", "prev_fire_time"),
+    "cron_triggers": ("time_zone_id",),
+}
+_USUAL_SINCE_2_1 = ("glue_remark", "glue_updatetime")
 
 
 async def check_tables(
@@ -82,7 +83,13 @@ async def check_tables(
             )
         if kind in {"group", "triggers", "cron_triggers"}:
             raise SourceError(f"{survey.database} has no table {spelled}: {_WHY_NEEDED[kind]}")
-        survey.notes.append(f"there is no table {spelled}: {_WITHOUT[kind]}")
+        seen = await no_right(
+            survey.connection,
+            spelled,
+            f"there is no table {spelled}: {_WITHOUT[kind]}; or this account has no right to see it, of which SHOW GRANTS "
+            "would tell",
+        )
+        survey.notes.append(str(seen))
 
 
 _WHY_NEEDED = {
@@ -121,17 +128,15 @@ async def check_columns(survey: Survey, kind: str, table: Table, *, is_old: bool
         raise await no_right(
             survey.connection, table.name, some if len(unreadable) < len(table.columns) else ""
         )
-    needed = (*_NEEDED[kind], *(_schedule(table) if kind == "info" else ()))
-    if kind == "info" and not is_old:
-        needed = (*needed, ("trigger_status",))
+    needed = (*_NEEDED[kind], *_needed_to_run(kind, table, is_old=is_old))
     if missing := [" or ".join(some) for some in needed if not any(name in table.columns for name in some)]:
         for column in missing:
             await _refuse_hidden(survey, table, column.partition(" ")[0])
         raise SourceError(
             f"the table {table.name} has no column {', '.join(missing)}: it is one of a fork, or an upgrade of "
-            "this database has not been finished"
+            f"this database has not been finished; {_way_out(kind, table, missing, is_old=is_old)}"
         )
-    usual = () if kind == "group" and is_old else _USUAL.get(kind, ())
+    usual = _USUAL.get(kind, ())
     usual = (*usual, *(_USUAL_SINCE_2_1 if kind == "info" and not is_old else ()))
     lacking = [column for column in usual if column not in table.columns]
     for column in lacking:
@@ -140,8 +145,55 @@ async def check_columns(survey: Survey, kind: str, table: Table, *, is_old: bool
         survey.notes.append(f"{table.name} has no {', '.join(lacking)}, as all releases have")
 
 
-def _schedule(info: Table) -> tuple[tuple[str, ...], ...]:
-    return (("schedule_type",), ("schedule_conf",)) if info.has("schedule_type") else (("job_cron",),)
+def _needed_to_run(kind: str, table: Table, *, is_old: bool) -> tuple[tuple[str, ...], ...]:
+    """What says which job runs when, where and how; columns that one release only has go by others of that release."""
+    if kind == "group" and not is_old:
+        return tuple((column,) for column in _GROUPS_SINCE_2_1)
+    if kind != "info":
+        return ()
+    scheduled = (
+        (("schedule_type",), ("schedule_conf",), ("misfire_strategy",))
+        if table.has("schedule_type")
+        else (("job_cron",),)
+    )
+    if not is_old:
+        return (*scheduled, ("trigger_status",), *((column,) for column in _JOBS_SINCE_2_1))
+    return (*scheduled, ("executor_handler", "job_data"), ("executor_param", "job_data"), *_by_era(table))
+
+
+def _by_era(info: Table) -> Iterator[tuple[str, ...]]:
+    """Of 1.2 to 2.0, whose columns came one by one."""
+
+    def has_any(*names: str) -> bool:
+        return any(map(info.has, names))
+
+    is_glue = has_any("glue_source", "glue_type", "glue_switch", "glue_updatetime")
+    from_1_7_2 = has_any(
+        "executor_block_strategy", "executor_fail_strategy", "executor_fail_retry_count", "executor_timeout"
+    )
+    if is_glue:
+        yield ("glue_source",)
+        yield ("glue_type", "glue_switch")
+    if has_any("executor_handler") and not has_any("job_class", "job_data"):  # from 1.4 on
+        yield ("child_jobkey", "child_jobid")
+    if has_any("glue_updatetime"):  # from 1.6 on
+        yield ("executor_route_strategy",)
+    if from_1_7_2:
+        yield ("executor_block_strategy",)
+        yield ("executor_fail_strategy", "executor_fail_retry_count")
+    if has_any("executor_fail_retry_count"):  # from 1.9.2 on
+        yield ("executor_timeout",)
+
+
+def _way_out(kind: str, table: Table, missing: Sequence[str], *, is_old: bool) -> str:
+    """A view has columns that its table has not."""
+    stock = (QUARTZ.get(kind) or OLD[kind]) if is_old else NEW[kind]
+    column = missing[0].partition(" ")[0]
+    view = f"{table.name}_as_usual"
+    return (
+        f"where such a column has another name, or one value will do for all rows: CREATE VIEW {quoted(view)} AS SELECT t.*, "
+        f"VALUE AS {column} FROM {table.sql} t, then --table-map {stock}={view}; or add it to the table"
+    )
 
 
 async def _refuse_hidden(survey: Survey, table: Table, column: str) -> None:

@@ -117,7 +117,8 @@ class Source:
             self._found_zones = quartz.timezones
             signs = await read_signs(connection, layout, cells, self._zone())
             counters = await self._counters(layout)
-            log_rows = await self._log_rows(layout)
+            log_rows = await self._count_of(layout, "log")
+            day_rows = await self._count_of(layout, "log_report")
         return Installation(
             name=self.name,
             server=_server(str(version)),
@@ -146,6 +147,7 @@ class Source:
                 *([_REPLICA] if signs.read_only else []),
             ),
             log_rows=log_rows,
+            day_rows=day_rows,
         )
 
     async def signs(self) -> SignsOfLife:
@@ -231,8 +233,8 @@ class Source:
 
         return Counters(await after("info"), await after("group"), await after("user"), await after("log"))
 
-    async def _log_rows(self, layout: Layout) -> int:
-        table = layout.tables.get("log")
+    async def _count_of(self, layout: Layout, kind: str) -> int:
+        table = layout.tables.get(kind)
         if table is None or table.rows > _COUNTED:
             return 0 if table is None else table.rows
         ((count,),) = await select(self._connection, table, f"SELECT COUNT(*) FROM {table.sql}")

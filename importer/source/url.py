@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote
@@ -15,6 +17,8 @@ _SCHEMES = {"mysql", "mysql+aiomysql", "mysql+pymysql", "mariadb", "mariadb+aiom
 _OTHER_DATABASES = ("sqlite", "postgres", "oracle", "mssql", "sqlserver", "jdbc:postgres", "jdbc:oracle")
 _PORT = 3306
 _YES, _NO = {"true", "yes", "1"}, {"false", "no", "0"}
+_UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
+_PLAIN_PLACE = re.compile(r"[\w.:\[\]-]+/[\w-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,8 @@ def parse_source(text: str, field: str = "--source", environ: Mapping[str, str] 
     A password that is left out is taken from the environment.
     """
     text = text.strip()
+    if not _is_printable(unquote(text)):
+        raise InvalidValue(field, _masked(text), f"{EXPECTED}: there is a control character in it")
     scheme, colon, rest = text.partition("://")
     _refuse_other_kinds(text, scheme if colon else "", field)
     credentials, _, place = rest.rpartition("@")
@@ -76,7 +82,8 @@ def parse_source(text: str, field: str = "--source", environ: Mapping[str, str] 
 def _refuse_other_kinds(text: str, scheme: str, field: str) -> None:
     lowered = text.lower()
     if lowered.startswith(("jdbc:mysql:", "jdbc:mariadb:")):
-        place = text.partition("//")[2].partition("?")[0].rpartition("@")[2] or "HOST:PORT/DATABASE"
+        place = text.partition("//")[2].partition("?")[0].rpartition("@")[2]
+        place = place if _PLAIN_PLACE.fullmatch(place) else "HOST:PORT/DATABASE"
         raise InvalidValue(
             field, _masked(text), f"this is an address for Java, write mysql://USER:PASSWORD@{place}"
         )
@@ -117,13 +124,23 @@ def _options(query: str, text: str, field: str) -> tuple[str, bool, str]:
             raise InvalidValue(
                 field,
                 _masked(text),
-                f"{key}={value} is not known; unix_socket=PATH, ssl=true and ssl_ca=PATH may stand behind the ?",
+                f"{_shown_option(key, value)} is not known; unix_socket=PATH, ssl=true and ssl_ca=PATH may stand behind the ?",
             )
     return socket, tls, ca
 
 
+def _shown_option(key: str, value: str) -> str:
+    """Any value may be a password, whatever its key is called; so may a word that has none."""
+    return f"{key}=***" if value else "***"
+
+
+def _is_printable(text: str) -> bool:
+    return not any(unicodedata.category(letter) in _UNPRINTABLE for letter in text)
+
+
 def _masked(text: str) -> str:
-    """That address without anything that may be a password."""
+    """That address without anything that may be a password, on one line."""
+    text = "".join(letter if _is_printable(letter) else "\N{REPLACEMENT CHARACTER}" for letter in text)
     scheme, separator, rest = text.partition("://")
     if not separator:
         scheme, separator, rest = "", "", text
@@ -135,7 +152,7 @@ def _masked(text: str) -> str:
         authority, slash, tail = rest.partition("/")
         host, colon, port = authority.partition(":")
         rest = f"{host}{colon}{port if port.isdigit() else '***'}{slash}{tail}" if colon else rest
-    head, question, query = rest.partition("?")
-    if "password" in query.lower():
-        query = "***"
-    return f"{scheme}{separator}{head}{question}{query}"
+    head, question, _ = rest.partition("?")
+    if "=" in head:  # as some addresses for Java have it
+        head = "***"
+    return f"{scheme}{separator}{head}{question}{'***' if question else ''}"

@@ -267,3 +267,4 @@ class Installation:
     notes: tuple[str, ...] = ()
     # The server's estimate where they are many.
     log_rows: int = 0
+    day_rows: int = 0

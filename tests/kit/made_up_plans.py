@@ -99,6 +99,7 @@ def installation_of(plan_jobs: Iterable[PlannedJob]) -> Installation:
         signs=SignsOfLife(database_now_ms=READ_MS, last_beat_ms=READ_MS - 5_000),
         notes=("Tables of 2.0 are there as well, and were not read.",),
         log_rows=120_000,
+        day_rows=365,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -159,6 +160,61 @@ async def test_a_fork_without_columns_that_are_needed(make):
     await read(old)
     old.execute("ALTER TABLE xxl_job_group DROP COLUMN app_name")
     await refused(old, "the table xxl_job_group has no column app_name")
+
+
+@pytest.mark.parametrize(
+    ("release", "kind", "columns"),
+    [
+        (
+            "2.2.0",
+            "info",
+            "executor_route_strategy executor_handler executor_param executor_block_strategy executor_timeout",
+        ),
+        (
+            "2.2.0",
+            "info",
+            "executor_fail_retry_count glue_type glue_source child_jobid trigger_status job_cron",
+        ),
+        ("3.4.2", "info", "executor_handler misfire_strategy schedule_type schedule_conf"),
+        ("3.4.2", "group", "address_type address_list"),
+        ("1.3.1", "info", "job_data glue_switch glue_source job_cron"),
+        ("1.4.0", "info", "executor_handler executor_param child_jobkey"),
+        ("1.6.0", "info", "executor_route_strategy child_jobkey glue_switch"),
+        ("1.8.0", "info", "executor_block_strategy executor_fail_strategy glue_type"),
+        ("2.0.2", "info", "executor_timeout executor_fail_retry_count executor_block_strategy child_jobid"),
+    ],
+)
+async def test_a_fork_without_a_column_that_decides_how_jobs_run(make, release, kind, columns):
+    for column in columns.split():
+        old = make(release)
+        table = old.table(kind)
+        old.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+        # Which of both schedules a release has goes by the one that is there.
+        told = "job_cron" if column == "schedule_type" else column
+        text = await refused(old, f"the table {table.strip('`')} has no column ", told)
+        assert re.search(rf"has no column .*\b{told}\b.*: it is one of a fork", text)
+
+
+async def test_the_way_out_of_a_fork_is_a_view(make):
+    """What is to be done stands there in full: it is done."""
+    old = make("3.4.2")
+    old.fill(groups=[GROUP], jobs=[replace(JOB, handler="one")])
+    old.execute("ALTER TABLE xxl_job_info CHANGE executor_handler bean_name varchar(255)")
+    text = await refused(old, "has no column executor_handler")
+    old.execute(re.search(r"CREATE VIEW .* t(?=, then)", text)[0].replace("VALUE", "bean_name"))
+    stock, _, here = re.search(r"--table-map (\S+)=(\S+);", text).group(0)[12:-1].partition("=")
+    found = await read(old, table_map={stock: here})
+    assert [(job.id, job.handler) for job in found.jobs] == [(7, "one")]
+
+
+async def test_a_table_that_may_be_hidden_is_no_table_that_is_not_there(make):
+    old = make("3.4.2")
+    old.fill(groups=[GROUP], jobs=[JOB])
+    old.execute("DROP TABLE xxl_job_user")
+    (note,) = (await read(old)).notes
+    assert "no table xxl_job_user: no users; or this account has no right to see it" in note
+    assert "SHOW GRANTS" in note
+    assert f"GRANT SELECT ON `{old.name}`.`xxl_job_user` TO 'xxl_reader'@'127.0.0.1'" in note
 
 
 async def test_a_fork_without_columns_that_are_not_needed(make):

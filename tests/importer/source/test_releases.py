@@ -64,6 +64,7 @@ async def test_what_was_put_in_is_read(source_server, release):
     assert found.release.replace(" – ", "-") == expected_range(release)
     assert found.first <= version(release) <= found.last
     assert (found.counters.next_job, found.counters.next_log, found.log_rows) == (1000, 109, 4)
+    assert found.day_rows == len(days)
     assert found.counters.next_group == (0 if version(release) < (1, 5, 0) else 5)
     assert found.timezones == (("Asia/Tokyo",) if has_quartz(release) else ())
     assert found.signs.last_log_ms == int(datetime(2024, 1, 2, 19, 30, tzinfo=UTC).timestamp() * 1000)

@@ -49,9 +49,16 @@ def test_addresses(text, expected):
         ("mysql://root:hunter2@h:0/xxl_job", "a port is a number"),
         ("mysql://root:hunter2@h:65536/xxl_job", "a port is a number"),
         ("mysql://root:hunter2@[::1/xxl_job", "a port is a number"),
-        ("mysql://root:hunter2@h/d?useSSL=false", "useSSL=false is not known"),
-        ("mysql://root:hunter2@h/d?ssl=perhaps", "ssl=perhaps is not known"),
+        ("mysql://root:hunter2@h/d?useSSL=false", "useSSL=*** is not known"),
+        ("mysql://root:hunter2@h/d?ssl=perhaps", "ssl=*** is not known"),
+        ("mysql://root@h/d?passwd=hunter2", "passwd=*** is not known"),
+        ("mysql://root@h/d?pwd=hunter2&ssl=true", "pwd=*** is not known"),
+        ("mysql://root@h/d?ssl=hunter2", "ssl=*** is not known"),
+        ("mysql://root@h/d?hunter2", "*** is not known"),
+        ("mysql://root@h:x/d?pass=hunter2", "a port is a number"),
         ("sqlite:///xxl.db", "only MySQL"),
+        ("sqlite:///xxl.db?pass=hunter2", "only MySQL"),
+        ("jdbc:mysql://(host=h,password=hunter2)/d", "write mysql://USER:PASSWORD@HOST:PORT/DATABASE"),
         ("postgresql://root:hunter2@h/d", "only MySQL"),
         ("jdbc:postgresql://h/d?user=u&password=hunter2", "only MySQL"),
         ("http://root:hunter2@h/d", "mysql://"),
@@ -66,6 +73,27 @@ def test_what_is_wrong_is_said_without_the_password(text, told):
         parse_source(text, environ={})
     assert str(raised.value).startswith("--source: ")
     assert told in str(raised.value)
+    assert "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "mysql://root:hunter2@h/d%00",
+        "mysql://root:hunter2@h/d\0",
+        "mysql://ro%1bot:hunter2@h/d",
+        "mysql://root:hunter2%0a@h/d",
+        "mysql://root:hunter2@h\x9b/d",
+        "mysql://root:hunter2@h/d?ssl_ca=%0d",
+        "mysql://root:hunter2@h/d?%1b[2J=x",
+        "mysql://root:hunter2@h/d\udcff",
+        "jdbc:mysql://h/d\x1b",
+    ],
+)
+def test_control_characters_are_refused_and_not_shown(text):
+    with pytest.raises(InvalidValue, match="control character") as raised:
+        parse_source(text, environ={})
+    assert str(raised.value).isprintable()
     assert "hunter2" not in str(raised.value)
 
 

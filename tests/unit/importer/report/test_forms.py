@@ -232,6 +232,13 @@ def test_every_row_that_was_read_is_accounted_for():
     assert (counts["registry"].taken, counts["registry"].others) == (0, "executors register anew")
 
 
+def test_days_are_read_before_they_are_taken_over():
+    """As rows of the log are: what is there is no question of what was asked for."""
+    rows = {one.table: one for one in table_counts(replace(report_of(), days=Copied()))}
+    assert (rows["daily report"].read, rows["daily report"].taken) == (365, 0)
+    assert rows["daily report"].others == "not asked for"
+
+
 def test_a_row_that_the_plan_forgot_is_named():
     report = report_of()
     shorter = replace(report.plan, jobs=report.plan.jobs[:-2], apps=report.plan.apps[:1], users=())
