@@ -6,6 +6,7 @@ slot a log id stands for say the old admin's log and the gateway's rows.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import signal
 import sqlite3
@@ -289,6 +290,8 @@ def test_executors_are_given_another_address(shops: list[Shop]) -> None:
         shop.old.kill()
     started = [command(shop, "cutover", "--yes", "--source", shop.source) for shop in shops]
     for shop in shops:
+        shop.peers[0].process.signal(signal.SIGTERM)
+    for shop in shops:
         before = shop.peers[0]
         before.stop()
         shop.start_executor(shop.gateway.admin_url, port=before.port)
@@ -355,5 +358,6 @@ def test_the_gateway_takes_the_old_address_over(shops: list[Shop]) -> None:
 
 def foreign(shop: Shop) -> set[int]:
     """Log ids of results that were kept as foreign."""
-    with sqlite3.connect(f"file:{shop.gateway.data_dir / 'gateway.db'}?mode=ro", uri=True) as database:
+    file = f"file:{shop.gateway.data_dir / 'gateway.db'}?mode=ro"
+    with contextlib.closing(sqlite3.connect(file, uri=True)) as database:
         return {row[0] for row in database.execute("SELECT log_id FROM foreign_result")}

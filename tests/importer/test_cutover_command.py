@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sqlite3
 import sys
@@ -61,7 +62,7 @@ def said(result: Result, code: int) -> str:
 
 
 def contents(here: Path) -> dict[str, list[tuple]]:
-    with sqlite3.connect(here / "gateway.db") as database:
+    with contextlib.closing(sqlite3.connect(here / "gateway.db")) as database:
         return {table: database.execute(f"SELECT * FROM {table}").fetchall() for table in TABLES}
 
 
