@@ -16,13 +16,17 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+from click.testing import CliRunner
 
+from gateway.cli import cli
 from importer.source.values import SourceDay, SourceGlue, SourceGroup, SourceJob, SourceLog, SourceUser
 from tests.e2e.gateway_process import REPOSITORY, Ended, run_command
 from tests.kit.xxl_databases import READER_PASSWORD, XxlDatabase
 
 pytestmark = [pytest.mark.mariadb, pytest.mark.timeout(300)]
 
+# With the blank: it comes after what was typed before was thrown away.
+PASSWORD_PROMPT = "Password of xxl_reader: "
 MD5 = "e10adc3949ba59abbe56e057f20f883e"
 CRON = {"schedule_type": "CRON", "misfire": "DO_NOTHING", "route": "ROUND", "block": "SERIAL_EXECUTION"}
 
@@ -151,12 +155,14 @@ def test_a_whole_installation_moves(old: XxlDatabase, tmp_path: Path):
     assert "\nNothing is to be written: all of it is here already.\n" in again.output
     assert dump(tmp_path) == before
 
-    wrong = run_command(
-        "import", "--source", old.url.replace(READER_PASSWORD, "not-it"), "--dry-run", timeout_s=90
+
+def test_a_wrong_password_is_not_repeated(old: XxlDatabase):
+    wrong = CliRunner().invoke(
+        cli, ["import", "--source", old.url.replace(READER_PASSWORD, "not-it"), "--dry-run"]
     )
-    assert wrong.code == 2
-    assert wrong.errors[-1].startswith("error: ")
-    assert "not-it" not in wrong.output + "".join(wrong.errors)
+    assert wrong.exit_code == 2
+    assert wrong.stderr.splitlines()[-1].startswith("error: ")
+    assert "not-it" not in wrong.output
 
 
 def dump(directory: Path) -> list[str]:
@@ -182,15 +188,17 @@ class Terminal:
         os.close(inner)
         self.shown = ""
 
-    def wait_for(self, text: str, timeout_s: float = 60) -> None:
+    def wait_for(self, text: str, timeout_s: float = 25) -> None:
         end = time.monotonic() + timeout_s
         while text not in self.shown:
-            assert time.monotonic() < end, f"not shown: {text}\n{self.shown}"
+            if time.monotonic() > end:
+                self._process.kill()
+                raise AssertionError(f"not shown: {text}\n{self.shown}")
             if not self._read(1.0):
                 raise AssertionError(f"ended before: {text}\n{self.shown}")
 
-    def _read(self, timeout_s: float) -> bool:
-        """False at the end."""
+    def _read(self, timeout_s: float, keys: str = "") -> bool:
+        """False at the end. `keys`: to be typed if there was nothing to read."""
         if select.select([self._fd], [], [], timeout_s)[0]:
             try:
                 piece = os.read(self._fd, 65536)
@@ -198,35 +206,40 @@ class Terminal:
                 return False
             self.shown += piece.decode("utf-8", "replace").replace("\r\n", "\n")
             return bool(piece)
+        self.type(keys)
         return True
 
     def type(self, keys: str) -> None:
         os.write(self._fd, keys.encode())
 
-    def end(self) -> int:
-        while self._read(60):
-            pass
+    def end(self, keys: str = "", timeout_s: float = 60) -> int:
+        """These are typed, and again when nothing follows: Python can miss a Ctrl-C just before it waits for a line."""
+        end = time.monotonic() + timeout_s
+        self.type(keys)
+        while self._read(5.0, keys):
+            if time.monotonic() > end:
+                self._process.kill()
+                raise AssertionError(f"does not end\n{self.shown}")
         os.close(self._fd)
-        return self._process.wait(60)
+        return self._process.wait(timeout_s)
 
 
 def test_on_a_terminal_it_asks_for_what_it_needs(old: XxlDatabase, tmp_path: Path):
     url = old.url.replace(f":{READER_PASSWORD}@", "@")
     asked = ("import", "--source", url, "--data-dir", str(tmp_path / "data"))
     first = Terminal(*asked)
-    first.wait_for("Password of xxl_reader:")
+    first.wait_for(PASSWORD_PROMPT)
     first.type(f"{READER_PASSWORD}\n")
-    first.wait_for("[y/N]:")
-    first.type("\x03")
-    assert first.end() == 2
+    first.wait_for("[y/N]: ")
+    assert first.end("\x03") == 2
     assert first.shown.splitlines()[-1] == "error: stopped: nothing has been written"
     assert READER_PASSWORD not in first.shown
     assert list(tmp_path.iterdir()) == []
 
     second = Terminal(*asked)
-    second.wait_for("Password of xxl_reader:")
+    second.wait_for(PASSWORD_PROMPT)
     second.type(f"{READER_PASSWORD}\n")
-    second.wait_for("[y/N]:")
+    second.wait_for("[y/N]: ")
     second.type("y\n")
     assert second.end() == 0
     assert "Written: 2 apps, 3 jobs, 2 users" in second.shown

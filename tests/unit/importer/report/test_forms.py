@@ -279,7 +279,7 @@ def test_a_second_import_says_what_is_here_already():
     assert re.search(r"job 3 +1 +updated +name", text)
 
 
-def test_ten_thousand_jobs_are_readable_and_quick(tmp_path: Path):
+def test_thousands_of_jobs_are_readable_and_quick(tmp_path: Path):
     import time
 
     other = Fires(hourly(), (*hourly()[1:], hourly()[-1] + 3_600_000), 0, "why")
@@ -290,18 +290,18 @@ def test_ten_thousand_jobs_are_readable_and_quick(tmp_path: Path):
             reasons=("reason",) * (number % 2),
             fires=other if number % 2 else SAME,
         )
-        for number in range(1, 10_001)
+        for number in range(1, 3_001)
     )
     report = report_of(jobs)
     started = time.process_time()
     for name in ("r.json", "r.md", "r.html"):
         write_report(str(tmp_path / name), report, STEPS)
     assert len(terminal(report).splitlines()) < 120
-    assert time.process_time() - started < 20
-    assert len(json.loads((tmp_path / "r.json").read_text())["jobs"]) == 10_000
-    assert (tmp_path / "r.md").read_text().count("`job number 9999`") == 1  # among all jobs
-    assert "1, 3, 5, 7, 9, 11, 13, 15 and 4,992 more" in terminal(report)
-    assert "5,000 jobs of 10,000" in (tmp_path / "r.md").read_text()
+    assert time.process_time() - started < 10  # a tenth of that is usual
+    assert len(json.loads((tmp_path / "r.json").read_text())["jobs"]) == 3_000
+    assert (tmp_path / "r.md").read_text().count("`job number 2999`") == 1  # among all jobs
+    assert "1, 3, 5, 7, 9, 11, 13, 15 and 1,492 more" in terminal(report)
+    assert "1,500 jobs of 3,000" in (tmp_path / "r.md").read_text()
 
 
 @pytest.mark.parametrize("path", ["report.txt", "report", "report.pdf", "", "report.json.gz"])
