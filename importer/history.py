@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Protocol, TypeVar
 
 from gateway.core.acting import SYSTEM, acting_for, author
@@ -135,12 +135,14 @@ class _LogImport:
         mark = await self._store.mark(self._name)
         self._has_company = await self._store.has_company()
         self._now_ms = (await self._asked(self._source.signs)).database_now_ms or self._clock.now_ms()
-        first_day = self._wall.date(self._now_ms) - timedelta(days=days)
-        since = datetime.combine(first_day, time())
-        from_ms = self._done.from_ms = self._wall.ms(since)
+        wanted_day = self._wall.date(self._now_ms) - timedelta(days=days)
+        since = datetime.combine(wanted_day, time())
         first, last = await self._asked(lambda: self._source.log_bounds(since))
         if not last:
+            self._done.from_ms = self._wall.ms(since)
             return self._done
+        first_day = max(wanted_day, await self._day_of(first))
+        self._done.from_ms = from_ms = self._wall.ms(datetime.combine(first_day, time()))
         mark = await self._store.begin(mark, first, last, from_ms, first_day.toordinal() - EPOCH_ORDINAL)
         self._total = max(last - mark.mark, 0) + max(mark.first - first, 0)
         mark = await self._upwards(mark, last)
@@ -148,6 +150,12 @@ class _LogImport:
         self._done.left = max(last - mark.mark, 0)
         await self._store.finish(mark, self._name, self._done.words, done=not self._done.left)
         return self._done
+
+    async def _day_of(self, log_id: int) -> date:
+        """What was removed from the log before that day is in the daily report still."""
+        rows = await self._asked(lambda: self._source.logs(log_id - 1, log_id, 1))
+        at = rows[0].triggered if rows else None
+        return date.min if at is None else self._wall.date(self._wall.ms(at))
 
     async def _upwards(self, mark: LogMark, last: int) -> LogMark:
         """The newest part, while the next batch is read."""

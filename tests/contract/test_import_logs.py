@@ -200,7 +200,7 @@ async def test_interrupted_at_any_point_it_goes_on_and_no_row_is_there_twice(db,
     count = 3 * BATCH + 17
     logs = [a_log(3 * n + 1, clock.ms - 86_400_000 + n * 1000) for n in range(count)]
     source = FakeSource(clock, logs)
-    for number in (1, 3, 2):
+    for number in (2, 4, 3):
         work = asyncio.ensure_future(import_logs(source, db, clock, plan, days=3))
         source.questions, source.on_read = 0, lambda: source.questions < number or work.cancel()  # noqa: B023
         with pytest.raises(asyncio.CancelledError):
@@ -305,6 +305,16 @@ async def test_daily_reports_count_where_no_runs_are(db, clock, plan, rows):
     done = await import_days(source, db, clock, plan)
     assert (done.days, done.covered, done.old) == (3, 3, 1)
     assert {row["job_id"] for row in await rows(run_daily)} == {-1}
+
+
+async def test_a_log_that_is_shorter_than_what_is_asked_for_covers_no_more_than_it_has(db, clock, plan):
+    """The old admin removes its log by age, and keeps its daily report."""
+    today = datetime.fromtimestamp(clock.ms // 1000, SHANGHAI).date()
+    days = [SourceDay(today - timedelta(days=n), 0, 100, 0) for n in range(10)]
+    source = FakeSource(clock, [a_log(1, clock.ms - 3 * DAY_MS)], days)
+    await import_logs(source, db, clock, plan, days=60)
+    done = await import_days(source, db, clock, plan)
+    assert (done.days, done.covered) == (6, 4)
 
 
 async def test_a_full_disk_is_one_clear_message(db, clock, plan, rows, monkeypatch):
