@@ -19,7 +19,7 @@ from gateway.core.schedule import FixedRate, parse_schedule
 from gateway.core.zones import Zone, resolve_zone
 from gateway.store.cutovers import AT_ONCE, CutoverStore, ImportedSource, Start
 from gateway.store.imports import Item
-from importer.plan.alive import ENOUGH_MS, Opinion
+from importer.plan.alive import ENOUGH_MS, PATIENCE, Opinion, Patience
 from importer.plan.around import around_itself, jobs_by_key
 from importer.plan.jobs import digest_of
 from importer.plan.resume import End, Logged, LogSpan, OldState, bounded, resume
@@ -44,6 +44,7 @@ class CutoverOptions:
     require_executors: bool = False
     takes_over: bool = False
     watch_ms: int = ENOUGH_MS
+    patience: Patience = PATIENCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +137,7 @@ async def prepare(
             first = await source.signs()
             ahead_ms = first.database_now_ms - (before_ms + clock.now_ms()) // 2
         else:
-            life, first, ahead_ms = await watch(source, clock, options.watch_ms, progress)
+            life, first, ahead_ms = await watch(source, clock, options.watch_ms, progress, options.patience)
             demand_stopped(life, imported.name)
         dead_ms = first.database_now_ms + CLOCK_MS
         installation = await source.installation()

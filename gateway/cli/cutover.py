@@ -30,9 +30,7 @@ SOURCE_URL = "mysql://USER:PASSWORD@HOST:PORT/DATABASE"
     is_flag=True,
     help="you vouch for it: no signs of life are looked for, and --source is not needed",
 )
-@click.option(
-    "--watch", default="75s", metavar="DURATION", help="look for signs of life so long at most (75s)"
-)
+@click.option("--watch", default="2m", metavar="DURATION", help="look for signs of life so long at most (2m)")
 @click.option("--ignore-changes", is_flag=True, help="go on although the source has changed since the import")
 @click.option("--require-executors", is_flag=True, help="refuse while an app has no executor here")
 @click.option(
@@ -153,7 +151,7 @@ async def _there(store: Any, clock: Any, wanted: dict[str, Any]) -> int:
         if source is not None and seen is not None:
             # It may have been started while somebody thought about the answer.
             last = opinion(seen, await source.signs())
-            if last.life is Life.ALIVE:
+            if last.life in {Life.ALIVE, Life.CONNECTED}:
                 demand_stopped(last, imported.name)
         done = await carry_out(store, clock, found, progress)
         progress.end()

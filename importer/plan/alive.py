@@ -16,15 +16,33 @@ LATE_MS = 3_000
 BEAT_MS, STALE_MS = 35_000, 150_000
 # Quartz checks in every 20 s at most.
 CHECKIN_MS, SURELY_CHECKED_IN_MS = 25_000, 60_000
-ENOUGH_MS = 75_000
+ENOUGH_MS = 120_000
 _REPLICA = "this server takes no writes, so it may be a replica that shows them late: give the one that the old admin uses"
 
 
 class Life(StrEnum):
     ALIVE = "alive"
     STOPPED = "stopped"
+    # Nothing has changed, but somebody is connected: it may be paused, or wait for a lock.
+    CONNECTED = "connected"
     # Nothing has changed, and nothing had to.
     UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long what is still must have been still.
+
+    `quiet_ms`: where it cannot be seen who is connected; a long pause of a JVM, and a backup that locks all tables, are
+    shorter. `others_ms`: until others that are connected are taken for what stays. `alone_ms`: since the last of them left.
+    """
+
+    quiet_ms: int = 75_000
+    others_ms: int = 15_000
+    alone_ms: int = SHORTEST_LOOK_MS
+
+
+PATIENCE = Patience()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +53,47 @@ class Opinion:
     reasons: tuple[str, ...]
 
 
-def opinion(first: SignsOfLife, now: SignsOfLife) -> Opinion:
-    """From the looks at the beginning and now; their distance is that of the database's clock."""
+def opinion(
+    first: SignsOfLife, now: SignsOfLife, patience: Patience = PATIENCE, alone_since_ms: int | None = None
+) -> Opinion:
+    """From the looks at the beginning and now; their distance is that of the database's clock.
+
+    `alone_since_ms`: the first look, of those up to now, from which on no other connection was seen.
+    """
     moved = tuple(_moved(first, now))
     if moved:
         return Opinion(Life.ALIVE, moved)
+    if now.connections:
+        return Opinion(Life.CONNECTED, tuple(_connected(now)))
     looked_ms = now.database_now_ms - first.database_now_ms
     if looked_ms < SHORTEST_LOOK_MS:
         return Opinion(Life.UNKNOWN, ("it was not looked at for long enough",))
     if now.read_only:
         return Opinion(Life.UNKNOWN, (_REPLICA,))
     still = tuple(_still(now, looked_ms))
+    if now.connections == 0:
+        since_ms = first.database_now_ms if alone_since_ms is None else alone_since_ms
+        if now.database_now_ms - since_ms < patience.alone_ms:
+            return Opinion(Life.UNKNOWN, ("others were connected to its database a moment ago",))
+    elif still and looked_ms < patience.quiet_ms:
+        return Opinion(Life.UNKNOWN, (*still, _unseen(patience)))
     if still:
         return Opinion(Life.STOPPED, still)
     return Opinion(Life.UNKNOWN, tuple(_waiting(now)))
+
+
+def _connected(now: SignsOfLife) -> list[str]:
+    found = [", ".join(now.others) if now.others else f"{now.connections} connections"]
+    if now.waits_for_lock:
+        found.append("one of them waits for a lock, as a backup takes one")
+    return found
+
+
+def _unseen(patience: Patience) -> str:
+    return (
+        f"it cannot be seen who else is connected, so nothing must change for {patience.quiet_ms // 1000} s: an admin "
+        "that is paused, or waits for a backup, looks stopped for a while"
+    )
 
 
 def _moved(first: SignsOfLife, now: SignsOfLife) -> list[str]:
@@ -90,6 +135,4 @@ def _waiting(now: SignsOfLife) -> list[str]:
         found.append(f"its next job is due in {ahead_ms // 1000} s only")
     elif not now.next_due_ms:
         found.append("no job is enabled there")
-    if now.connections:
-        found.append(f"{now.connections} others are connected to its database")
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from gateway.core.errors import InvalidValue
@@ -74,13 +75,16 @@ async def read_signs(connection: Connection, layout: Layout, cells: Cells, zone:
             f"WHERE {info.column('trigger_status')} = 1 AND "
             + (f"{info.column('trigger_next_time')} > 0" if info.has("trigger_next_time") else "1"),
         )
+    sessions = await _sessions(connection)
     return SignsOfLife(
         database_now_ms=int(now),
         last_log_ms=instant_ms(last_log, zone),
         last_beat_ms=instant_ms(last_beat, zone),
         last_checkin_ms=checkin,
         next_due_ms=next_due,
-        connections=await _connections(connection),
+        connections=None if sessions is None else sum(one.count for one in sessions),
+        others=tuple(f"{one.user}@{one.host} ({one.count})" for one in sessions or ()),
+        waits_for_lock=any(one.waits for one in sessions or ()),
         last_fire_ms=last_fire,
         last_log_id=last_log_id,
         last_log=last_log,
@@ -112,11 +116,22 @@ async def _extreme(connection: Connection, table: Table, function: str, column: 
     return max(int(value or 0), 0)
 
 
-async def _connections(connection: Connection) -> int | None:
+@dataclass(frozen=True, slots=True)
+class _Sessions:
+    """Of others, in this database. `waits`: one of them for a lock that is not a row's."""
+
+    user: str
+    host: str
+    count: int
+    waits: bool
+
+
+async def _sessions(connection: Connection) -> list[_Sessions] | None:
     """Without the right PROCESS only those of the same account are seen: then none is no news."""
     try:
-        ((count,),) = await connection.rows(
-            "SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()"
+        rows = await connection.rows(
+            "SELECT user, host, state FROM information_schema.processlist "
+            "WHERE db = DATABASE() AND id <> CONNECTION_ID()"
         )
         ((may_see,),) = await connection.rows(
             "SELECT COUNT(*) FROM information_schema.user_privileges WHERE privilege_type = 'PROCESS' "
@@ -124,7 +139,24 @@ async def _connections(connection: Connection) -> int | None:
         )
     except NoRight:
         return None
-    return int(count) if count or may_see else None
+    if not rows and not may_see:
+        return None
+    found: dict[tuple[str, str], _Sessions] = {}
+    for user, place, state in rows:
+        name = str(user), _host(str(place))
+        before = found.get(name, _Sessions(*name, 0, waits=False))
+        found[name] = replace(before, count=before.count + 1, waits=before.waits or _waits(str(state or "")))
+    return [found[name] for name in sorted(found)]
+
+
+def _host(place: str) -> str:
+    """Without the port, which is another for each."""
+    host, colon, port = place.rpartition(":")
+    return host if colon and port.isdigit() else place
+
+
+def _waits(state: str) -> bool:
+    return state.startswith("Waiting for") and state.endswith("lock")
 
 
 async def _is_read_only(connection: Connection) -> bool:

@@ -236,6 +236,9 @@ class SignsOfLife:
     last_beat: datetime | None = None
     # The server takes no writes: it may be a replica, which shows an old admin's work late or never.
     read_only: bool = False
+    # Whose those connections are: `USER@HOST (3)`; and whether one of them waits for a lock of the whole server or a table.
+    others: tuple[str, ...] = ()
+    waits_for_lock: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,7 +101,7 @@ class Shop:
 
     @property
     def source(self) -> str:
-        return self.database.url
+        return self.database.seeing_url
 
     def start_old(self, *, for_the_first_time: bool = False) -> None:
         for job_id, every_ms in EVERY_MS.items() if for_the_first_time else ():
@@ -351,7 +351,7 @@ def test_the_gateway_takes_the_old_address_over(shops: list[Shop]) -> None:
     for shop in shops:
         # A run of the old admin was on its way when that died; its result is answered and kept.
         wait_until(
-            lambda shop=shop: foreign(shop), timeout_s=20, what=f"results of old runs of {shop.release}"
+            lambda shop=shop: foreign(shop), timeout_s=45, what=f"results of old runs of {shop.release}"
         )
         assert foreign(shop) <= shop.old_slots().keys()
 

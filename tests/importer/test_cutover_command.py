@@ -69,8 +69,9 @@ def contents(here: Path) -> dict[str, list[tuple]]:
 def test_there_and_back(old: XxlDatabase, here: Path, run: Callable[..., Result], tmp_path: Path) -> None:
     said(run("import", "--source", old.url, "--yes"), 0)
     before = contents(here)
-    text = said(run("cutover", "--source", old.url, "--dry-run"), 0)
+    text = said(run("cutover", "--source", old.seeing_url, "--dry-run"), 0)
     assert "The old admin is stopped: a job is" in text
+    assert "nobody else is connected to its database" in text
     assert "2 jobs are to be enabled" in text
     assert "2 of them were due before now" in text
     assert "job 3 (job 3): " in text

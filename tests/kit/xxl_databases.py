@@ -35,6 +35,7 @@ from tests.kit.mariadb import MariadbServer
 from tests.kit.xxl_schemas import UNUSED, columns_of, has_quartz, schema, stock_table, table_sql, version
 
 READER, READER_PASSWORD = "xxl_reader", "only-reads"
+SEER = "xxl_seer"
 _MODE = "STRICT_TRANS_TABLES"  # without NO_ZERO_DATE: old servers let zero dates in
 _WHEN = datetime(2020, 2, 20, 20, 20, 20)
 _numbers = itertools.count(1)
@@ -59,6 +60,17 @@ class XxlDatabase:
     @property
     def url(self) -> str:
         return f"mysql://{READER}:{READER_PASSWORD}@127.0.0.1:{self.server.port}/{self.name}"
+
+    @property
+    def seeing_url(self) -> str:
+        """Of an account that sees who else is connected, too."""
+        grants = (f"SELECT ON `{self.name}`.*", "PROCESS ON *.*")
+        self.server.execute(
+            f"CREATE USER IF NOT EXISTS '{SEER}'@'127.0.0.1' IDENTIFIED BY '{READER_PASSWORD}'"
+        )
+        for grant in grants:
+            self.server.execute(f"GRANT {grant} TO '{SEER}'@'127.0.0.1'")
+        return self.url.replace(READER, SEER)
 
     @property
     def by_name(self) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 
 import pymysql
 import pytest
 
 from gateway.core.zones import resolve_zone
+from importer.plan.alive import Life, opinion
 from importer.source.signs import instant_ms, zone_of
 from importer.source.source import open_source
 from importer.source.url import parse_source
@@ -97,6 +99,32 @@ async def test_other_connections_as_far_as_they_are_seen(make, source_server):
         finally:
             source_server.execute("DROP USER 'xxl_process'@'127.0.0.1'")
         root.connect()
+
+
+@pytest.mark.mariadb
+async def test_who_is_connected_and_waits_for_a_backup(make, source_server):
+    """As an admin at work does while `flush tables with read lock` holds: it seems to do nothing at all."""
+    old = make("3.4.2")
+    old.execute("INSERT INTO xxl_job_lock (lock_name) VALUES ('schedule_lock')")
+    options = {"unix_socket": str(source_server._socket), "user": "root", "ssl_disabled": True}
+    backup = pymysql.connect(**options)
+    admin = pymysql.connect(**options, database=old.name)
+    with backup, admin:
+        async with open_source(parse_source(old.seeing_url)) as source:
+            found = await source.signs()
+            assert (found.others, found.waits_for_lock) == (("root@localhost (1)",), False)
+            backup.cursor().execute("FLUSH TABLES WITH READ LOCK")
+            change = "UPDATE xxl_job_lock SET lock_name = 'x'"
+            changing = asyncio.create_task(asyncio.to_thread(admin.cursor().execute, change))
+            try:
+                async with asyncio.timeout(20):
+                    while not (found := await source.signs()).waits_for_lock:
+                        assert not changing.done()
+            finally:
+                backup.cursor().execute("UNLOCK TABLES")
+                await changing
+            assert found.connections == 1
+            assert opinion(found, await source.signs()).life is Life.CONNECTED
 
 
 @pytest.mark.mariadb

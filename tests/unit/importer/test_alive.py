@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.core.errors import Refused
-from importer.plan.alive import ENOUGH_MS, Life, opinion
+from importer.plan.alive import ENOUGH_MS, PATIENCE, Life, Patience, opinion
 from importer.source.values import SignsOfLife
 from importer.watch import demand_stopped, watch
 from tests.kit.operations import StillClock
@@ -52,6 +52,10 @@ def test_a_replica_may_be_behind() -> None:
     assert opinion(late, moved).life is Life.ALIVE
 
 
+# Nobody sees who is connected; some other tests are in a hurry.
+HURRY = Patience(quiet_ms=0)
+
+
 @pytest.mark.parametrize(
     ("first", "seconds", "word"),
     [
@@ -65,57 +69,115 @@ def test_a_replica_may_be_behind() -> None:
     ],
 )
 def test_what_would_have_changed_shows_that_it_is_stopped(first, seconds, word) -> None:
-    def look(after: float) -> SignsOfLife:
-        return replace(first, database_now_ms=NOW + int(after * 1000))
-
-    found = opinion(first, look(seconds))
+    found = opinion(first, after(first, seconds), HURRY)
     assert found.life is Life.STOPPED
     assert word in " ".join(found.reasons)
-    assert opinion(first, look(seconds - 1)).life is Life.UNKNOWN
+    assert opinion(first, after(first, seconds - 1), HURRY).life is Life.UNKNOWN
+
+
+def after(first: SignsOfLife, seconds: float) -> SignsOfLife:
+    return replace(first, database_now_ms=NOW + int(seconds * 1000))
+
+
+@pytest.mark.parametrize("seconds", [1, 14, 22, 75, 600])
+def test_whoever_is_connected_may_be_a_paused_admin(seconds) -> None:
+    """A backup's lock, or a JVM that collects garbage: a job is late, and nothing changes."""
+    late = replace(QUIET, next_due_ms=NOW - 14_000, connections=3, others=("xxl@10.0.0.5 (3)",))
+    found = opinion(late, after(late, seconds))
+    assert (found.life, found.reasons) == (Life.CONNECTED, ("xxl@10.0.0.5 (3)",))
+    locked = opinion(late, replace(after(late, seconds), waits_for_lock=True))
+    assert locked.reasons[1] == "one of them waits for a lock, as a backup takes one"
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        replace(QUIET, next_due_ms=NOW - 14_000),
+        replace(QUIET, last_beat_ms=NOW - 200_000, next_due_ms=0),
+        replace(QUIET, last_checkin_ms=NOW - 5_000, next_due_ms=NOW - 60_000),
+    ],
+)
+def test_where_nobody_sees_who_is_connected_a_pause_is_waited_for(first) -> None:
+    assert PATIENCE.quiet_ms == 75_000
+    for seconds in (6, 25, 60, 74):
+        found = opinion(first, after(first, seconds))
+        assert found.life is Life.UNKNOWN
+    assert "nothing must change for 75 s" in found.reasons[-1]
+    assert opinion(first, after(first, 75)).life is Life.STOPPED
+
+
+def test_the_last_connection_must_be_gone_for_a_while() -> None:
+    """One that is opened again and again is somebody's."""
+    late = replace(QUIET, next_due_ms=NOW - 60_000, connections=0)
+    now = after(late, 60)
+    assert opinion(late, now, alone_since_ms=NOW + 55_000).life is Life.UNKNOWN
+    assert opinion(late, now, alone_since_ms=NOW + 54_000).life is Life.STOPPED
 
 
 def test_nothing_that_had_to_change_tells_nothing() -> None:
     """A job a day, no executors: an admin at work would look the same."""
-    rare = replace(QUIET, next_due_ms=NOW + 3_600_000, last_beat_ms=0, connections=12)
-    found = opinion(rare, replace(rare, database_now_ms=NOW + ENOUGH_MS))
+    rare = replace(QUIET, next_due_ms=NOW + 3_600_000, last_beat_ms=0)
+    found = opinion(rare, after(rare, 75))
     assert found.life is Life.UNKNOWN
-    assert found.reasons == (
-        "nothing has changed in its database",
-        "its next job is due in 3525 s only",
-        "12 others are connected to its database",
-    )
+    assert found.reasons == ("nothing has changed in its database", "its next job is due in 3525 s only")
 
 
 class ScriptedSource:
-    """An old admin that stops after some seconds, as its database shows it; its clock is ahead."""
+    """An old admin that stops after some seconds, as its database shows it; its clock is ahead.
 
-    def __init__(self, clock: StillClock, first: SignsOfLife, lives_s: float = 0) -> None:
+    `leaves_s`: when its connections go, where they are seen.
+    """
+
+    def __init__(
+        self, clock: StillClock, first: SignsOfLife, lives_s: float = 0, leaves_s: float | None = None
+    ) -> None:
         self.clock = clock
         self.first = first
         self.lives_s = lives_s
+        self.leaves_s = leaves_s
         self.began_ms = clock.ms
 
     async def signs(self) -> SignsOfLife:
         passed_ms = self.clock.ms - self.began_ms
         rows = int(min(passed_ms, self.lives_s * 1000) // 2000)
-        return replace(self.first, database_now_ms=NOW + passed_ms, last_log_id=self.first.last_log_id + rows)
+        found = replace(
+            self.first, database_now_ms=NOW + passed_ms, last_log_id=self.first.last_log_id + rows
+        )
+        if self.leaves_s is None:
+            return found
+        there = passed_ms < self.leaves_s * 1000
+        return replace(found, connections=3 if there else 0, others=("xxl@10.0.0.5 (3)",) if there else ())
 
 
-async def looked_at(first: SignsOfLife, lives_s: float = 0):
+async def looked_at(first: SignsOfLife, lives_s: float = 0, leaves_s: float | None = None):
     clock, told = StillClock(NOW - 4_000), []
-    source = ScriptedSource(clock, first, lives_s)
+    source = ScriptedSource(clock, first, lives_s, leaves_s)
     found, _, ahead_ms = await watch(source, clock, ENOUGH_MS, lambda *progress: told.append(progress))
     assert ahead_ms == 4_000
     assert len(told) == (clock.ms - source.began_ms) // 1000
+    assert ("for 75 s or more" in told[0][0]) == (leaves_s is None)
     return found, (clock.ms - source.began_ms) / 1000
 
 
 async def test_it_is_looked_at_for_no_longer_than_needed() -> None:
     assert (await looked_at(QUIET, lives_s=60))[1] == 2
     stopped, seconds = await looked_at(QUIET)
-    assert (stopped.life, seconds) == (Life.STOPPED, 33)
+    assert (stopped.life, seconds) == (Life.STOPPED, 75)
     unknown, seconds = await looked_at(replace(QUIET, next_due_ms=0, last_beat_ms=0))
     assert (unknown.life, seconds) == (Life.UNKNOWN, ENOUGH_MS / 1000)
+
+
+async def test_connections_that_go_and_that_stay() -> None:
+    gone, seconds = await looked_at(QUIET, leaves_s=0)
+    assert (gone.life, seconds) == (Life.STOPPED, 6)
+    going, seconds = await looked_at(QUIET, leaves_s=4)
+    assert (going.life, seconds) == (Life.STOPPED, 10)
+    staying, seconds = await looked_at(replace(QUIET, next_due_ms=NOW - 14_000), leaves_s=60)
+    assert (staying.life, seconds) == (Life.CONNECTED, 15)
+    with pytest.raises(
+        Refused, match=r"connected .*: xxl@10\.0\.0\.5 \(3\)\. .*monitoring.*--old-admin-is-stopped"
+    ):
+        demand_stopped(staying, "old")
 
 
 async def test_only_one_that_is_known_to_be_stopped_is_let_go_on() -> None:
