@@ -80,9 +80,9 @@ async def prepared(jobs: Sequence[JobImport], limited: Collection[int], now_ms: 
         rows: tuple[list[dict[str, Any]], ...] = ([], [], [])
         for one in new[start : start + _SLICE]:
             made = _made(one, now_ms, limited=one.job.app_id in limited)
-            its_row, its_version = job_and_version(made)
+            its_row, its_version = _dated(made, now_ms)
             rows[0].append(its_row)
-            rows[1].extend(job_and_version(_as_before(made, *pair))[1] for pair in enumerate(one.history, 1))
+            rows[1].extend(_dated(_as_before(made, *pair), now_ms)[1] for pair in enumerate(one.history, 1))
             rows[1].append(its_version)
             rows[2].append(fire_row(made))
             ready.ids.append(made.id)
@@ -103,9 +103,19 @@ def _made(one: JobImport, now_ms: int, *, limited: bool) -> Job:
         version=len(one.history) + 1,
         anchor_ms=one.job.anchor_ms or now_ms,
         next_fire_at=None,
-        created_ms=one.job.created_ms if 0 < one.job.created_ms < now_ms else now_ms,
-        updated_ms=now_ms,
+        created_ms=_past(one.job.created_ms, now_ms),
+        updated_ms=_past(one.job.updated_ms, now_ms),
     )
+
+
+def _past(at_ms: int, now_ms: int) -> int:
+    return at_ms if 0 < at_ms < now_ms else now_ms
+
+
+def _dated(made: Job, now_ms: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A job was changed when it was in the source; its versions are of this moment: none was in force here before."""
+    its_row, its_version = job_and_version(made)
+    return its_row, its_version | {"created_ms": now_ms}
 
 
 def _as_before(made: Job, number: int, before: Job) -> Job:
@@ -116,7 +126,6 @@ def _as_before(made: Job, number: int, before: Job) -> Job:
         version=number,
         enabled=False,
         anchor_ms=made.anchor_ms,
-        updated_ms=made.updated_ms,
     )
 
 
@@ -155,6 +164,7 @@ async def _change(
     """What has nothing planned is changed at once, all else as an edit changes it."""
     there = await _there(conn, [one.job.id for one in updates])
     plain: list[Job] = []
+    dates: list[dict[str, int]] = []
     for one in updates:
         old = there[one.job.id]
         if old.version != one.job.version:
@@ -165,6 +175,8 @@ async def _change(
             found.notes.append(f"job {old.id}: it stays in its app here: no edit moves a job to another")
         found.numbers[old.id] = old.version
         if is_same(old, one.job):
+            if one.job.updated_ms and not old.enabled:
+                dates.append({"id": old.id, "updated_ms": _past(one.job.updated_ms, now_ms)})
             continue
         found.numbers[old.id] = old.version + 1
         found.changed.append(old.id)
@@ -176,8 +188,9 @@ async def _change(
             (wanted,) = await store.days_of(conn, [changed])
             await store.store_change(conn, old, wanted, with_links=False)
         await follow_links(conn, old, one.job)
+    await update_each(conn, job, dates)
     if plain:
-        await _update(conn, plain)
+        await _update(conn, plain, now_ms)
         told = [(one.id, one.name, f"version {one.version}: updated from {source}") for one in plain]
         await note(conn, now_ms, Source.JOB, "imported", told)
 
@@ -231,16 +244,16 @@ def _at_rest(old: Job, changed: Job, now_ms: int) -> Job:
         version=old.version + 1,
         anchor_ms=old.anchor_ms if phases(old.schedule) == phases(changed.schedule) else now_ms,
         created_ms=old.created_ms,
-        updated_ms=now_ms,
+        updated_ms=_past(changed.updated_ms, now_ms),
         edition=old.edition,
         fired=0,
     )
     return scheduled(new, now_ms, may_end=True)
 
 
-async def _update(conn: AsyncConnection, changed: Sequence[Job]) -> None:
+async def _update(conn: AsyncConnection, changed: Sequence[Job], now_ms: int) -> None:
     """What takes a second that way takes a minute one by one."""
-    rows = [job_and_version(one) for one in changed]
+    rows = [_dated(one, now_ms) for one in changed]
     await update_each(conn, job, [its_row for its_row, _ in rows])
     await update_each(conn, job_next_fire, [fire_row(one) for one in changed])
     await conn.execute(insert(job_version), [its_version for _, its_version in rows])

@@ -50,6 +50,11 @@ class Around:
         instants = self.zone.instants(seconds) or (seconds - self.zone.offset_s(seconds - 86_400),)
         return max(0, instants[0] * 1000 + moment.microsecond // 1000)
 
+    def past_ms(self, moment: datetime | None) -> int:
+        """Of something that has happened; 0 for none, and for what is yet to come."""
+        found = self.ms(moment)
+        return found if found <= self.now_ms else 0
+
     def app_id(self, job: SourceJob) -> int:
         return self.app_of.get(job.id) or self.app_ids.get(job.group or "", 0)
 

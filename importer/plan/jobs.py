@@ -49,7 +49,7 @@ def job_of_source(job: SourceJob, around: Around) -> MappedJob:
     scheduled = schedule_of(job, around, notes)
     task, unrunnable = task_of(job, around, notes)
     app_id = around.app_id(job)
-    job_added_ms = around.ms(job.added) or around.now_ms
+    created_ms = around.past_ms(job.added) or around.now_ms
     made = Job(
         id=new_id,
         namespace_id=around.namespace_id,
@@ -68,8 +68,8 @@ def job_of_source(job: SourceJob, around: Around) -> MappedJob:
         max_attempts=_attempts(job, notes),
         anchor_ms=scheduled.anchor_ms or around.now_ms,
         description=_description(job, scheduled.kept, notes),
-        created_ms=job_added_ms,
-        updated_ms=around.ms(job.updated) or job_added_ms,
+        created_ms=created_ms,
+        updated_ms=around.past_ms(job.updated) or created_ms,
         children=children_of(job, around, notes),
         contact=_contact(job, notes),
     )

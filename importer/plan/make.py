@@ -106,7 +106,7 @@ def make_plan(installation: Installation, target: Target, options: PlanOptions, 
             installation,
             [
                 *general.findings,
-                *leftovers(installation, lost_glue),
+                *leftovers(installation, lost_glue, around),
                 *drafts.findings,
                 *of_jobs,
                 *of_users,

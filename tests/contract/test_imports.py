@@ -167,6 +167,28 @@ async def test_history_is_earlier_versions_which_were_never_in_force_here(apply,
     assert not any(one.job.enabled for one in page.items)
 
 
+async def test_a_job_was_changed_when_the_source_says_and_its_versions_are_of_the_import(
+    apply, db, clock, jobs
+):
+    """Whether it is made or updated, and whether anything but the time is another one."""
+    times = lambda one: (one.created_ms, one.updated_ms)  # noqa: E731
+    await apply(
+        a_plan([PlannedApp(Action.CREATE, SHOP, ("3",))], [planned(a_job(7, created_ms=5, updated_ms=6))])
+    )
+    made = await jobs.get(7)
+    assert times(made) == (5, 6)
+    clock.ms += 60_000
+    await apply(a_plan((), [planned(replace(made, timeout_s=9, updated_ms=7), Action.UPDATE, digest="1")]))
+    changed = await jobs.get(7)
+    assert (times(changed), changed.version) == ((5, 7), 2)
+    await apply(a_plan((), [planned(replace(changed, updated_ms=8), Action.UPDATE, digest="2")]))
+    assert (times(await jobs.get(7)), (await jobs.get(7)).version) == ((5, 8), 2)
+    await apply(a_plan((), [planned(replace(changed, updated_ms=1 << 60), Action.UPDATE, digest="3")]))
+    assert times(await jobs.get(7)) == (5, clock.now_ms())
+    versions = (await VersionStore(db).page(7, cursor=None, limit=10)).items
+    assert [one.created_ms for one in versions] == [clock.now_ms(), clock.now_ms() - 60_000]
+
+
 async def test_an_imported_job_is_like_any_other(apply, jobs, clock):
     await apply(whole())
     enabled = await jobs.set_enabled(7, enabled=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from importer.plan.make import PlanOptions, make_plan
 from importer.plan.target import ImportedJob, Target
 from importer.plan.values import Finding, Plan, PlannedJob
@@ -28,6 +30,8 @@ def job(job_id: int = 7, **changes: object) -> SourceJob:
         "retries": 0,
         "glue_type": "BEAN",
         "trigger_status": 1,
+        "added": datetime(2024, 3, 4, 5, 6, 7),
+        "updated": datetime(2025, 4, 5, 6, 7, 8),
     }
     return SourceJob(job_id, **(values | changes))  # type: ignore[arg-type]
 

@@ -69,6 +69,30 @@ def test_null_in_every_nullable_column() -> None:
     assert route.why == "none is set there, so that its runs fail"
 
 
+def test_times_that_are_not_there_or_yet_to_come() -> None:
+    made = plan(
+        installation(
+            job(1, added=None, updated=None),
+            job(2, added=datetime(2030, 1, 1), updated=datetime(2030, 1, 1)),
+            job(3),
+            first=(2, 3, 0),
+        ),
+        timezone="UTC",
+    )
+    assert [one.job.created_ms for one in made.jobs] == [NOW_MS, NOW_MS, 1_709_528_767_000]
+    assert [one.job.updated_ms for one in made.jobs] == [NOW_MS, NOW_MS, 1_743_833_228_000]
+    for column, became in (("add_time", "the time of the import"), ("update_time", "that of add_time")):
+        (one,) = told(made, "jobs", column)
+        assert (one.level, one.value, one.became) == (Level.REPAIRED, "2 jobs: 1, 2", became)
+
+
+def test_blanks_around_names() -> None:
+    made = plan(installation(job(1, description=" nightly\t"), job(2, author="ann "), job(3)))
+    assert [one.job.name for one in made.jobs] == ["nightly", "job 2", "job 3"]
+    found = {one.field: one.value for one in made.findings if one.became == "without blanks around it"}
+    assert found == {"job_desc": "1 job: 1", "author": "1 job: 2"}
+
+
 # ---------------------------------------------------------------- 2
 
 

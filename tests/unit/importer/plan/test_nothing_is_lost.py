@@ -88,9 +88,9 @@ def shows(source: SourceJob, release: tuple[int, ...]) -> dict[str, tuple[tuple[
         ),
         "description": (
             ("job_desc", "name"),
-            lambda one, _: one.job.name == (source.description or "").strip(),
+            lambda one, _: one.job.name == source.description,
         ),
-        "author": (("author",), lambda one, _: one.job.contact.author == (source.author or "").strip()),
+        "author": (("author",), lambda one, _: one.job.contact.author == source.author),
         "alarm_email": (("alarm_email",), lambda one, _: one.job.contact.alarm_email == source.alarm_email),
         "alarm_threshold": (("alarm_threshold",), lambda *_: source.alarm_threshold == 0),
         "cron": (
@@ -114,13 +114,13 @@ def shows(source: SourceJob, release: tuple[int, ...]) -> dict[str, tuple[tuple[
         "misfire": (
             ("misfire_strategy",),
             lambda one, _: (
-                {"DO_NOTHING": "skip", "FIRE_ONCE_NOW": "fire_once"}.get((source.misfire or "").strip())
+                {"DO_NOTHING": "skip", "FIRE_ONCE_NOW": "fire_once"}.get(source.misfire or "")
                 == one.job.misfire.value
             ),
         ),
         "route": (
             ("executor_route_strategy",),
-            lambda one, _: one.job.route.value == (source.route or "").strip(),
+            lambda one, _: one.job.route.value == source.route,
         ),
         "handler": (
             ("executor_handler",),
@@ -129,7 +129,7 @@ def shows(source: SourceJob, release: tuple[int, ...]) -> dict[str, tuple[tuple[
         "param": (("executor_param",), lambda one, _: one.job.task.params == source.param),
         "block": (
             ("executor_block_strategy",),
-            lambda one, _: one.job.block_strategy.value == (source.block or "").strip(),
+            lambda one, _: one.job.block_strategy.value == source.block,
         ),
         "timeout_s": (("executor_timeout",), lambda one, _: one.job.timeout_s == source.timeout_s),
         "retries": (
@@ -176,12 +176,12 @@ def shows(source: SourceJob, release: tuple[int, ...]) -> dict[str, tuple[tuple[
         "next_ms": (("trigger_next_time",), lambda *_: False),
         "added": (
             ("add_time",),
-            lambda one, _: instant(source.added, one.job.created_ms) or one.job.created_ms == NOW_MS,
+            lambda one, _: instant(source.added, one.job.created_ms),
         ),
         "updated": (
             ("update_time",),
-            lambda one, _: instant(source.updated, one.job.updated_ms) or source.updated.year < 1971,
-        ),  # type: ignore[union-attr]
+            lambda one, _: instant(source.updated, one.job.updated_ms),
+        ),
         "executor_address": (("executor_address",), lambda *_: False),
         "job_class": (("job_class",), lambda *_: False),
         "job_data": (("job_data",), lambda *_: False),
