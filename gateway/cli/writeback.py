@@ -94,6 +94,10 @@ def write_back(
     show.as_json(shown.as_json(plan)) if client.as_json else click.echo("\n".join(shown.lines_of(plan)))
     if dry_run:
         return
+    if plan.started:
+        if client.as_json:
+            click.echo(shown.twice(plan), err=True)
+        ask("Start there what stays enabled here, so that both would fire it?", yes=yes)
     ask(f"Write into {plan.database}?", yes=yes)
     with one_line():
         run_loop(written(wanted, plan))

@@ -104,6 +104,13 @@ class WritePlan:
     findings: tuple[Finding, ...] = ()
     signs: tuple[str, ...] = ()
 
+    @property
+    def started(self) -> tuple[int, ...]:
+        """The jobs that are started there; all of them are enabled here."""
+        return tuple(
+            one.id for one in self.jobs if one.doing is not Doing.SKIP and one.columns["trigger_status"]
+        )
+
     def count(self, doing: Doing) -> tuple[int, int]:
         """Groups and jobs."""
         return sum(one.doing is doing for one in self.groups), sum(one.doing is doing for one in self.jobs)

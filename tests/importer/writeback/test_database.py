@@ -39,6 +39,7 @@ async def test_a_new_database(gateway, make):
     assert "xxl-job 3.2.0 – 3.3.2, schedules on the clock of Asia/Shanghai" in said
     assert "new: 1 groups, 2 jobs" in said
     assert "of these jobs 0 started, all others stopped" in said
+    assert "stay enabled here" not in said
     assert "job 2: priority 9 -> nothing (dropped): there are no priorities there" in said
     assert "job 2: overlap skip -> nothing (dropped)" in said
     assert "Not written: users" in said
@@ -53,7 +54,10 @@ async def test_a_new_database(gateway, make):
 
 async def test_started_there(gateway, make):
     database = make("2.4.2")
-    assert "of these jobs 1 started" in await gateway.write_back(database, "--enabled")
+    said = await gateway.write_back(database, "--enabled")
+    assert "of these jobs 1 started" in said
+    assert "1 job would be started there and stay enabled here" in said
+    assert "`xxljob-gateway jobs bulk disable 1`" in said
     _, jobs = await read(database)
     assert (jobs[1].trigger_status, jobs[2].trigger_status) == (1, 0)
     assert jobs[1].next_ms % 86_400_000 == 19 * 3_600_000
