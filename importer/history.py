@@ -20,7 +20,7 @@ from importer.apply import NAME, Progress, full_disks_told, quiet
 from importer.errors import SourceLost
 from importer.old_runs import OldRuns
 from importer.plan.values import Plan
-from importer.source.values import SignsOfLife, SourceDay, SourceJob, SourceLog
+from importer.source.values import LogBeginning, SignsOfLife, SourceDay, SourceJob, SourceLog
 from importer.wall import WallClock
 
 T = TypeVar("T")
@@ -29,6 +29,8 @@ BATCH = 1000
 _READ_TRIES = 4
 _MOST_NAMED = 1000
 _NEVER = 1 << 30
+# So many ids more are gone through for rows that stand among older ones; or as many as there are without them.
+_MOST_STRAY_IDS = 1_000_000
 _DAY_MS = 86_400_000
 
 
@@ -38,6 +40,10 @@ class LogSource(Protocol):
     async def signs(self) -> SignsOfLife: ...
 
     async def log_bounds(self, since: datetime | None) -> tuple[int, int]: ...
+
+    async def log_beginning(self, since: datetime, first_id: int) -> LogBeginning: ...
+
+    async def log_day(self, day: date) -> SourceDay | None: ...
 
     async def logs(self, after_id: int, upto_id: int, limit: int) -> list[SourceLog]: ...
 
@@ -50,7 +56,9 @@ class LogsImported:
 
     `unknown` are rows of jobs that are not here, `unknown_jobs` the first thousand of their ids there; `timeless` rows
     have no time at all. `old`: runs that the retention of this gateway removes soon. `left`: so many ids are left for
-    another call, for the old admin was still at work on the newest.
+    another call, for the old admin was still at work on the newest. `from_ms`: when the first row was triggered.
+    `strays` rows of the days asked for were left out, for their ids are far smaller than `first`, that of the others;
+    `unsearched`: such rows were not looked for.
     """
 
     runs: int = 0
@@ -62,6 +70,9 @@ class LogsImported:
     old: int = 0
     left: int = 0
     from_ms: int = 0
+    first: int = 0
+    strays: int = 0
+    unsearched: bool = False
 
     @property
     def words(self) -> str:
@@ -75,11 +86,15 @@ class LogsImported:
 
 @dataclass(frozen=True, slots=True)
 class DaysImported:
-    """`covered`: days whose runs were imported instead. `old`: days that this gateway keeps no counts of any more."""
+    """`covered`: days whose runs were imported instead. `old`: days that this gateway keeps no counts of any more.
+
+    `begun`: the one among `days` on which the imported rows begin, counted by what they leave of its report.
+    """
 
     days: int = 0
     covered: int = 0
     old: int = 0
+    begun: date | None = None
 
 
 async def import_logs(
@@ -135,15 +150,18 @@ class _LogImport:
         mark = await self._store.mark(self._name)
         self._has_company = await self._store.has_company()
         self._now_ms = (await self._asked(self._source.signs)).database_now_ms or self._clock.now_ms()
-        wanted_day = self._wall.date(self._now_ms) - timedelta(days=days)
-        since = datetime.combine(wanted_day, time())
+        first_day = self._wall.date(self._now_ms) - timedelta(days=days)
+        since = datetime.combine(first_day, time())
         first, last = await self._asked(lambda: self._source.log_bounds(since))
         if not last:
             self._done.from_ms = self._wall.ms(since)
             return self._done
-        first_day = max(wanted_day, await self._day_of(first))
-        self._done.from_ms = from_ms = self._wall.ms(datetime.combine(first_day, time()))
-        mark = await self._store.begin(mark, first, last, from_ms, first_day.toordinal() - EPOCH_ORDINAL)
+        beginning = await self._asked(lambda: self._source.log_beginning(since, first))
+        first = self._done.first = self._first(beginning, first, last)
+        from_ms = self._wall.ms(beginning.triggered or since)
+        self._done.from_ms = from_ms
+        from_day = self._wall.date(from_ms).toordinal() - EPOCH_ORDINAL
+        mark = await self._store.begin(mark, first, last, from_ms, from_day)
         self._total = max(last - mark.mark, 0) + max(mark.first - first, 0)
         mark = await self._upwards(mark, last)
         mark = await self._downwards(mark, first)
@@ -151,11 +169,13 @@ class _LogImport:
         await self._store.finish(mark, self._name, self._done.words, done=not self._done.left)
         return self._done
 
-    async def _day_of(self, log_id: int) -> date:
-        """What was removed from the log before that day is in the daily report still."""
-        rows = await self._asked(lambda: self._source.logs(log_id - 1, log_id, 1))
-        at = rows[0].triggered if rows else None
-        return date.min if at is None else self._wall.date(self._wall.ms(at))
+    def _first(self, beginning: LogBeginning, first: int, last: int) -> int:
+        """A row may stand among those of years before; then what is between them is not brought along for its sake."""
+        self._done.unsearched = not beginning.is_searched
+        if beginning.strays and first - beginning.smallest_id <= max(_MOST_STRAY_IDS, last - first):
+            return beginning.smallest_id
+        self._done.strays = beginning.strays
+        return first
 
     async def _upwards(self, mark: LogMark, last: int) -> LogMark:
         """The newest part, while the next batch is read."""
@@ -251,20 +271,58 @@ async def _patiently(clock: Clock, ask: Callable[[], Awaitable[T]]) -> T:
 async def import_days(source: LogSource, db: Database, clock: Clock, plan: Plan) -> DaysImported:
     """The daily report, but for days whose runs are here; instead of what an earlier call has brought.
 
+    Of the day on which the rows of the log begin, what they leave of its report: so it is counted as it was there.
+
     Raises `SourceError`, `TargetFull`, `StoreError`.
     """
     store = LogImportStore(db, clock)
     mark = await store.mark(plan.source)
     found = await _patiently(clock, source.days)
     wall = WallClock(resolve_zone(plan.timezone))
-    covered_from = wall.date(mark.from_ms).toordinal() if mark.from_ms else _NEVER
+    begun = wall.date(mark.from_ms) if mark.from_ms else None
+    covered_from = begun.toordinal() if begun is not None else _NEVER
     oldest = day_of(clock.now_ms()) - DAILY_DAYS + EPOCH_ORDINAL
-    covered = [one for one in found if one.day.toordinal() >= covered_from]
     old = [one for one in found if one.day.toordinal() < oldest]
     wanted = [one for one in found if oldest <= one.day.toordinal() < covered_from]
+    rest, keep = None, None
+    if begun is not None and covered_from >= oldest:
+        reported = [one for one in found if one.day == begun]
+        there = await _rows_left(source, clock, wall, mark.from_ms)
+        rest = _rest(reported[0], there) if reported and there is not None else None
+        keep = covered_from - EPOCH_ORDINAL if there is None else None
+    days = [*wanted, *([rest] if rest is not None else [])]
     async with full_disks_told():
-        await store.write_days(mark.source_id, [_day(one) for one in wanted])
-    return DaysImported(len(wanted), len(covered), len(old))
+        await store.write_days(mark.source_id, [_day(one) for one in days], keep)
+    return DaysImported(
+        len(days), len(found) - len(days) - len(old), len(old), None if rest is None else rest.day
+    )
+
+
+async def _rows_left(source: LogSource, clock: Clock, wall: WallClock, from_ms: int) -> SourceDay | None:
+    """Counts of the day on which the imported rows begin; None when the first of them have been removed there since."""
+    day = wall.date(from_ms)
+    start = datetime.combine(day, time())
+    beginning = await _patiently(clock, lambda: source.log_beginning(start, 0))
+    if beginning.triggered is None or wall.ms(beginning.triggered) > from_ms:
+        return None
+    return await _patiently(clock, lambda: source.log_day(day))
+
+
+def _rest(report: SourceDay, rows: SourceDay) -> SourceDay | None:
+    """What a day's report counts beyond its rows; what was running for the one may have ended for the others."""
+    left = report.running + report.succeeded + report.failed - rows.running - rows.succeeded - rows.failed
+    if left <= 0:
+        return None
+    counts = []
+    for reported, there in (
+        (report.succeeded, rows.succeeded),
+        (report.failed, rows.failed),
+        (report.running, rows.running),
+    ):
+        counts.append(min(max(reported - there, 0), left))
+        left -= counts[-1]
+    succeeded, failed, running = counts
+    return SourceDay(report.day, running, succeeded, failed)
 
 
 def _day(one: SourceDay) -> OldDay:

@@ -35,7 +35,7 @@ _DAILY = run_daily.c
 class LogMark:
     """How far the log of a source has come: rows from `first` to `mark` are done; `first` is 0 before any is.
 
-    `from_ms`: since when its days are those of runs, not of its daily report; 0 for never.
+    `from_ms`: when the first of its rows was triggered, from whose day on runs count, not its daily report; 0 for never.
     """
 
     source_id: int
@@ -109,7 +109,8 @@ class LogImportStore:
             ).first() is not None
 
     async def begin(self, mark: LogMark, first: int, last: int, from_ms: int, from_day: int) -> LogMark:
-        """Rows up to `last` are wanted, and back to `first` of that day, which the daily report covers no more."""
+        """Rows up to `last` are wanted, and back to `first` of that day, from which on the daily report covers none."""
+        is_further = not mark.from_ms or from_ms < mark.from_ms
         wanted = replace(
             mark,
             first=mark.first or first,
@@ -121,8 +122,9 @@ class LogImportStore:
 
         async def body(conn: AsyncConnection) -> None:
             await _move(conn, mark, wanted)
-            days = (_DAILY.job_id == -mark.source_id, _DAILY.day >= from_day)
-            await conn.execute(delete(run_daily).where(*days))
+            if is_further:
+                days = (_DAILY.job_id == -mark.source_id, _DAILY.day >= from_day)
+                await conn.execute(delete(run_daily).where(*days))
 
         await transact(self._db, self._clock, body)
         return wanted
@@ -172,8 +174,8 @@ class LogImportStore:
 
         await transact(self._db, self._clock, body)
 
-    async def write_days(self, source_id: int, days: Sequence[OldDay]) -> None:
-        """Instead of all that were written of this source before."""
+    async def write_days(self, source_id: int, days: Sequence[OldDay], keep: int | None = None) -> None:
+        """Instead of all that were written of this source before, but for that of the day `keep`."""
         rows = [
             {
                 "day": one.day,
@@ -185,10 +187,12 @@ class LogImportStore:
                 "lost": one.lost,
             }
             for one in sorted(days, key=lambda one: one.day)
+            if one.day != keep
         ]
+        before = [_DAILY.job_id == -source_id, *([] if keep is None else [_DAILY.day != keep])]
 
         async def body(conn: AsyncConnection) -> None:
-            await conn.execute(delete(run_daily).where(_DAILY.job_id == -source_id))
+            await conn.execute(delete(run_daily).where(*before))
             for start in range(0, len(rows), _CHUNK):
                 await conn.execute(insert(run_daily), rows[start : start + _CHUNK])
             await conn.execute(update(import_source).where(_C.id == source_id).values(days_done=1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from datetime import date
 from typing import Protocol
 
 from importer.report.text import count, ranges
@@ -30,6 +31,12 @@ class Logs(Protocol):
     def old(self) -> int: ...
     @property
     def left(self) -> int: ...
+    @property
+    def first(self) -> int: ...
+    @property
+    def strays(self) -> int: ...
+    @property
+    def unsearched(self) -> bool: ...
 
 
 class Days(Protocol):
@@ -39,6 +46,8 @@ class Days(Protocol):
     def covered(self) -> int: ...
     @property
     def old(self) -> int: ...
+    @property
+    def begun(self) -> date | None: ...
 
 
 def copied_logs(found: Logs, log_days: int, unread: Mapping[str, int]) -> Copied:
@@ -56,6 +65,14 @@ def copied_logs(found: Logs, log_days: int, unread: Mapping[str, int]) -> Copied
             f"up to {found.left:,} of the newest are not settled yet: the same command takes them later",
         ),
         *values,
+        (
+            found.strays,
+            f"{found.strays:,} of these days with ids far below {found.first:,}, that of the others: not taken over",
+        ),
+        (
+            found.unsearched,
+            f"without an index on trigger_time, none with ids below {found.first:,} were looked for",
+        ),
         (1, f"before the last {count(log_days, 'day')}: not asked for"),
     )
     told = "; ".join(words for number, words in parts if number)
@@ -67,6 +84,7 @@ def copied_days(found: Days, unread: Mapping[str, int]) -> Copied:
     parts = (
         (dayless, f"{dayless:,} without any day"),
         (found.covered, f"{count(found.covered, 'day')} counted from the imported runs instead"),
+        (found.begun is not None, f"of {found.begun}, on which its log begins, what that has no rows of"),
         (found.old, f"{count(found.old, 'day')} older than any that are kept here"),
     )
     told = "; ".join(words for number, words in parts if number)

@@ -32,7 +32,7 @@ _COLUMNS = {
     "handle_status",
     "alarm_status",
 } | _MESSAGES
-# Among so many rows with neighbouring times is the one with the smallest id.
+# Among so many rows with neighbouring times is the one with the smallest id, where ids grow with time.
 _NEIGHBOURS = 10_000
 
 
@@ -141,16 +141,16 @@ class Logs:
             sharding=text("executor_sharding_param"),
             retries_left=number("executor_fail_retry_count"),
             triggered=time("trigger_time"),
-            trigger_code=_code(row.get("trigger_code", row.get("trigger_status"))),
+            trigger_code=code_of(row.get("trigger_code", row.get("trigger_status"))),
             trigger_message=text("trigger_msg"),
             handled=time("handle_time"),
-            handle_code=_code(row.get("handle_code", row.get("handle_status"))),
+            handle_code=code_of(row.get("handle_code", row.get("handle_status"))),
             handle_message=text("handle_msg"),
             alarm_status=number("alarm_status"),
         )
 
 
-def _code(value: Cell) -> int:
+def code_of(value: Cell) -> int:
     """A number, digits, or a word of the first releases; a word that none of them had is no success."""
     if isinstance(value, int):
         return int(value)

@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import date, datetime
 
 from gateway.core.zones import Zone
 from importer.source.cells import Cells
 from importer.source.connection import Connection
 from importer.source.fetch import select
 from importer.source.layout import Layout, find_layout
+from importer.source.log_times import LogTimes
 from importer.source.logs import Logs
 from importer.source.names import checked_map
 from importer.source.release import Release
@@ -23,6 +24,7 @@ from importer.source.url import SourceUrl
 from importer.source.values import (
     Counters,
     Installation,
+    LogBeginning,
     LogHead,
     SignsOfLife,
     SourceDay,
@@ -159,6 +161,16 @@ class Source:
         async with self._connection.exclusive():
             return await Logs(self._connection, self._laid_out(), self._cells()).bounds(since)
 
+    async def log_beginning(self, since: datetime, first_id: int) -> LogBeginning:
+        """`first_id`: what `log_bounds` says of that time, by which ids grow with time."""
+        async with self._connection.exclusive():
+            return await self._log_times().beginning(since, first_id)
+
+    async def log_day(self, day: date) -> SourceDay | None:
+        """What the daily report would count of the log's rows of that day; None where there is no index on their times."""
+        async with self._connection.exclusive():
+            return await self._log_times().day(day)
+
     async def logs(
         self, after_id: int, upto_id: int, limit: int, *, messages: bool = True
     ) -> list[SourceLog]:
@@ -219,6 +231,9 @@ class Source:
 
     def _watching(self) -> Watching:
         return Watching(self._connection, self._laid_out(), self._cells())
+
+    def _log_times(self) -> LogTimes:
+        return LogTimes(self._connection, self._laid_out(), self._cells())
 
     def _zone(self) -> Zone:
         return zone_of(self._timezone, self._found_zones)

@@ -136,6 +136,20 @@ class SourceDay:
 
 
 @dataclass(frozen=True, slots=True)
+class LogBeginning:
+    """When the first row of the log since some time was triggered.
+
+    `strays`: rows since then whose ids are smaller than those of the rows that were triggered first, from `smallest_id`
+    on. `is_searched`: whether they were looked for, which only an index on the time makes bearable.
+    """
+
+    triggered: datetime | None
+    smallest_id: int = 0
+    strays: int = 0
+    is_searched: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class SourceLog:
     """A row of the log: one attempt to trigger a job.
 

@@ -22,9 +22,10 @@ from gateway.store.runs import RunStore
 from gateway.store.tables import event, import_source, node, run, run_daily
 from importer.apply import apply_plan
 from importer.errors import SourceLost, TargetFull
-from importer.history import BATCH, import_days, import_logs
+from importer.history import BATCH, _rest, import_days, import_logs
 from importer.plan.values import Action, PlannedApp
-from importer.source.values import SignsOfLife, SourceDay, SourceLog
+from importer.report.copied import copied_logs
+from importer.source.values import LogBeginning, SignsOfLife, SourceDay, SourceLog
 from tests.contract.test_imports import SHOP, SOURCE, a_job, a_plan, planned
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -47,6 +48,19 @@ class FakeSource:
     async def log_bounds(self, since):
         ids = [one.id for one in self.rows if one.triggered is None or one.triggered >= since]
         return (min(ids), max(one.id for one in self.rows)) if ids else (0, 0)
+
+    async def log_beginning(self, since, first_id):
+        found = [one for one in self.rows if one.triggered is not None and one.triggered >= since]
+        strays = [one.id for one in found if one.id < first_id]
+        first = min((one.triggered for one in found), default=None)
+        return LogBeginning(first, min(strays, default=0), len(strays))
+
+    async def log_day(self, day):
+        ended = [
+            one.handle_code for one in self.rows if one.triggered is not None and one.triggered.date() == day
+        ]
+        good, running = ended.count(200), ended.count(0)
+        return SourceDay(day, running, good, len(ended) - good - running)
 
     async def logs(self, after_id, upto_id, limit):
         self.questions += 1
@@ -200,7 +214,7 @@ async def test_interrupted_at_any_point_it_goes_on_and_no_row_is_there_twice(db,
     count = 3 * BATCH + 17
     logs = [a_log(3 * n + 1, clock.ms - 86_400_000 + n * 1000) for n in range(count)]
     source = FakeSource(clock, logs)
-    for number in (2, 4, 3):
+    for number in (1, 3, 2):
         work = asyncio.ensure_future(import_logs(source, db, clock, plan, days=3))
         source.questions, source.on_read = 0, lambda: source.questions < number or work.cancel()  # noqa: B023
         with pytest.raises(asyncio.CancelledError):
@@ -301,10 +315,80 @@ async def test_daily_reports_count_where_no_runs_are(db, clock, plan, rows):
         assert (done.days, done.covered, done.old) == (6, 0, 1)
         assert await counts() == {-n: (100 + n, 10 + n) for n in range(6)}
     await import_logs(source, db, clock, plan, days=2)
-    assert await counts() == {-n: (100 + n, 10 + n) for n in (3, 4, 5)}
-    done = await import_days(source, db, clock, plan)
-    assert (done.days, done.covered, done.old) == (3, 3, 1)
+    before = {-n: (100 + n, 10 + n) for n in (3, 4, 5)}
+    assert await counts() == before
+    for _ in range(2):
+        done = await import_days(source, db, clock, plan)
+        # On the day on which the log begins, that has a run of the 115 that were counted.
+        assert (done.days, done.covered, done.old, done.begun) == (4, 2, 1, today - timedelta(days=2))
+        assert await counts() == before | {-2: (101, 12)}
+        await import_logs(source, db, clock, plan, days=2)
     assert {row["job_id"] for row in await rows(run_daily)} == {-1}
+    # Once its first rows are removed there, nobody can tell any more what they leave of it: it stays as it is.
+    source.rows = [a_log(2, noon + 50_000_000)]
+    done = await import_days(source, db, clock, plan)
+    assert (done.days, done.covered, done.begun) == (3, 3, None)
+    assert await counts() == before | {-2: (101, 12)}
+
+
+async def test_days_before_the_first_row_of_the_log_are_those_of_the_daily_report(db, clock, plan, rows):
+    """However many days were asked for: the old admin keeps its log for fewer."""
+    today = datetime.fromtimestamp(clock.ms // 1000, SHANGHAI).date()
+    days = [SourceDay(today - timedelta(days=n), 0, 1, 0) for n in range(26, 0, -1)]
+    logs = [a_log(n, clock.ms - (7 - n) * DAY_MS) for n in range(1, 7)]
+    source = FakeSource(clock, logs, days)
+    await import_days(source, db, clock, plan)
+    done = await import_logs(source, db, clock, plan, days=30)
+    assert (done.runs, done.from_ms) == (6, (clock.ms - 6 * DAY_MS) // 1000 * 1000)
+    assert len(await rows(run_daily)) == 20
+    done = await import_days(source, db, clock, plan)
+    assert (done.days, done.covered, done.begun) == (20, 6, None)
+    assert len(await rows(run_daily)) == 20
+
+
+@pytest.mark.parametrize(
+    ("reported", "there", "rest"),
+    [
+        ((0, 5, 5), (0, 5, 5), None),
+        ((0, 5, 5), (0, 6, 5), None),
+        ((1, 5, 0), (0, 6, 0), None),  # what was running has ended
+        ((2, 5, 0), (0, 6, 0), (1, 0, 0)),
+        ((3, 9, 4), (1, 6, 2), (2, 3, 2)),
+        ((5, 0, 0), (0, 0, 4), (1, 0, 0)),
+    ],
+)
+def test_what_the_rows_of_a_day_leave_of_its_report(reported, there, rest):
+    day = date(2026, 11, 20)
+    assert _rest(SourceDay(day, *reported), SourceDay(day, *there)) == (rest and SourceDay(day, *rest))
+
+
+class StraysFirst(FakeSource):
+    """As a source finds the first id: among the rows that were triggered first."""
+
+    first = 0
+
+    async def log_bounds(self, since):
+        return self.first, self.rows[-1].id
+
+
+async def test_rows_with_small_ids_among_older_ones_come_along(db, clock, plan, rows):
+    late = [a_log(n, clock.ms - 3_600_000) for n in range(1, 4)]
+    old = [a_log(n, clock.ms - 90 * DAY_MS) for n in range(4, 8)]
+    source = StraysFirst(clock, [*late, *old, *(a_log(n, clock.ms - DAY_MS) for n in range(1000, 1010))])
+    source.first = 1000
+    done = await import_logs(source, db, clock, plan, days=2)
+    assert (done.runs, done.strays, done.first) == (17, 0, 1)
+    assert {row["id"] for row in await rows(run)} >= {1, 2, 3, *range(1000, 1010)}
+
+
+async def test_rows_whose_ids_are_far_from_all_others_are_counted(db, clock, plan, rows):
+    far = 50_000_000
+    source = StraysFirst(clock, [a_log(3, clock.ms - DAY_MS), a_log(far, clock.ms - DAY_MS)])
+    source.first = far
+    done = await import_logs(source, db, clock, plan, days=2)
+    assert (done.runs, done.strays, done.first) == (1, 1, far)
+    told = copied_logs(done, 2, {}).why
+    assert "1 of these days with ids far below 50,000,000, that of the others: not taken over" in told
 
 
 async def test_a_log_that_is_shorter_than_what_is_asked_for_covers_no_more_than_it_has(db, clock, plan):
@@ -314,7 +398,7 @@ async def test_a_log_that_is_shorter_than_what_is_asked_for_covers_no_more_than_
     source = FakeSource(clock, [a_log(1, clock.ms - 3 * DAY_MS)], days)
     await import_logs(source, db, clock, plan, days=60)
     done = await import_days(source, db, clock, plan)
-    assert (done.days, done.covered) == (6, 4)
+    assert (done.days, done.covered, done.begun) == (7, 3, today - timedelta(days=3))
 
 
 async def test_a_full_disk_is_one_clear_message(db, clock, plan, rows, monkeypatch):

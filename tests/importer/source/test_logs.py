@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import pytest
 
-from importer.source.logs import _code
-from importer.source.values import SourceLog
+from importer.source.logs import code_of
+from importer.source.values import LogBeginning, SourceDay, SourceLog
 from tests.importer.source.reading import JOB, opened
 
 pytestmark = pytest.mark.mariadb
@@ -55,6 +55,57 @@ async def test_where_the_log_begins(make, release):
         assert await source.log_bounds(None) == (3, 9000)
 
 
+async def test_rows_that_stand_among_older_ones(make, monkeypatch):
+    """Two tables were put into one: the first ids of one are the last of the other's times."""
+    old = make("3.4.2")
+    monkeypatch.setattr("importer.source.logs._NEIGHBOURS", 50)
+    old.execute(
+        f"INSERT INTO {old.table('log')} (id, job_group, job_id, trigger_time, trigger_code, handle_code) SELECT seq, 1, 7, "
+        f"IF(seq <= 20, '{BEGIN}' + INTERVAL (40000 + seq) MINUTE, '{BEGIN}' + INTERVAL (seq * 20) MINUTE), "
+        "IF(seq % 4 = 0, 500, 200), IF(seq % 4 = 0, 0, IF(seq % 4 = 1, 200, IF(seq % 4 = 2, 502, 0))) FROM seq_1_to_1500"
+    )
+    old.execute(f"UPDATE {old.table('log')} SET trigger_time = '9999-12-31 23:00:00' WHERE id = 30")
+    async with opened(old) as source:
+        for minutes in (0, 1000, 20_005, 40_010, 60_000):
+            since = BEGIN + timedelta(minutes=minutes)
+            first, _ = await source.log_bounds(since)
+            ((triggered, smallest, strays),) = old.execute(
+                f"SELECT MIN(trigger_time), MIN(IF(id < {first}, id, NULL)), SUM(id < {first}) FROM {old.table('log')} "
+                f"WHERE trigger_time >= '{since}'"
+            )
+            assert await source.log_beginning(since, first) == LogBeginning(
+                triggered, smallest or 0, int(strays)
+            ), minutes
+        assert (await source.log_beginning(BEGIN + timedelta(minutes=1000), 50)).smallest_id == 1
+
+
+@pytest.mark.parametrize("day", [1, 13, 20, 25])
+async def test_counts_of_a_day_are_those_of_the_daily_report(make, day):
+    old = make("3.4.2")
+    old.execute(
+        f"INSERT INTO {old.table('log')} (id, job_group, job_id, trigger_time, trigger_code, handle_code) SELECT seq, 1, 7, "
+        f"'{BEGIN}' + INTERVAL (seq * 20) MINUTE, ELT(1 + seq % 3, 0, 200, 500), ELT(1 + seq % 4, 0, 200, 500, 502) "
+        "FROM seq_1_to_1500"
+    )
+    ((total, succeeded, running),) = old.execute(
+        "SELECT COUNT(*), COALESCE(SUM(handle_code = 200), 0), COALESCE(SUM(handle_code = 0 AND trigger_code IN (0, 200)), 0) "
+        f"FROM {old.table('log')} WHERE DATE(trigger_time) = '2024-01-{day:02}'"
+    )
+    async with opened(old) as source:
+        found = await source.log_day(date(2024, 1, day))
+    expected = SourceDay(date(2024, 1, day), int(running), int(succeeded), int(total - succeeded - running))
+    assert found == expected
+
+
+async def test_without_an_index_the_log_begins_at_its_first_id(make):
+    old = make("1.5.2")
+    fill_log(old, 100)
+    async with opened(old) as source:
+        found = await source.log_beginning(BEGIN, 3)
+        assert await source.log_day(BEGIN.date()) is None
+    assert (found.triggered.date(), found.strays, found.is_searched) == (BEGIN.date(), 0, False)
+
+
 async def test_pages_join_without_gaps(make):
     old = make("3.4.2")
     fill_log(old, 250)
@@ -97,4 +148,4 @@ async def test_messages_are_left_out_when_nobody_reads_them(make):
     ],
 )
 def test_codes(value, code):
-    assert _code(value) == code
+    assert code_of(value) == code
