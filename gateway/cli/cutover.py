@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +15,9 @@ from gateway.cli.target import database_options, one_line, run_loop, settings_of
 from gateway.core.errors import InvalidValue, Refused
 
 if TYPE_CHECKING:
+    from gateway.store.cutovers import CutoverStore, ImportedSource
     from importer.cutover import Cutover
-    from importer.way_back import TakenBack
+    from importer.way_back import NextTime, TakenBack
 
 _MOST_SHOWN = 20
 SOURCE_URL = "mysql://USER:PASSWORD@HOST:PORT/DATABASE"
@@ -56,11 +59,42 @@ def cutover(**options: Any) -> int:
     wanted = {name: options.pop(name) for name in _OWN}
     with one_line():
         _check(wanted)
+        settings, begun = settings_of(options), _Begun()
         try:
-            code: int = run_loop(_cutover(settings_of(options), wanted))
+            code: int = run_loop(_cutover(settings, wanted, begun))
         except (KeyboardInterrupt, click.Abort):
-            raise Failure("stopped; what was done stays done, the same command goes on from there") from None
+            raise Failure(_stopped(settings, begun), WRONG_INPUT) from None
     return code
+
+
+@dataclass(slots=True)
+class _Begun:
+    """Which installation's jobs are being changed: none as long as nothing is."""
+
+    imported: ImportedSource | None = None
+    jobs: int = 0
+
+
+def _stopped(settings: Any, begun: _Begun) -> str:
+    """What the target holds now, and how to go on."""
+    if begun.imported is None:
+        return "stopped: nothing was changed"
+    live = run_loop(_live(settings, begun.imported))
+    return (
+        f"stopped: {live:,} of {begun.jobs:,} jobs are enabled here, the others are disabled. The same command goes on "
+        "from there" + ("" if live == 0 else "; `cutover --back` disables all of them")
+    )
+
+
+async def _live(settings: Any, imported: ImportedSource) -> int:
+    from gateway.app.target import looking_at
+    from gateway.core.clock import SystemClock
+    from gateway.store.cutovers import CutoverStore
+    from importer.way_back import live_items
+
+    async with looking_at(settings) as db:
+        assert db is not None
+        return len(await live_items(CutoverStore(db, SystemClock()), imported))
 
 
 _OWN = (
@@ -87,11 +121,11 @@ def _check(wanted: dict[str, Any]) -> None:
         )
 
 
-async def _cutover(settings: Any, wanted: dict[str, Any]) -> int:
+async def _cutover(settings: Any, wanted: dict[str, Any], begun: _Begun) -> int:
     from gateway.app.target import looking_at, working_on
     from gateway.core.acting import acting_for
     from gateway.core.clock import SystemClock
-    from gateway.store.cutovers import CutoverStore
+    from gateway.store.cutovers import AUTHOR, CutoverStore
 
     clock = SystemClock()
     opened = looking_at(settings) if wanted["dry_run"] else working_on(settings)
@@ -99,16 +133,16 @@ async def _cutover(settings: Any, wanted: dict[str, Any]) -> int:
         if db is None:
             raise Refused("there is no gateway's database there: nothing was imported into it")
         store = CutoverStore(db, clock)
-        with acting_for("cutover"):
+        with acting_for(AUTHOR):
             if wanted["back"]:
-                return await _back(store, clock, wanted)
-            return await _there(store, clock, wanted)
+                return await _back(store, clock, wanted, begun)
+            return await _there(store, clock, wanted, begun)
 
 
 # ---------------------------------------------------------------- there
 
 
-async def _there(store: Any, clock: Any, wanted: dict[str, Any]) -> int:
+async def _there(store: CutoverStore, clock: Any, wanted: dict[str, Any], begun: _Begun) -> int:
     import contextlib
     from dataclasses import replace
 
@@ -153,6 +187,7 @@ async def _there(store: Any, clock: Any, wanted: dict[str, Any]) -> int:
             last = opinion(seen, await source.signs())
             if last.life in {Life.ALIVE, Life.CONNECTED}:
                 demand_stopped(last, imported.name)
+        begun.imported, begun.jobs = imported, found.live + len(found.starts)
         done = await carry_out(store, clock, found, progress)
         progress.end()
     click.echo(f"{len(done.enabled)} jobs are enabled here and go on with the slots above.")
@@ -167,27 +202,25 @@ async def _there(store: Any, clock: Any, wanted: dict[str, Any]) -> int:
 def _tell(found: Cutover) -> None:
     from gateway.core.clock import iso_utc
 
-    click.echo(f"Installation {found.source.name} (XXL-JOB {found.source.release}, {found.source.timezone})")
+    _say(f"Installation {found.source.name} (XXL-JOB {found.source.release}, {found.source.timezone})")
     if found.life is not None:
-        click.echo(f"The old admin is stopped: {'; '.join(found.life.reasons)}.")
+        _say(f"The old admin is stopped: {'; '.join(found.life.reasons)}.")
     elif found.clock_ms is None:
-        click.echo(
-            "You say that the old admin is stopped; its database was not looked at: jobs go on from now."
-        )
+        _say("You say that the old admin is stopped; its database was not looked at: jobs go on from now.")
     else:
-        click.echo("You say that the old admin is stopped; it was not looked for signs of life.")
+        _say("You say that the old admin is stopped; it was not looked for signs of life.")
     if found.clock_ms is not None:
         ahead = f"{abs(found.clock_ms) / 1000:.1f} s {'ahead of' if found.clock_ms > 0 else 'behind'}"
         is_off = abs(found.clock_ms) > 1000
-        click.echo(f"{'warning: ' if is_off else ''}Its database's clock is {ahead} this machine's.")
+        _say(f"{'warning: ' if is_off else ''}Its database's clock is {ahead} this machine's.")
     if found.live:
-        click.echo(f"{found.live} jobs were cut over before and stay as they are.")
+        _say(f"{found.live} jobs were cut over before and stay as they are.")
     if found.starts:
         first = min(one.first_ms for one in found.starts)
         text = f"{len(found.starts)} jobs are to be enabled; the earliest slot is {iso_utc(first)}"
         if found.late:
             text += f". {found.late} of them were due before now: each slot gets a row here, by the job's misfire policy"
-        click.echo(f"{text}.")
+        _say(f"{text}.")
     _list("its schedule is over, stays disabled", [_job(one) for one in found.ended])
     _list("changed here since the import, stays as it is", [_job(one) for one in found.edited])
     _list("deleted here since the import", [f"job {one}" for one in found.missing])
@@ -204,12 +237,19 @@ def _tell(found: Cutover) -> None:
         [_job(one) for one in found.shortened],
     )
     if found.executors:
-        click.echo(
+        _say(
             f"{len(found.executors)} executors that were registered with the old admin are taken as registered here: "
             "the gateway has to be at its address, with its token."
         )
     for appname in found.without_executors:
-        click.echo(f"warning: no executor of {appname} is registered here: its jobs would fail")
+        _say(f"warning: no executor of {appname} is registered here: its jobs would fail")
+
+
+def _say(text: str) -> None:
+    """Names are of a foreign database: nothing of them steers the terminal."""
+    from importer.report.text import visible
+
+    click.echo(" " * (len(text) - len(text.lstrip(" "))) + visible(text.strip(" ")))
 
 
 def _job(job: Any) -> str:
@@ -222,9 +262,9 @@ def _numbers(ids: Any) -> list[str]:
 
 def _list(what: str, lines: list[str]) -> None:
     for line in lines[:_MOST_SHOWN]:
-        click.echo(f"  {line}: {what}")
+        _say(f"  {line}: {what}")
     if len(lines) > _MOST_SHOWN:
-        click.echo(f"  … and {len(lines) - _MOST_SHOWN} more: {what}")
+        _say(f"  … and {len(lines) - _MOST_SHOWN} more: {what}")
 
 
 def _listed(ids: Any) -> str:
@@ -240,43 +280,87 @@ def _agreed(question: str) -> bool:
 # ---------------------------------------------------------------- back
 
 
-async def _back(store: Any, clock: Any, wanted: dict[str, Any]) -> int:
+async def _back(store: CutoverStore, clock: Any, wanted: dict[str, Any], begun: _Begun) -> int:
+    from gateway.cli.source import table_map_of
     from importer.cutover import find_source
+    from importer.source.names import name_here
     from importer.source.url import parse_source
-    from importer.way_back import is_told_next_times, take_back
+    from importer.way_back import (
+        TABLE,
+        is_told_next_times,
+        live_items,
+        next_times,
+        next_times_beforehand,
+        take_back,
+    )
 
     name = wanted["name"]
     if name is None and wanted["source"] is not None:
         name = parse_source(wanted["source"]).name
+    sql, table = wanted["sql"], name_here(TABLE, table_map_of(wanted["table_map"]))
     imported = find_source(await store.sources(), name)
-    live = sum(one.live for one in await store.items(imported.id))
-    click.echo(f"Installation {imported.name}: {live} jobs were enabled by a cutover.")
-    if not live or wanted["dry_run"]:
+    live = len(await live_items(store, imported))
+    _say(f"Installation {imported.name}: {live} jobs were enabled by a cutover.")
+    if wanted["dry_run"]:
         click.echo("Nothing was changed.")
+        return 0
+    if not live:
+        click.echo("Nothing was changed.")
+        if sql and is_told_next_times(imported) and (earlier := await next_times(store, imported)):
+            _write(sql, earlier, table)
+            _tell_file(sql, earlier)
         return 0
     if not wanted["yes"] and not _agreed(f"Disable {live} jobs here?"):
         click.echo("Nothing was changed.")
         return 0
-    if wanted["sql"]:
-        _writable(wanted["sql"])
+    is_told = is_told_next_times(imported)
+    if sql:
+        _writable(sql)
+        if is_told:
+            _write(sql, await next_times_beforehand(store, imported, clock.now_ms()), table, beforehand=True)
+    begun.imported, begun.jobs = imported, live
     taken = await take_back(store, clock, imported)
     _tell_back(taken)
-    if is_told_next_times(imported):
-        _tell_next_times(taken, wanted["sql"])
+    if not is_told:
+        return 0
+    if sql:
+        _write(sql, taken.following, table)
+        _tell_file(sql, taken.following)
+    else:
+        click.echo(
+            "warning: without the next times that --sql FILE writes the old admin takes the slots since its stop for "
+            "missed, and fires jobs with FIRE_ONCE_NOW at once: give `cutover --back --sql FILE` now"
+        )
     return 0
 
 
-def _tell_next_times(taken: TakenBack, path: str | None) -> None:
+def _write(path: str, following: Sequence[NextTime], table: str, *, beforehand: bool = False) -> None:
+    """On the disk when it returns; a file that is there is replaced as a whole."""
+    import os
+
     from importer.way_back import next_times_sql
 
-    if path is None:
-        click.echo(
-            "warning: without the next times of --sql FILE it takes the slots since its stop for missed, and "
-            "fires jobs with FIRE_ONCE_NOW at once"
-        )
-        return
-    Path(path).write_text(next_times_sql(taken), "utf-8")
-    click.echo(f"Before that, run {path} on its database: it holds the next time of each job.")
+    target = Path(path)
+    is_plain = target.is_file() and not target.is_symlink()
+    written = target.with_name(f"{target.name}.part") if is_plain else target
+    if beforehand and not is_plain:
+        return  # a pipe or a device: it gets the text once
+    try:
+        with written.open("w", encoding="utf-8") as file:
+            file.write(next_times_sql(following, table, beforehand=beforehand))
+            file.flush()
+            if is_plain:
+                os.fsync(file.fileno())
+        if is_plain:
+            written.replace(target)
+    except OSError as error:
+        raise InvalidValue("--sql", path, f"a file that can be written ({error.strerror})") from None
+
+
+def _tell_file(path: str, following: Sequence[NextTime]) -> None:
+    click.echo(
+        f"Before the old admin is started, run {path} on its database: it holds the next times of {len(following)} jobs."
+    )
 
 
 def _writable(path: str) -> None:

@@ -65,7 +65,6 @@ def source_of(options: dict[str, Any]) -> GivenSource:
     from dataclasses import replace
 
     from importer.plan.zones import zone_named
-    from importer.source.names import checked_map
     from importer.source.source import SourceOptions
     from importer.source.text import checked_charset
     from importer.source.url import parse_source
@@ -77,7 +76,7 @@ def source_of(options: dict[str, Any]) -> GivenSource:
     if timezone is not None:
         zone_named(timezone, "--timezone")
     tables, name = options.pop("table_map"), options.pop("name")
-    table_map = checked_map(_pairs(tables))
+    table_map = table_map_of(tables)
     if name is not None and not (name == name.strip() and name.isprintable() and 0 < len(name) <= MOST_NAME):
         raise InvalidValue("--name", name, f"1 to {MOST_NAME} visible characters")
     if not url.password and _asks(text):
@@ -101,6 +100,13 @@ def source_of(options: dict[str, Any]) -> GivenSource:
         tuple(words),
         ("--timezone", timezone) if timezone else (),
     )
+
+
+def table_map_of(given: Iterable[str]) -> dict[str, str]:
+    """Raises `InvalidValue`."""
+    from importer.source.names import checked_map
+
+    return checked_map(_pairs(given))
 
 
 def _pairs(given: Iterable[str]) -> dict[str, str]:

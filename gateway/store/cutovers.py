@@ -5,6 +5,7 @@ Locks are taken in the order job → next fire → run, ids ascending: nodes are
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -44,6 +45,8 @@ from gateway.store.transact import reading, transact, upsert
 
 AT_ONCE = 500
 """So many jobs change in one transaction: nodes that plan and claim wait for no more."""
+AUTHOR = "cutover"
+"""On whose behalf jobs are enabled and disabled by one."""
 _OVERDUE = "the job was disabled before this slot was planned"
 
 
@@ -270,6 +273,32 @@ class CutoverStore:
         ]
         if rows := [row for row in late if row is not None]:
             await conn.execute(insert(run), rows)
+
+    async def given_back(self, items: Sequence[Item]) -> dict[int, int]:
+        """Of these jobs those that are disabled since they were given back: when that was, by id."""
+        found: dict[int, int] = {}
+        mine = job_version.c
+        for start in range(0, len(items), AT_ONCE):
+            newest = (
+                select(mine.job_id, func.max(mine.version).label("version"))
+                .where(
+                    mine.job_id.in_([one.new_id for one in items[start : start + AT_ONCE]]),
+                    mine.author == AUTHOR,
+                )
+                .group_by(mine.job_id)
+                .subquery()
+            )
+            same = and_(mine.job_id == newest.c.job_id, mine.version == newest.c.version)
+            query = (
+                select(mine.job_id, mine.definition, mine.created_ms)
+                .join(newest, same)
+                .join(job, job.c.id == mine.job_id)
+                .where(job.c.enabled == 0)
+            )
+            async with reading(self._db) as conn:
+                rows = (await conn.execute(query)).all()
+            found |= {row.job_id: row.created_ms for row in rows if not json.loads(row.definition)["enabled"]}
+        return found
 
     # ------------------------------------------------------------ both ways
 

@@ -9,9 +9,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select
 
+from gateway.core.acting import acting_for
 from gateway.core.clock import SystemClock
 from gateway.core.errors import Refused
-from gateway.store.cutovers import CutoverStore
+from gateway.store.cutovers import AUTHOR, CutoverStore
 from gateway.store.engine import database_url, open_database
 from gateway.store.ids import job_ids, run_ids
 from gateway.store.jobs import JobStore
@@ -23,7 +24,14 @@ from importer.source.source import SourceOptions, open_source
 from importer.source.url import parse_source
 from importer.source.values import QuartzState, SourceExecutor, SourceGroup, SourceJob, SourceLog
 from importer.take_over import dialect_of
-from importer.way_back import is_told_next_times, next_times_sql, take_back
+from importer.way_back import (
+    CLAIMED_MS,
+    is_told_next_times,
+    live_items,
+    next_times,
+    next_times_sql,
+    take_back,
+)
 from tests.kit.blank_database import blank_database
 
 pytestmark = pytest.mark.mariadb
@@ -330,21 +338,55 @@ async def test_there_and_back(store, clock, old, jobs):
     here = old()
     here.fill(here.job(1), here.job(2), logs=[here.log(1, 1, here.slot - MINUTE)])
     await here.import_all()
-    await carry_out(store, clock, await here.look(store))
+    with acting_for(AUTHOR):
+        await carry_out(store, clock, await here.look(store))
     imported = find_source(await store.sources(), here.url.name)
     assert imported.cutover_ms
     await jobs.set_enabled(2, enabled=False)
-    taken = await take_back(store, clock, imported)
+    with acting_for(AUTHOR):
+        taken = await take_back(store, clock, imported)
     assert (taken.disabled, taken.others) == (1, 1)
     assert not (await jobs.get(1)).enabled
     assert is_told_next_times(imported)
     assert (await store.sources())[0].cutover_ms == 0
-    here.database.execute(*(line for line in next_times_sql(taken).splitlines() if not line.startswith("--")))
+    run_sql(here, next_times_sql(taken.following))
     ((told,),) = here.database.execute("SELECT trigger_next_time FROM xxl_job_info WHERE id = 1")
     assert told == taken.since_ms // MINUTE * MINUTE + MINUTE
     again = await here.look(store)
     assert [one.job.id for one in again.starts] == [1]
     assert [one.id for one in again.edited] == [2]
+
+
+def run_sql(here, text) -> None:
+    here.database.execute(*(line for line in text.splitlines() if not line.startswith("--")))
+
+
+async def test_the_next_times_can_be_had_after_a_kill(store, clock, old, jobs):
+    """It was killed when the jobs were disabled and nothing had been written. The old admin was perhaps started since."""
+    here = old()
+    rows = [here.log(n, n, here.slot - MINUTE) for n in (1, 2, 3, 4)]
+    here.fill(*(here.job(n) for n in (1, 2, 3, 4)), logs=rows)
+    await here.import_all()
+    found = await here.look(store)
+    with acting_for(AUTHOR):
+        await carry_out(store, clock, replace(found, starts=found.starts[:3]))
+    # Somebody has disabled one here, and one was never enabled: for these the old admin's own times hold.
+    await jobs.set_enabled(3, enabled=False)
+    with acting_for(AUTHOR):
+        await store.disable(found.source, await live_items(store, found.source))
+    disabled_ms = (await jobs.get(1)).updated_ms
+    told = await next_times(store, found.source)
+    assert [(one.old_id, one.only_later) for one in told] == [(1, True), (2, True)]
+    assert all(one.slot_ms == (disabled_ms + CLAIMED_MS) // MINUTE * MINUTE + MINUTE for one in told)
+    further = told[0].slot_ms + MINUTE
+    here.database.execute(f"UPDATE xxl_job_info SET trigger_next_time = {further} WHERE id = 2")
+    here.database.execute("RENAME TABLE xxl_job_info TO `shop``s jobs`")
+    run_sql(here, next_times_sql(told, "shop`s jobs"))
+    times = here.database.execute("SELECT trigger_next_time FROM `shop``s jobs` ORDER BY id")
+    assert times == [(told[0].slot_ms,), (further,), (here.slot + MINUTE,), (here.slot + MINUTE,)]
+    # What runs here again is not the old admin's.
+    await jobs.set_enabled(1, enabled=True)
+    assert [one.old_id for one in await next_times(store, found.source)] == [2]
 
 
 async def test_which_import_is_meant(store, old):

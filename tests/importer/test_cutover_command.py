@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 
 from gateway.cli import cli
 from importer.source.values import SourceGroup, SourceJob, SourceLog
+from importer.way_back import BEFOREHAND
 from tests.e2e.gateway_process import REPOSITORY
 from tests.kit.process import Process, free_port
 from tests.kit.xxl_databases import XxlDatabase
@@ -89,9 +90,17 @@ def test_there_and_back(old: XxlDatabase, here: Path, run: Callable[..., Result]
     text = said(run("cutover", "--back", "--yes", "--sql", str(file)), 0)
     assert "2 jobs are disabled here" in text
     assert f"run {file}" in text
-    assert file.read_text().count("UPDATE xxl_job_info") == 2
+    assert file.read_text().count("UPDATE `xxl_job_info` SET trigger_next_time = ") == 2
+    assert BEFOREHAND not in file.read_text()
     assert [row[6] for row in contents(here)["job"]] == [0, 0, 0]
     assert "Nothing was changed" in said(run("cutover", "--back", "--yes"), 0)
+
+    # Somebody has forgotten the file, or lost it.
+    again = tmp_path / "again.sql"
+    renamed = ("--table-map", "xxl_job_=shop_")
+    text = said(run("cutover", "--back", "--yes", "--sql", str(again), *renamed), 0)
+    assert f"run {again}" in text
+    assert again.read_text().count("UPDATE `shop_info` SET trigger_next_time = ") == 2
 
 
 def test_what_is_wrong_is_said_in_one_line_and_nothing_is_changed(
@@ -135,6 +144,52 @@ def test_what_is_wrong_is_said_in_one_line_and_nothing_is_changed(
     assert contents(here) == before
 
 
+def test_ctrl_c_between_jobs(
+    old: XxlDatabase, here: Path, run: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The line says what the target holds; and before anything is disabled the file is there."""
+    said(run("import", "--source", old.url, "--yes"), 0)
+
+    async def stopped_after_one(store, _clock, found, _progress):
+        await store.enable(found.source, found.starts[:1])
+        raise KeyboardInterrupt
+
+    words = ("cutover", "--source", old.url, TOLD, "--yes")
+    with monkeypatch.context() as patch:
+        patch.setattr("importer.cutover.carry_out", stopped_after_one)
+        text = said(run(*words), 2)
+    assert text.splitlines()[-1] == (
+        "error: stopped: 1 of 2 jobs are enabled here, the others are disabled. The same command goes on from there; "
+        "`cutover --back` disables all of them"
+    )
+    assert "1 jobs are enabled here" in said(run(*words), 0)
+
+    file = tmp_path / "next.sql"
+
+    async def killed(_store, _clock, _imported):
+        raise KeyboardInterrupt
+
+    back = ("cutover", "--back", "--yes", "--sql", str(file))
+    with monkeypatch.context() as patch:
+        patch.setattr("importer.way_back.take_back", killed)
+        text = said(run(*back), 2)
+    assert "error: stopped: 2 of 2 jobs are enabled here" in text
+    assert BEFOREHAND in file.read_text()
+    assert file.read_text().count("AND trigger_next_time < ") == 2
+    assert "2 jobs are disabled here" in said(run(*back), 0)
+    assert BEFOREHAND not in file.read_text()
+
+
+def test_names_steer_no_terminal(old: XxlDatabase, run: Callable[..., Result]) -> None:
+    said(run("import", "--source", old.url, "--yes"), 0)
+    name = "a\x1b[2J\x1b]0;owned\x07b\u202ec\x9b31md"
+    old.execute(f"UPDATE xxl_job_info SET job_desc = '{name}'")
+    said(run("import", "--source", old.url, "--yes", "--existing", "update"), 0)
+    text = said(run("cutover", "--source", old.url, TOLD, "--dry-run"), 0)
+    assert "\n  job 3 (abcd): " in text
+    assert all(one.isprintable() for one in text.splitlines())
+
+
 def test_ctrl_c_while_it_looks(
     old: XxlDatabase, here: Path, run: Callable[..., Result], tmp_path: Path
 ) -> None:
@@ -150,7 +205,7 @@ def test_ctrl_c_while_it_looks(
     )
     process.signal(signal.SIGINT)
     assert process.wait(30) == 2
-    assert process.tail(1) == "error: stopped; what was done stays done, the same command goes on from there"
+    assert process.tail(1) == "error: stopped: nothing was changed"
     assert contents(here) == before
 
 
