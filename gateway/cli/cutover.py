@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gateway.cli.root import WRONG_INPUT, Failure
+from gateway.cli.stopping import load, stoppable
 from gateway.cli.target import database_options, one_line, run_loop, settings_of
 from gateway.core.errors import InvalidValue, Refused
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from importer.way_back import NextTime, TakenBack
 
 _MOST_SHOWN = 20
+_MODULES = ("gateway.settings", "gateway.app.target", "importer.cutover", "importer.way_back")
 SOURCE_URL = "mysql://USER:PASSWORD@HOST:PORT/DATABASE"
 
 
@@ -57,13 +59,12 @@ def cutover(**options: Any) -> int:
     old admin can be started.
     """
     wanted = {name: options.pop(name) for name in _OWN}
-    with one_line():
+    load(*_MODULES)
+    begun = _Begun()
+    with one_line(), stoppable(begun.told):
         _check(wanted)
-        settings, begun = settings_of(options), _Begun()
-        try:
-            code: int = run_loop(_cutover(settings, wanted, begun))
-        except (KeyboardInterrupt, click.Abort):
-            raise Failure(_stopped(settings, begun), WRONG_INPUT) from None
+        begun.settings = settings_of(options)
+        code: int = run_loop(_cutover(begun.settings, wanted, begun))
     return code
 
 
@@ -71,19 +72,19 @@ def cutover(**options: Any) -> int:
 class _Begun:
     """Which installation's jobs are being changed: none as long as nothing is."""
 
+    settings: Any = None
     imported: ImportedSource | None = None
     jobs: int = 0
 
-
-def _stopped(settings: Any, begun: _Begun) -> str:
-    """What the target holds now, and how to go on."""
-    if begun.imported is None:
-        return "stopped: nothing was changed"
-    live = run_loop(_live(settings, begun.imported))
-    return (
-        f"stopped: {live:,} of {begun.jobs:,} jobs are enabled here, the others are disabled. The same command goes on "
-        "from there" + ("" if live == 0 else "; `cutover --back` disables all of them")
-    )
+    def told(self) -> str:
+        """What the target holds now, and how to go on."""
+        if self.imported is None:
+            return "nothing was changed"
+        live = run_loop(_live(self.settings, self.imported))
+        return (
+            f"{live:,} of {self.jobs:,} jobs are enabled here, the others are disabled. The same command goes on from there"
+            + ("" if live == 0 else "; `cutover --back` disables all of them")
+        )
 
 
 async def _live(settings: Any, imported: ImportedSource) -> int:
@@ -247,9 +248,9 @@ def _tell(found: Cutover) -> None:
 
 def _say(text: str) -> None:
     """Names are of a foreign database: nothing of them steers the terminal."""
-    from importer.report.text import visible
+    from importer.report.text import line_of
 
-    click.echo(" " * (len(text) - len(text.lstrip(" "))) + visible(text.strip(" ")))
+    click.echo(line_of(text))
 
 
 def _job(job: Any) -> str:

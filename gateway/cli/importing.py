@@ -15,6 +15,7 @@ import click
 from gateway.cli.progress import Progress
 from gateway.cli.root import FAILED, WRONG_INPUT, Failure
 from gateway.cli.source import GivenSource, source_of, source_options
+from gateway.cli.stopping import load, stoppable
 from gateway.cli.target import database_options, one_line, run_loop, settings_of, target_words
 from gateway.core.errors import GatewayError, InvalidValue
 
@@ -110,11 +111,10 @@ def import_(**options: Any) -> int:
 
     Shows the plan and asks. Imported jobs stay disabled until `cutover`; the old admin may go on meanwhile.
     """
+    load("importer.move", "importer.plan.make", "importer.report.sections", "importer.report.terminal")
     with one_line():
-        try:
+        with stoppable(_NOTHING):
             asked, steps = _asked(options)
-        except (KeyboardInterrupt, click.Abort):
-            raise Failure(f"stopped: {_NOTHING}", WRONG_INPUT) from None
         code: int = _Import(asked, steps).run()
     return code
 
@@ -248,10 +248,11 @@ class _Import:
         return self._end(self._copy(self._apply(report, seen.target)))
 
     def _end(self, report: Report) -> int:
-        self._write_reports(report, with_standard_output=True)
-        self._say("")
-        for line in self._next_steps(report):
-            self._say(line)
+        with self._stoppable("the import itself is done"):
+            self._write_reports(report, with_standard_output=True)
+            self._say("")
+            for line in self._next_steps(report):
+                self._say(line)
         return 0
 
     def _planned(self, seen: Seen) -> Report:

@@ -10,6 +10,7 @@ import click
 from gateway.cli import show
 from gateway.cli.client import Client, calls_api
 from gateway.cli.root import FAILED, WRONG_INPUT, Failure
+from gateway.cli.stopping import load, stoppable
 from gateway.cli.writeback import ask, write_back, writeback_options
 
 if TYPE_CHECKING:
@@ -40,6 +41,12 @@ def export(client: Client, apps: tuple[str, ...], output: str, **back: Any) -> N
         return
     if given := [name for name, value in back.items() if value not in (None, False, ())]:
         raise Failure(f"--{given[0].replace('_', '-')}: only with --to-xxljob", WRONG_INPUT)
+    load("importer.manifests.files", "importer.manifests.present")
+    with stoppable(f"{output} may hold a part" if output != "-" else "nothing was changed"):
+        _export(client, apps, output)
+
+
+def _export(client: Client, apps: tuple[str, ...], output: str) -> None:
     from gateway.core.errors import NotFound
     from importer.manifests.files import as_files, as_text, save
     from importer.manifests.present import documents_of, read_present
@@ -94,6 +101,7 @@ def apply_(
     rename: bool,
 ) -> int:
     """Make apps, jobs and calendars what documents say, after a plan (files, folders, - for standard input)."""
+    load("importer.manifests.plan", "importer.manifests.files", "importer.manifests.carry_out")
     from gateway.core.clock import SystemClock
     from importer.manifests import show as shown
     from importer.manifests.errors import ManifestError
@@ -102,26 +110,29 @@ def apply_(
     from importer.manifests.present import read_present
     from importer.manifests.steps import Prune
 
-    what = Prune.ALL if prune_all else Prune.JOBS if prune else Prune.NOTHING
-    try:
-        entries = read(files)
-        plan = make_plan(entries, read_present(client), SystemClock().now_ms(), prune=what, rename=rename)
-    except ManifestError as error:
-        _refuse(error)
-    if client.as_json:
-        show.as_json(shown.as_json(plan))
-    else:
-        click.echo("\n".join(shown.lines_of(plan)))
-    if dry_run or plan.is_empty:
-        return 0
-    ask("Do this?", yes=yes, readable="-" not in files)
+    with stoppable("nothing was changed"):
+        what = Prune.ALL if prune_all else Prune.JOBS if prune else Prune.NOTHING
+        try:
+            entries = read(files)
+            plan = make_plan(entries, read_present(client), SystemClock().now_ms(), prune=what, rename=rename)
+        except ManifestError as error:
+            _refuse(error)
+        if client.as_json:
+            show.as_json(shown.as_json(plan))
+        else:
+            click.echo("\n".join(shown.lines_of(plan)))
+        if dry_run or plan.is_empty:
+            return 0
+        ask("Do this?", yes=yes, readable="-" not in files)
     return _do(client, plan)
 
 
 def _refuse(error: ManifestError) -> NoReturn:
+    from importer.report.text import visible
+
     *most, last = error.problems
     for line in most:
-        click.echo(f"error: {line}", err=True)
+        click.echo(f"error: {visible(line)}", err=True)
     raise Failure(f"{last} (nothing was changed)", WRONG_INPUT) from None
 
 
@@ -135,6 +146,11 @@ def _do(client: Client, plan: Plan) -> int:
         for line in carry_out(client, plan):
             tell(line)
             done += 1
+    except KeyboardInterrupt:
+        raise Failure(
+            f"stopped: {done} of the steps above are done, perhaps one more; apply again for the rest",
+            WRONG_INPUT,
+        ) from None
     except (GatewayError, Failure) as error:
         raise Failure(
             f"stopped: {error}. Done so far: {done} of the steps above; apply again for the rest", FAILED

@@ -59,7 +59,9 @@ class OneLineErrors(click.Group):
 
 
 def _leave(message: str, code: int) -> NoReturn:
-    click.echo(f"error: {' '.join(message.split())}", err=True)
+    from importer.report.text import visible
+
+    click.echo(f"error: {visible(' '.join(message.split()))}", err=True)
     sys.exit(code)
 
 

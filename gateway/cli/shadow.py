@@ -14,6 +14,7 @@ import click
 
 from gateway.cli.root import WRONG_INPUT, Failure
 from gateway.cli.source import GivenSource, source_of, source_options
+from gateway.cli.stopping import load, stoppable
 from gateway.cli.target import one_line, run_loop
 from gateway.core.durations import parse_duration_ms
 from gateway.core.errors import InvalidValue
@@ -61,7 +62,13 @@ def shadow(**options: Any) -> int:
 
     Only reads, with SELECT rights; dispatches nothing and needs no database here. Ctrl-C ends it with the summary.
     """
-    with one_line():
+    load(
+        "importer.shadow.session",
+        "importer.shadow.files",
+        "importer.report.files",
+        "importer.report.terminal",
+    )
+    with one_line(), stoppable("there is no summary, or not all of it was written"):
         from importer.report.files import require_report
 
         reports = tuple(dict.fromkeys(options.pop("reports")))
@@ -142,6 +149,8 @@ def _run(source: GivenSource, asked: ShadowOptions, reports: tuple[str, ...]) ->
     line.end()
     if told.found is not None:
         _show(told.found, reports)
+    elif error is None:
+        click.echo("stopped before the first look: there is nothing to tell", err=True)
     if error is not None:
         raise Failure(str(error), WRONG_INPUT)
     return 0

@@ -11,11 +11,13 @@ import click
 from gateway.cli import show
 from gateway.cli.client import Client
 from gateway.cli.root import WRONG_INPUT, Failure
+from gateway.cli.stopping import load, stoppable
 
 if TYPE_CHECKING:
     from importer.writeback.values import WritePlan
 
 F = TypeVar("F", bound=Callable[..., Any])
+_IN_DOUBT = "all of it was written, or nothing: the same command with --dry-run shows which"
 
 
 def writeback_options(command: F) -> F:
@@ -74,6 +76,7 @@ def write_back(
     dry_run: bool,
     yes: bool,
 ) -> None:
+    load("importer.writeback.run", "importer.writeback.show")
     from gateway.cli.target import one_line, run_loop
     from gateway.core.clock import SystemClock
     from importer.plan.zones import ASSUMED, zone_named
@@ -81,25 +84,26 @@ def write_back(
     from importer.writeback import show as shown
     from importer.writeback.run import Wanted, planned, written
 
-    with one_line():
-        wanted = Wanted(
-            url=parse_source(to_xxljob, "--to-xxljob"),
-            table_map=_map_of(table_map),
-            zone=zone_named(timezone or ASSUMED, "--timezone"),
-            existing=existing or "fail",
-            enabled=enabled,
-            apps=apps,
-        )
-        plan: WritePlan = run_loop(planned(client, wanted, SystemClock().now_ms()))
-    show.as_json(shown.as_json(plan)) if client.as_json else click.echo("\n".join(shown.lines_of(plan)))
-    if dry_run:
-        return
-    if plan.started:
-        if client.as_json:
-            click.echo(shown.twice(plan), err=True)
-        ask("Start there what stays enabled here, so that both would fire it?", yes=yes)
-    ask(f"Write into {plan.database}?", yes=yes)
-    with one_line():
+    with stoppable("nothing was written"):
+        with one_line():
+            wanted = Wanted(
+                url=parse_source(to_xxljob, "--to-xxljob"),
+                table_map=_map_of(table_map),
+                zone=zone_named(timezone or ASSUMED, "--timezone"),
+                existing=existing or "fail",
+                enabled=enabled,
+                apps=apps,
+            )
+            plan: WritePlan = run_loop(planned(client, wanted, SystemClock().now_ms()))
+        show.as_json(shown.as_json(plan)) if client.as_json else click.echo("\n".join(shown.lines_of(plan)))
+        if dry_run:
+            return
+        if plan.started:
+            if client.as_json:
+                click.echo(shown.twice(plan), err=True)
+            ask("Start there what stays enabled here, so that both would fire it?", yes=yes)
+        ask(f"Write into {plan.database}?", yes=yes)
+    with one_line(), stoppable(_IN_DOUBT):
         run_loop(written(wanted, plan))
     click.echo(f"written into {plan.database}", err=client.as_json)
 

@@ -24,7 +24,7 @@ _LOT_BYTES = 4 << 20
 
 def carry_out(calls: Calls, plan: Plan) -> Iterator[str]:
     """A line for each thing that is done, as it is done. Raises `Conflict`, and what `calls` raises."""
-    return _Run(calls, plan).steps()
+    return map(visible, _Run(calls, plan).steps())
 
 
 class _Run:
@@ -73,7 +73,7 @@ class _Run:
                 self._versions[job_id] = 1
                 was = step.document_id
                 told = "" if was in (None, job_id) else f" (it is {was} in its document)"
-                yield f"created job {job_id} {step.app}/{visible(step.name)}{told}"
+                yield f"created job {job_id} {step.app}/{step.name}{told}"
 
     def _body(self, step: Step) -> Value:
         """One that is to start jobs which are not there yet has no slots until it can."""
@@ -93,7 +93,7 @@ class _Run:
             body["children"] = self._children(step.kept)
         if body:
             self._patch(step.job_id, body)
-        yield f"changed job {step.job_id} {step.app}/{visible(step.name)}"
+        yield f"changed job {step.job_id} {step.app}/{step.name}"
 
     def _linked(self, step: Step) -> Iterator[str]:
         if step.links is None or step.kind is not Kind.JOB:
@@ -106,7 +106,7 @@ class _Run:
             self._patch(self._ids[step.index], body)
         else:
             return
-        yield f"linked job {step.job_id or self._ids[step.index or 0]} {step.app}/{visible(step.name)} to its children"
+        yield f"linked job {step.job_id or self._ids[step.index or 0]} {step.app}/{step.name} to its children"
 
     def _patch(self, job_id: int, body: Value) -> None:
         answer = self._calls.call("PATCH", job_path(job_id), {**body, "version": self._versions[job_id]})
@@ -124,7 +124,7 @@ class _Run:
         for step in self._plan.of(Kind.JOB, What.REMOVE):
             self._check(step, job_path(step.job_id), "version")
             self._calls.call("DELETE", job_path(step.job_id))
-            yield f"removed job {step.job_id} {step.app}/{visible(step.name)}"
+            yield f"removed job {step.job_id} {step.app}/{step.name}"
         for kind, path, mark in (
             (Kind.APP, app_path, "updated_ms"),
             (Kind.CALENDAR, calendar_path, "version"),

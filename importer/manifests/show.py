@@ -13,7 +13,7 @@ from gateway.core.versions import Change
 from gateway.core.zones import resolve_zone
 from importer.manifests.fires import DAYS, MOST_SLOTS, FireChange
 from importer.manifests.steps import Kind, Plan, Step, What
-from importer.report.text import visible
+from importer.report.text import escaped, line_of, visible
 
 _MOST_TEXT = 90
 _MOST_CHANGES = 40
@@ -21,6 +21,11 @@ _MARKS = {What.CREATE: "+", What.CHANGE: "~", What.REMOVE: "-", What.SAME: "="}
 
 
 def lines_of(plan: Plan) -> Iterator[str]:
+    """Names and values are of whoever wrote the documents: nothing of them steers a terminal."""
+    return map(line_of, _lines(plan))
+
+
+def _lines(plan: Plan) -> Iterator[str]:
     for step in plan.steps:
         if step.what is not What.SAME:
             yield from _step(step)
@@ -71,7 +76,7 @@ def _change(change: Change) -> str:
 def _value(value: Any) -> str:
     if value is None:
         return "(default)"
-    text = json.dumps(value, ensure_ascii=False)
+    text = escaped(json.dumps(value, ensure_ascii=False))
     return text if len(text) <= _MOST_TEXT else text[:_MOST_TEXT] + "…"
 
 

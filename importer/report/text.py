@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -19,6 +20,7 @@ _ESCAPES = re.compile(
     r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"
     r"|\x1b[ -/]*[0-~]?"
 )
+_UNSEEN = frozenset({"Cc", "Cf", "Cs"})
 _BLANKS = re.compile(r"[\s\x85\u2028\u2029]+")
 
 
@@ -46,7 +48,22 @@ class Cleaner:
 def visible(text: str) -> str:
     """Without what steers a terminal or turns the direction of text; stretches of blanks are one."""
     kept = _BLANKS.sub(" ", _ESCAPES.sub("", text))
-    return "".join(one for one in kept if unicodedata.category(one) not in {"Cc", "Cf", "Cs"})
+    return "".join(one for one in kept if unicodedata.category(one) not in _UNSEEN)
+
+
+def escaped(text: str) -> str:
+    """JSON, with what `visible` leaves out written as JSON can: two texts that differ look different."""
+    return "".join(_escape(one) if unicodedata.category(one) in _UNSEEN else one for one in text)
+
+
+def _escape(character: str) -> str:
+    return json.dumps(character)[1:-1]
+
+
+def line_of(text: str) -> str:
+    """As `visible`, with the blanks at its beginning."""
+    rest = text.lstrip(" ")
+    return " " * (len(text) - len(rest)) + visible(rest)
 
 
 def width(text: str) -> int:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from importer.plan.notes import counted
-from importer.report.text import Cleaner
+from importer.report.text import Cleaner, line_of
 from importer.writeback.values import Doing, WritePlan
 
 MOST_FINDINGS = 500
@@ -20,6 +20,10 @@ _NEVER = (
 
 
 def lines_of(plan: WritePlan) -> Iterator[str]:
+    return map(line_of, _lines(plan))
+
+
+def _lines(plan: WritePlan) -> Iterator[str]:
     yield f"{plan.database}: xxl-job {plan.release}, schedules on the clock of {plan.timezone}"
     for doing, words in _WORDS.items():
         groups, jobs = plan.count(doing)

@@ -52,6 +52,21 @@ def test_a_name_steers_no_terminal():
     assert next(lines_of(Plan((step,)))) == "- job 7 billing/ab c: remove"
 
 
+def test_whatever_else_a_document_says_steers_no_terminal():
+    """And two values that differ look different."""
+    change = Change("task.params", "a\u202e", "a\x9b2J")
+    step = Step(
+        Kind.JOB, What.CHANGE, "x", app="shop\x1b[2J\u202e", job_id=7, changes=(change,), notes=("b\x07c",)
+    )
+    lines = list(lines_of(Plan((step,))))
+    assert all(line.isprintable() for line in lines)
+    assert lines[:3] == [
+        "~ job 7 shop/x: change",
+        "    note: bc",
+        r'    task.params: "a\u202e" -> "a\u009b2J"',
+    ]
+
+
 def test_programs_get_all_of_it():
     step = Step(Kind.APP, What.CREATE, "billing", body={"appname": "billing"})
     found = as_json(Plan((step,)))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from importer.report.text import Cleaner, count, pad, places, ranges, width, wrap
+from importer.report.text import Cleaner, count, line_of, pad, places, ranges, width, wrap
 
 
 @pytest.mark.parametrize(
@@ -97,3 +97,8 @@ def test_places_are_told_in_few_words():
         "2,000 jobs",
         "0 entries",
     )
+
+
+def test_a_line_keeps_the_blanks_at_its_beginning():
+    assert line_of("  job 7 (a\x1b[2J\u202eb)") == "  job 7 (ab)"
+    assert line_of("") == ""
