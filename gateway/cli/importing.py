@@ -5,13 +5,14 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
+from gateway.cli.garbage import keeping
 from gateway.cli.progress import Progress
 from gateway.cli.root import FAILED, WRONG_INPUT, Failure
 from gateway.cli.source import GivenSource, source_of, source_options
@@ -228,12 +229,17 @@ class _Import:
         self._to_stderr = STANDARD_OUTPUT in asked.reports
 
     def run(self) -> int:
+        with keeping() as all_made:
+            return self._run(all_made)
+
+    def _run(self, all_made: Callable[[], None]) -> int:
         asked = self._asked
         with self._stoppable(_NOTHING):
             click.echo(f"Reading {asked.source} …", err=True)
             seen: Seen = run_loop(self._steps.see(to_write=not asked.dry_run))
             click.echo(f"Planning {len(seen.installation.jobs):,} jobs …", err=True)
             report = self._planned(seen)
+            all_made()
             self._show(report)
             if asked.dry_run:
                 self._write_reports(report, with_standard_output=True)

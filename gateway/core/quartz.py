@@ -79,6 +79,7 @@ class QuartzExpression:
         "_first_second",
         "_hours",
         "_minutes",
+        "_month_in_use",
         "_months",
         "_nth_weekdays",
         "_seconds",
@@ -112,6 +113,7 @@ class QuartzExpression:
 
     def _forget(self) -> None:
         self._day_in_use = _NO_DAY  # the day, counted from 1970, of the last answer
+        self._month_in_use = (0, 0, 0)  # year, month and days of the last question
 
     def next_after(self, epoch_s: int, zone: Zone) -> int | None:
         """The first instant after `epoch_s` at which it fires; None when there is none within 100 years."""
@@ -130,7 +132,7 @@ class QuartzExpression:
         day_number, second = divmod(local_s, DAY_S)
         today = date.fromordinal(day_number + EPOCH_ORDINAL)
         year, month, day = today.year, today.month, today.day
-        if self._in_year(year) and self._months >> month & 1 and self._days_of(year, month) >> day & 1:
+        if self._in_year(year) and self._months >> month & 1 and self._days_in(year, month) >> day & 1:
             found = self._second_of_day(second)
             if found >= 0:
                 self._day_in_use = day_number
@@ -148,7 +150,7 @@ class QuartzExpression:
             while months:
                 if skipped := _lowest(months):
                     month, day = month + skipped, 1
-                days = self._days_of(year, month) >> day
+                days = self._days_in(year, month) >> day
                 if days:
                     return date(year, month, day + _lowest(days)).toordinal() - EPOCH_ORDINAL
                 months >>= skipped + 1
@@ -175,6 +177,15 @@ class QuartzExpression:
 
     def _in_year(self, year: int) -> bool:
         return self._years is None or any(year in years for years in self._years)
+
+    def _days_in(self, year: int, month: int) -> int:
+        """As `_days_of`, which most ask many times of the same month."""
+        in_use = self._month_in_use  # one read: another thread may replace it meanwhile
+        if in_use[0] == year and in_use[1] == month:
+            return in_use[2]
+        days = self._days_of(year, month)
+        self._month_in_use = (year, month, days)
+        return days
 
     def _days_of(self, year: int, month: int) -> int:
         """The matching days of a month, bit 1 for the first."""

@@ -13,6 +13,7 @@ class Times:
 
         self._zone = resolve_zone(zone_name)
         self._days: dict[int, str] = {}
+        self._times: dict[int, str] = {}
         self._offsets: dict[int, str] = {}
 
     def iso(self, ms: int) -> str:
@@ -20,14 +21,19 @@ class Times:
         offset = self._zone.offset_s(second)
         day, rest = divmod(second + offset, 86_400)
         date = self._days.get(day) or self._date(day)
+        time = self._times.get(rest) or self._time(rest)
         end = self._offsets.get(offset) or self._offset(offset)
         fraction = f".{ms % 1000:03}" if ms % 1000 else ""
-        return f"{date}T{rest // 3600:02}:{rest % 3600 // 60:02}:{rest % 60:02}{fraction}{end}"
+        return f"{date}{time}{fraction}{end}"
 
     def _date(self, day: int) -> str:
         from gateway.core.clock import at_offset
 
         text = self._days[day] = at_offset(day * 86_400_000, 0).date().isoformat()
+        return text
+
+    def _time(self, rest: int) -> str:
+        text = self._times[rest] = f"T{rest // 3600:02}:{rest % 3600 // 60:02}:{rest % 60:02}"
         return text
 
     def _offset(self, offset: int) -> str:

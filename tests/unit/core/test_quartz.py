@@ -342,3 +342,16 @@ def test_the_naive_reader_agrees_with_the_calendar():
     assert moved(date(2026, 10, 31)) == date(2026, 10, 30)
     assert moved(date(2026, 8, 1)) == date(2026, 8, 3)
     assert moved(date(2026, 5, 31)) == date(2026, 5, 29)
+
+
+def test_the_days_of_a_month_are_worked_out_once(monkeypatch):
+    asked = []
+    whole = QuartzExpression._days_of
+    monkeypatch.setattr(
+        QuartzExpression, "_days_of", lambda one, *month: asked.append(month) or whole(one, *month)
+    )
+    expression, zone = QuartzExpression("0 30 4 * * ?"), resolve_zone("Asia/Shanghai")
+    at = 1_790_000_000
+    for _ in range(100):
+        at = expression.next_after(at, zone)
+    assert asked == [(2026, 9), (2026, 10), (2026, 11), (2026, 12)]
