@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import aiomysql
@@ -29,11 +29,19 @@ _GONE = {2006, 2013, 2014, 2055, 1053, 1152, 1184, 1927, 1317, 4031, 0}
 _SYNTAX = 1064
 _UNKNOWN_VARIABLE = 1193
 _TOO_MANY = {1040, 1203, 1226}
+_FEW = 50
 
 
 class _Cursor(aiomysql.Cursor):  # type: ignore[misc]  # the driver has no types
     async def _show_warnings(self, conn: Any) -> None:
         """What a server has to say about reading is nothing for Python's warnings."""
+
+
+class _Stream(aiomysql.SSCursor):  # type: ignore[misc]
+    """Takes rows as they come."""
+
+    async def _show_warnings(self, conn: Any) -> None:
+        """As above."""
 
 
 class Connection:
@@ -84,12 +92,44 @@ class Connection:
                 found: Sequence[Row] = await cursor.fetchall() if cursor.description else ()
                 await cursor.close()
         except BaseException as error:
-            if not isinstance(error, pymysql.err.MySQLError) or _code(error) in _GONE or self._raw.closed:
-                self._drop()
-            if isinstance(error, Exception):
-                raise self._told(error) from None
-            raise
+            raise self._failed(error) from None
         return list(found)
+
+    async def each(self, sql: str, values: Sequence[object], take: Callable[[Row], None]) -> None:
+        """Give all rows to `take`, with the memory of a few. If it raises, the connection is gone: a server that is sending
+        cannot be stopped otherwise.
+        """
+        assert self._raw is not None
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                cursor = await self._raw.cursor(_Stream)
+                await cursor.execute(sql, tuple(values) or None)
+        except BaseException as error:
+            raise self._failed(error) from None
+        is_whole = False
+        try:
+            while rows := await self._some(cursor):
+                for row in rows:
+                    take(row)
+            await cursor.close()
+            is_whole = True
+        finally:
+            if not is_whole:
+                self._drop()
+
+    async def _some(self, cursor: Any) -> list[Row]:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                rows: list[Row] = await cursor.fetchmany(_FEW)
+        except BaseException as error:
+            raise self._failed(error) from None
+        return rows
+
+    def _failed(self, error: BaseException) -> BaseException:
+        """What is to be raised for it; the connection is dropped, unless the server has but refused a statement."""
+        if not isinstance(error, pymysql.err.MySQLError) or _code(error) in _GONE or self._raw.closed:
+            self._drop()
+        return self._told(error) if isinstance(error, Exception) else error
 
     async def close(self) -> None:
         raw, self._raw = self._raw, None

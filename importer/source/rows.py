@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
+from importer.source import bounds
+from importer.source.bounds import Bounds
 from importer.source.catalog import Table
 from importer.source.cells import Cell, Cells
 from importer.source.connection import Connection
-from importer.source.fetch import fetch
+from importer.source.fetch import fetch_each
 from importer.source.layout import Layout
 from importer.source.quartz import Triggers, read_triggers
 from importer.source.values import (
@@ -22,6 +24,7 @@ from importer.source.values import (
     SourceJob,
     SourceUser,
 )
+from importer.source.versions import Versions
 
 _TEXT, _NUMBER, _TIME = "text", "number", "time"
 _Fields = Mapping[str, tuple[str, str]]
@@ -102,12 +105,22 @@ class Tables:
     connection: Connection
     layout: Layout
     cells: Cells
+    held: Bounds = field(default_factory=Bounds)
 
     async def _rows(
         self, kind: str, columns: Sequence[str] | None = None, tail: str = ""
     ) -> list[dict[str, Cell]]:
         table = self.layout.tables.get(kind)
-        return [] if table is None else await fetch(self.connection, table, columns, tail=tail)
+        rows: list[dict[str, Cell]] = []
+        if table is not None:
+
+            def take(row: dict[str, Cell]) -> None:
+                self.held.hold(table, row)
+                rows.append(row)
+                self.held.require(table, len(rows), bounds.MOST_ROWS)
+
+            await fetch_each(self.connection, table, take, columns, tail=tail)
+        return rows
 
     async def jobs(self) -> tuple[SourceJob, ...]:
         """By id. What stands in two columns at once is taken from the one that the newer release uses."""
@@ -161,15 +174,18 @@ class Tables:
         return tuple(groups)
 
     async def glue(self) -> tuple[SourceGlue, ...]:
+        """By id; all but the newest of each job without their texts."""
         table = self.layout.tables.get("logglue")
         if table is None:
             return ()
         fields = {column: to for column, to in _GLUE.items() if table.has(column)}
         for column in ("job_group", "job_name") if table.has("job_id") else ():
             fields.pop(column, None)
+        versions = Versions(table, self.held)
+        await fetch_each(self.connection, table, versions.take, ("id", *fields), tail="ORDER BY id")
         return tuple(
             SourceGlue(id=_int(row["id"]), **self._values(f"GLUE version {row['id']}", table, fields, row))
-            for row in await self._rows("logglue", tail="ORDER BY id")
+            for row in versions.rows
         )
 
     async def users(self) -> tuple[SourceUser, ...]:

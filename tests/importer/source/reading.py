@@ -26,11 +26,17 @@ async def read(old: XxlDatabase, **options: object) -> Installation:
 
 def before_reading(source: Source, part: str, act: Callable[[], object]) -> None:
     """Do that once, right before the first statement with that text in it."""
-    real, done = source._connection.rows, []
+    connection, done = source._connection, []
+    real_rows, real_each = connection.rows, connection.each
 
     async def rows(sql, values=()):
         if part in sql and not done:
             done.append(act())
-        return await real(sql, values)
+        return await real_rows(sql, values)
 
-    source._connection.rows = rows
+    async def each(sql, values, take):
+        if part in sql and not done:
+            done.append(act())
+        await real_each(sql, values, take)
+
+    connection.rows, connection.each = rows, each
