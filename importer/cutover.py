@@ -27,7 +27,7 @@ from importer.source.signs import instant_ms
 from importer.source.source import Source
 from importer.source.values import Installation, SourceJob, SourceLog
 from importer.take_over import executors_of
-from importer.watch import Progress, demand_stopped, watch
+from importer.watch import Progress, Tell, demand_stopped, watch
 
 # What is not known of the old admin's clock: it may have been so much ahead of its database's.
 CLOCK_MS = 2_000
@@ -127,6 +127,7 @@ async def prepare(
     source: Source | None,
     options: CutoverOptions,
     progress: Progress = lambda _what, _done, _of: None,
+    tell: Tell = lambda _line: None,
 ) -> Cutover:
     """Raises `Refused` where it must not be done, `SourceError`."""
     items = await store.items(imported.id)
@@ -137,7 +138,9 @@ async def prepare(
             first = await source.signs()
             ahead_ms = first.database_now_ms - (before_ms + clock.now_ms()) // 2
         else:
-            life, first, ahead_ms = await watch(source, clock, options.watch_ms, progress, options.patience)
+            life, first, ahead_ms = await watch(
+                source, clock, options.watch_ms, progress, options.patience, tell
+            )
             demand_stopped(life, imported.name)
         dead_ms = first.database_now_ms + CLOCK_MS
         installation = await source.installation()

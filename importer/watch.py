@@ -15,20 +15,28 @@ LOOKING = "looking for signs of life"
 
 Progress = Callable[[str, int, int], None]
 """What is being done, how much of it, of how much."""
+Tell = Callable[[str], None]
+"""A line for whoever waits."""
 
 
 async def watch(
-    source: Source, clock: Clock, watch_ms: int, progress: Progress, patience: Patience = PATIENCE
+    source: Source,
+    clock: Clock,
+    watch_ms: int,
+    progress: Progress,
+    patience: Patience = PATIENCE,
+    tell: Tell = lambda _line: None,
 ) -> tuple[Opinion, SignsOfLife, int]:
     """Look until it is known. The opinion, the first look, and by how much the source's clock is ahead of ours."""
     before_ms = clock.now_ms()
     first = await source.signs()
     ahead_ms = first.database_now_ms - (before_ms + clock.now_ms()) // 2
     alone_since_ms = None if first.connections else first.database_now_ms
-    what = LOOKING
     if first.connections is None:
-        quiet_s = patience.quiet_ms // 1000
-        what += f", for {quiet_s} s or more, as without the right PROCESS it is not seen who is connected"
+        tell(
+            f"Looking for {patience.quiet_ms // 1000} s or more: without the right PROCESS it is not seen who is connected "
+            "(--old-admin-is-stopped skips it)"
+        )
     while True:
         await clock.sleep(LOOK_EVERY_S)
         now = await source.signs()
@@ -38,7 +46,7 @@ async def watch(
         elif alone_since_ms is None:
             alone_since_ms = now.database_now_ms
         found = opinion(first, now, patience, alone_since_ms)
-        progress(what, min(looked_ms, watch_ms) // 1000, watch_ms // 1000)
+        progress(LOOKING, min(looked_ms, watch_ms) // 1000, watch_ms // 1000)
         is_known = found.life in {Life.ALIVE, Life.STOPPED}
         is_known |= found.life is Life.CONNECTED and looked_ms >= patience.others_ms
         if is_known or looked_ms >= watch_ms:

@@ -170,7 +170,7 @@ async def _there(store: CutoverStore, clock: Any, wanted: dict[str, Any], begun:
         if given is not None:
             read_as = replace(given.options, timezone=imported.timezone or None)
             source = await stack.enter_async_context(open_source(given.url, read_as))
-        found = await prepare(store, clock, imported, source, options, progress)
+        found = await prepare(store, clock, imported, source, options, progress, _tell_waiting)
         progress.end()
         seen = None if source is None or options.is_stopped else await source.signs()
         _tell(found)
@@ -251,6 +251,10 @@ def _say(text: str) -> None:
     from importer.report.text import line_of
 
     click.echo(line_of(text))
+
+
+def _tell_waiting(line: str) -> None:
+    click.echo(line, err=True)
 
 
 def _job(job: Any) -> str:

@@ -206,6 +206,7 @@ def test_ctrl_c_while_it_looks(
     process.signal(signal.SIGINT)
     assert process.wait(30) == 2
     assert process.tail(1) == "error: stopped: nothing was changed"
+    assert "Looking for 75 s or more: without the right PROCESS" in process.output()
     assert contents(here) == before
 
 

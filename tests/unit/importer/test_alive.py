@@ -150,12 +150,14 @@ class ScriptedSource:
 
 
 async def looked_at(first: SignsOfLife, lives_s: float = 0, leaves_s: float | None = None):
-    clock, told = StillClock(NOW - 4_000), []
+    clock, told, lines = StillClock(NOW - 4_000), [], []
     source = ScriptedSource(clock, first, lives_s, leaves_s)
-    found, _, ahead_ms = await watch(source, clock, ENOUGH_MS, lambda *progress: told.append(progress))
+    found, _, ahead_ms = await watch(
+        source, clock, ENOUGH_MS, lambda *progress: told.append(progress), tell=lines.append
+    )
     assert ahead_ms == 4_000
     assert len(told) == (clock.ms - source.began_ms) // 1000
-    assert ("for 75 s or more" in told[0][0]) == (leaves_s is None)
+    assert [line[:25] for line in lines] == (["Looking for 75 s or more:"] if leaves_s is None else [])
     return found, (clock.ms - source.began_ms) / 1000
 
 
