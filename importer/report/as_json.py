@@ -134,13 +134,13 @@ class _Writer:
         return {**row, "fires": self._fires(one.fires)}
 
     def _fires(self, fires: Fires) -> dict[str, Any]:
-        iso = self._times.iso
+        isos = self._times.isos
         if fires.theirs == fires.ours:
-            return {"same": True, "both": list(map(iso, fires.ours))}
+            return {"same": True, "both": isos(fires.ours)}
         return {
             "same": False,
-            "here": list(map(iso, fires.ours)),
-            "old_admin": None if fires.theirs is None else list(map(iso, fires.theirs)),
+            "here": isos(fires.ours),
+            "old_admin": None if fires.theirs is None else isos(fires.theirs),
             "differ_at": fires.differ_at,
             "because": self._clean(fires.why),
         }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from importer.plan.values import Fires
 
 
@@ -25,6 +27,21 @@ class Times:
         end = self._offsets.get(offset) or self._offset(offset)
         fraction = f".{ms % 1000:03}" if ms % 1000 else ""
         return f"{date}{time}{fraction}{end}"
+
+    def isos(self, instants: Sequence[int]) -> list[str]:
+        """Of ascending instants; mostly between two changes of the clocks, and of whole seconds."""
+        if not instants:
+            return []
+        _, end, offset, _ = self._zone.span(instants[0] // 1000)
+        if instants[-1] // 1000 >= end or any(ms % 1000 for ms in instants):
+            return list(map(self.iso, instants))
+        days, times = self._days, self._times
+        behind = self._offsets.get(offset) or self._offset(offset)
+        found = []
+        for ms in instants:
+            day, rest = divmod(ms // 1000 + offset, 86_400)
+            found.append((days.get(day) or self._date(day)) + (times.get(rest) or self._time(rest)) + behind)
+        return found
 
     def _date(self, day: int) -> str:
         from gateway.core.clock import at_offset

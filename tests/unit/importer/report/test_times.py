@@ -24,6 +24,20 @@ def test_an_instant_is_what_the_standard_library_says(ms: int, zone: str):
     assert Times(zone).iso(ms) == expected.isoformat(timespec=precision)
 
 
+@settings(deadline=None)
+@given(
+    st.lists(st.integers(1_600_000_000, 1_900_000_000), max_size=5),
+    st.sampled_from([1, 1000]),
+    st.sampled_from(ZONES),
+)
+def test_many_instants_are_told_as_each_of_them(seconds: list[int], unit: int, zone: str):
+    """Near each other or years apart, with parts of seconds or without."""
+    instants = sorted(one * 1000 // unit * unit + (one % 7 if unit == 1 else 0) for one in seconds)
+    assert Times(zone).isos(instants) == [Times(zone).iso(ms) for ms in instants]
+    near = [instants[0] + n * 3_600_000 for n in range(50)] if instants else []
+    assert Times(zone).isos(near) == [Times(zone).iso(ms) for ms in near]
+
+
 def fires(ours: list[int], theirs: list[int] | None) -> Fires:
     return Fires(tuple(ours), None if theirs is None else tuple(theirs), None if ours == theirs else 0)
 
