@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from gateway.core.clock import SystemClock
 from gateway.core.errors import GatewayError, Refused
 from gateway.settings import Settings
 from gateway.store import schema
-from gateway.store.engine import Database, database_url, open_database
+from gateway.store.engine import Database, SQLAlchemyError, database_url, is_full, open_database
 from gateway.store.history import pass_warnings
 
 
 async def prepare_database(db: Database) -> None:
-    """Upgrade the embedded database; refuse an outdated or unknown schema of any other."""
+    """Upgrade the embedded database; refuse an outdated or unknown schema of any other, and a full disk."""
+    with full_disk_told(db):
+        await _prepare(db)
+
+
+@contextlib.contextmanager
+def full_disk_told(db: Database) -> Iterator[None]:
+    """SQLite says of a full disk that it is an I/O error, and not of which file."""
+    try:
+        yield
+    except (SQLAlchemyError, OSError) as error:
+        if not (db.is_sqlite and is_full(error)):
+            raise
+        path = Path(str(db.url.database)).absolute()
+        free = shutil.disk_usage(path.parent).free
+        raise Refused(
+            f"the database {path} cannot be used ({_said(error)}): its disk has no room left ({free:,} bytes are free); "
+            "make some, then give the same command again"
+        ) from error
+
+
+async def _prepare(db: Database) -> None:
     found = await schema.revision(db)
     wrong = wrong_schema(found, await schema.oldest(db))
     if wrong is None:

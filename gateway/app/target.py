@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from gateway.app.data_dir import lock_data_dir, lock_embedded_database
-from gateway.app.database import prepare_database, wrong_schema
+from gateway.app.database import full_disk_told, prepare_database, wrong_schema
 from gateway.core.errors import Refused
 from gateway.settings import Settings
 from gateway.store import schema
@@ -65,7 +65,9 @@ async def looking_at(settings: Settings) -> AsyncIterator[Database | None]:
         return
     db = open_database(url)
     try:
-        yield db if await _is_there(db) else None
+        with full_disk_told(db):
+            is_there = await _is_there(db)
+        yield db if is_there else None
     finally:
         await db.close()
 

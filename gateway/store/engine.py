@@ -26,6 +26,8 @@ _REPEATABLE = {1213, 1205, 3101, 8002, 8028, 9007, 1047}
 _REFUSED = {1048, 1064, 1118, 1153, 1264, 1265, 1267, 1292, 1366, 1406, 3988}
 _FULL = {1021, 1114}
 _FULL_WORDS = ("database or disk is full", "No space left on device", "Errcode: 28", "errno: 28")
+# What stands beside a database in WAL mode cannot be made larger.
+_FULL_NAMES = {"SQLITE_FULL", "SQLITE_IOERR_SHMSIZE"}
 _GONE = {2000, 2003, 2006, 2013, 2014, 2055, 1053, 1152, 1184, 1927, 1317, 1290, 1040, 1129, 1203, 1226, 4031}
 
 
@@ -173,6 +175,9 @@ def is_repeatable(error: BaseException) -> bool:
 
 def is_full(error: BaseException) -> bool:
     """Whether there is no room left, for rows or for what a statement needs beside them."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    if getattr(cause, "sqlite_errorname", None) in _FULL_NAMES:
+        return True
     return error_code(error) in _FULL or any(words in str(error) for words in _FULL_WORDS)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import resource
 from contextlib import closing
 from pathlib import Path
 
@@ -83,3 +85,24 @@ def test_what_a_command_meets_is_one_line_and_exit_code_2(error: Exception, said
         raise error
     assert failed.value.code == WRONG_INPUT
     assert "INSERT" not in str(failed.value)
+
+
+async def test_a_full_disk_is_told_with_the_file_and_what_to_do(tmp_path: Path):
+    """A limit on the size of files stands in for it: what SQLite keeps beside the database cannot grow either."""
+    settings = settings_of({"data_dir": str(tmp_path)})
+    async with working_on(settings):
+        pass
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for use in (looking_at, working_on):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (16_384, hard))
+        try:
+            with pytest.raises(Refused) as raised:
+                async with use(settings):
+                    pass
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        told = str(raised.value)
+        assert re.search(rf"the database {tmp_path}/\S+ cannot be used \(disk I/O error\)", told)
+        assert re.search(r"no room left \([\d,]+ bytes are free\); make some", told)
+    async with looking_at(settings) as db:
+        assert db is not None
