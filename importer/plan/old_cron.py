@@ -14,6 +14,8 @@ from gateway.core.zones import DAY_S, EPOCH_ORDINAL, HORIZON_YEARS, Zone
 
 _NEAR_S = 2 * DAY_S
 _LAST_INSTANT_S = 250_000_000_000
+_MOST_TIMES = 288
+_UTC = Zone("UTC", 0)
 
 
 class CronEra(Enum):
@@ -195,7 +197,44 @@ def old_cron_fires(text: str, era: CronEra, zone: Zone, from_ms: int, count: int
 @lru_cache(maxsize=32_768)
 def our_cron_fires(expression: CronSchedule, zone: Zone, from_ms: int, count: int) -> tuple[int, ...]:
     """For jobs that share expression and zone the answer is worked out once."""
-    return _fires(expression, zone, from_ms, count)
+    return fires_by_days(expression, zone, from_ms, count) or _fires(expression, zone, from_ms, count)
+
+
+def fires_by_days(expression: CronSchedule, zone: Zone, from_ms: int, count: int) -> tuple[int, ...] | None:
+    """Where the clocks do not change: the days that it names, which many share, with the times of day that it names.
+
+    None where that does not tell.
+    """
+    if type(expression) is not QuartzExpression:
+        return None
+    fields = split_fields(expression.text)
+    times = _times_of_day(" ".join(fields[:3]))
+    from_s = from_ms // 1000
+    offset = zone.offset_s(from_s)
+    today, second = divmod(from_s + offset, DAY_S)
+    found: list[int] = []
+    for day in _days_from(" ".join(fields[3:]), today, count + 1) if times else ():
+        midnight = day * DAY_S - offset
+        found += [(midnight + one) * 1000 for one in times if day > today or one > second]
+        if len(found) >= count:
+            break
+    if len(found) < count or found[count - 1] >= first_change_ms(zone, from_ms):
+        return None
+    return tuple(found[:count])
+
+
+@lru_cache(maxsize=4096)
+def _days_from(fields: str, day: int, count: int) -> tuple[int, ...]:
+    instants = _fires(QuartzExpression(f"0 0 0 {fields}"), _UTC, (day * DAY_S - 1) * 1000, count)
+    return tuple(ms // 1000 // DAY_S for ms in instants)
+
+
+@lru_cache(maxsize=16_384)
+def _times_of_day(fields: str) -> tuple[int, ...]:
+    """None of them where there are so many that others are quicker found one by one."""
+    instants = _fires(QuartzExpression(f"{fields} * * ?"), _UTC, -1000, _MOST_TIMES + 1)
+    found = tuple(ms // 1000 for ms in instants if ms < DAY_S * 1000)
+    return found if len(found) <= _MOST_TIMES else ()
 
 
 @lru_cache(maxsize=1024)

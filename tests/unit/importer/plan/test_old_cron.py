@@ -8,8 +8,16 @@ from pathlib import Path
 import pytest
 
 from gateway.core.cron import parse_cron
+from gateway.core.errors import InvalidValue
 from gateway.core.zones import resolve_zone
-from importer.plan.old_cron import CronEra, eras, first_change_ms, old_cron_fires, our_cron_fires
+from importer.plan.old_cron import (
+    CronEra,
+    eras,
+    fires_by_days,
+    first_change_ms,
+    old_cron_fires,
+    our_cron_fires,
+)
 
 CASES = [
     json.loads(line)
@@ -40,6 +48,30 @@ def test_recorded_answers(era: CronEra) -> None:
         if found != wanted(case, era):
             wrong.append((case["id"], case["expr"], case["tz"], found, wanted(case, era)))
     assert wrong == []
+
+
+def one_by_one(expression, zone, from_ms, count):
+    found, at = [], from_ms // 1000
+    while len(found) < count and (at := expression.next_after(at, zone)) is not None:
+        found.append(at * 1000)
+    return tuple(found)
+
+
+def test_days_and_times_of_day_together_are_what_is_found_one_by_one() -> None:
+    told = 0
+    for number, text in enumerate(sorted({case["expr"] for case in CASES if case["valid"]})):
+        try:
+            expression = parse_cron(text)
+        except InvalidValue:
+            continue
+        # Within a day, and where the clocks of one of the zones have just changed or are about to.
+        from_ms = NOW_MS + number * 7_777_777
+        for place in ("Asia/Shanghai", "America/New_York", "Australia/Lord_Howe"):
+            zone = resolve_zone(place)
+            found = fires_by_days(expression, zone, from_ms, 20)
+            assert found in (None, one_by_one(expression, zone, from_ms, 20)), (text, place)
+            told += found is not None
+    assert told > 1000
 
 
 def test_which_releases_read_alike() -> None:
