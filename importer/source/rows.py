@@ -174,7 +174,7 @@ class Tables:
         return tuple(groups)
 
     async def glue(self) -> tuple[SourceGlue, ...]:
-        """By id; all but the newest of each job without their texts."""
+        """By id; of all but the newest of each job only what names them."""
         table = self.layout.tables.get("logglue")
         if table is None:
             return ()
@@ -249,7 +249,7 @@ class Tables:
     def _values(self, where: str, table: Table, fields: _Fields, row: Mapping[str, Cell]) -> dict[str, Any]:
         values: dict[str, Any] = {}
         for column, (name, kind) in fields.items():
-            value = row[column]
+            value = row.get(column)
             if value is None:
                 continue
             if kind == _TEXT:

@@ -99,7 +99,7 @@ async def test_texts_without_an_end(make, monkeypatch):
     version += "'GLUE_SHELL', REPEAT('v', 1000), '', NOW(), NOW() FROM seq_1_to_{}"
     old.execute(version.format(7, 200))
     assert len((await read(old)).glue) == 200
-    old.execute(version.format(8, 29))
+    old.execute(version.format(8, 30))
     await refused(old, "the texts of the table xxl_job_logglue", "are longer than 100,000 characters")
 
 
