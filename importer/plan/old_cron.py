@@ -232,9 +232,15 @@ def _days_from(fields: str, day: int, count: int) -> tuple[int, ...]:
 @lru_cache(maxsize=16_384)
 def _times_of_day(fields: str) -> tuple[int, ...]:
     """None of them where there are so many that others are quicker found one by one."""
-    instants = _fires(QuartzExpression(f"{fields} * * ?"), _UTC, -1000, _MOST_TIMES + 1)
-    found = tuple(ms // 1000 for ms in instants if ms < DAY_S * 1000)
-    return found if len(found) <= _MOST_TIMES else ()
+    expression = QuartzExpression(f"{fields} * * ?")
+    found: list[int] = []
+    at = expression.next_after(-1, _UTC)
+    while at is not None and at < DAY_S:
+        found.append(at)
+        if len(found) > _MOST_TIMES:
+            return ()
+        at = expression.next_after(at, _UTC)
+    return tuple(found)
 
 
 @lru_cache(maxsize=1024)
