@@ -18,6 +18,7 @@ from gateway.cli.root import FAILED, WRONG_INPUT, Failure
 from gateway.cli.source import GivenSource, source_of, source_options
 from gateway.cli.stopping import load, stoppable
 from gateway.cli.target import database_options, one_line, run_loop, settings_of, target_words
+from gateway.cli.undo import undo, undo_option
 from gateway.core.errors import GatewayError, InvalidValue
 
 if TYPE_CHECKING:
@@ -106,12 +107,16 @@ class Asked:
     metavar="FILE",
     help="also as .json, .md or .html; - is JSON on stdout",
 )
+@undo_option
 @database_options
 def import_(**options: Any) -> int:
     """Take over the apps, jobs, GLUE sources and users of an xxl-job database, which is only read.
 
     Shows the plan and asks. Imported jobs stay disabled until `cutover`; the old admin may go on meanwhile.
+    With --undo an import is taken back.
     """
+    if options.pop("undo"):
+        return undo(options)
     load("importer.move", "importer.plan.make", "importer.report.sections", "importer.report.terminal")
     with one_line():
         with stoppable(_NOTHING):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from gateway.cli.root import WRONG_INPUT, Failure
 from gateway.core.errors import InvalidValue
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ def source_options(command: F) -> F:
             "--timezone", metavar="ZONE", help="of the old admin's clock (found, else Asia/Shanghai)"
         ),
         click.option("--name", help="under which the source is remembered here (DATABASE@HOST:PORT)"),
-        click.option("--source", required=True, metavar="URL", help=_URL),
+        # `import --undo` needs none; all else is refused by `source_of`.
+        click.option("--source", metavar="URL", help=_URL),
     ):
         command = option(command)
     return command
@@ -70,6 +72,8 @@ def source_of(options: dict[str, Any]) -> GivenSource:
     from importer.source.url import parse_source
 
     text = options.pop("source")
+    if text is None:
+        raise Failure("--source: it is missing: mysql://USER:PASSWORD@HOST:PORT/DATABASE", WRONG_INPUT)
     url = parse_source(text)
     charset, timezone = options.pop("source_charset"), options.pop("timezone")
     checked_charset(charset)

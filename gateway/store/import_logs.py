@@ -20,7 +20,9 @@ from gateway.store.daily import LIVE, REMOVED
 from gateway.store.engine import Database
 from gateway.store.events import note
 from gateway.store.ids import FIRST_INT_ID
+from gateway.store.imports import undone_in_part
 from gateway.store.tables import id_sequence, import_source, job, node, run, run_daily
+from gateway.store.tables.imports import UNDONE_IN_PART
 from gateway.store.transact import reading, transact
 
 FIRST_OWN_ID = 1 << 31
@@ -97,6 +99,8 @@ class LogImportStore:
             row = (await conn.execute(select(import_source).where(_C.name == source))).first()
         if row is None:
             raise NotFound("import", source)
+        if row.log_done == UNDONE_IN_PART:
+            raise Conflict(undone_in_part(source))
         return LogMark(row.id, row.log_first, row.log_mark, row.log_last, row.log_from_ms, bool(row.log_done))
 
     async def has_company(self) -> bool:

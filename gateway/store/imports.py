@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.core.acting import author
 from gateway.core.clock import Clock
+from gateway.core.errors import Conflict
 from gateway.core.generations import MAX_INT_ID
 from gateway.core.model import App, Job
 from gateway.core.users import User
@@ -29,6 +30,7 @@ from gateway.store.jobs import JobStore, jobs_with_fires
 from gateway.store.many import update_each
 from gateway.store.revisions import bump
 from gateway.store.tables import app, app_alias, deleted_job, import_item, import_source, job, user_account
+from gateway.store.tables.imports import UNDONE_IN_PART
 from gateway.store.transact import reading, transact
 from gateway.store.users import user_of
 
@@ -193,13 +195,19 @@ async def _source_id(conn: AsyncConnection, name: str) -> int | None:
 async def _lock_source(conn: AsyncConnection, wanted: Import, now_ms: int) -> int:
     """Two imports of one source come one after the other; the second finds what the first has made."""
     mine = import_source.c.name == wanted.source
-    locking = select(import_source.c.id).where(mine).with_for_update()
-    found: int | None = (await conn.execute(locking)).scalar()
-    if found is None:
+    locking = select(import_source.c.id, import_source.c.log_done).where(mine).with_for_update()
+    row = (await conn.execute(locking)).first()
+    if row is not None and row.log_done == UNDONE_IN_PART:
+        raise Conflict(undone_in_part(wanted.source))
+    if row is None:
         values = {"name": wanted.source, "created_ms": now_ms, "author": author()[:64]}
         await conn.execute(insert(import_source).values(values))
-        found = (await conn.execute(locking)).scalar_one()
-    return found
+        row = (await conn.execute(locking)).one()
+    return int(row.id)
+
+
+def undone_in_part(source: str) -> str:
+    return f"the import from {source} is being undone: finish that first, with `xxljob-gateway import --undo`"
 
 
 async def _items(conn: AsyncConnection, source_id: int) -> list[Item]:

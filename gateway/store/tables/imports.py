@@ -6,6 +6,9 @@ from sqlalchemy import Column, Index, Integer, SmallInteger, String, Table
 
 from gateway.store.tables.base import MYSQL, big_column, int_column, metadata
 
+UNDONE_IN_PART = -1
+"""As `log_done`: the import is being undone, and part of its runs are gone."""
+
 # A database that was imported. The log follows in batches: rows from `log_first` to `log_mark` are done, and will be up to
 # `log_last` and back to those of `log_from_ms`.
 import_source = Table(
