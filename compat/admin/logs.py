@@ -13,7 +13,8 @@ from compat.admin.parameters import MAX_LONG
 from compat.admin.replies import Json, Rows
 from gateway.core.daily import DAY_MS
 from gateway.core.errors import Conflict, InvalidValue, NotFound
-from gateway.core.model import Run, RunFilter
+from gateway.core.listing import RunFilter
+from gateway.core.model import Run
 from gateway.core.positions import JobSearch, LogStatus, RunSearch, Window
 from gateway.core.states import FINAL
 

@@ -15,7 +15,8 @@ from gateway.api.problems import InvalidInput
 from gateway.api.render import json_answer
 from gateway.api.services import SERVICES, Services
 from gateway.core.errors import Conflict, GatewayError, InvalidValue, NotFound
-from gateway.core.model import Job, JobFilter
+from gateway.core.listing import JobFilter
+from gateway.core.model import Job
 
 _SLICE, _LARGEST_SLICE = 20, 200
 _SLICE_S = 0.06  # claims are made 180 ms ahead: a shorter stop makes none late

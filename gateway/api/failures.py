@@ -20,7 +20,7 @@ from gateway.api.render import json_answer
 from gateway.api.run_answers import answer_of, answers_of
 from gateway.api.services import SERVICES, Services
 from gateway.core.errors import InvalidValue, NotFound
-from gateway.core.model import RunFilter
+from gateway.core.listing import RunFilter
 from gateway.core.reruns import Rerun
 from gateway.core.retry import FAILURES
 

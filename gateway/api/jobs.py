@@ -16,7 +16,8 @@ from gateway.api.render import job_answer, json_answer
 from gateway.api.services import SERVICES, Services
 from gateway.core.errors import Conflict, InvalidValue, NotFound
 from gateway.core.job_state import with_state
-from gateway.core.model import Job, JobFilter
+from gateway.core.listing import JobFilter
+from gateway.core.model import Job
 from gateway.core.pauses import Pauses
 
 _JOBS_A_SLICE = 50

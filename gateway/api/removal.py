@@ -10,7 +10,7 @@ from gateway.api.models.jobs import DeleteAnswer, DeleteQuery
 from gateway.api.render import json_answer, nothing
 from gateway.api.services import SERVICES, Services
 from gateway.core.errors import Conflict, NotFound, Unreachable
-from gateway.core.model import RunFilter
+from gateway.core.listing import RunFilter
 from gateway.core.states import RunState
 
 _RUNNING = frozenset({RunState.DISPATCHING, RunState.RUNNING, RunState.STOPPING})

@@ -10,7 +10,7 @@ from gateway.api.models.runs import states_of
 from gateway.api.render import json_answer, nothing
 from gateway.api.services import SERVICES
 from gateway.core.errors import Conflict
-from gateway.core.model import RunFilter
+from gateway.core.listing import RunFilter
 from gateway.core.states import FINAL
 
 

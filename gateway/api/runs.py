@@ -9,7 +9,8 @@ from gateway.api.models.runs import LogAnswer, LogQuery, RunList, RunQuery, Stop
 from gateway.api.render import json_answer
 from gateway.api.run_answers import answer_of, answers_of
 from gateway.api.services import SERVICES
-from gateway.core.model import DEFAULT_NAMESPACE, RunFilter, TriggerKind
+from gateway.core.listing import RunFilter
+from gateway.core.model import DEFAULT_NAMESPACE, TriggerKind
 from gateway.core.states import PUBLIC_WORDS
 
 

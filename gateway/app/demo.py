@@ -7,7 +7,8 @@ import contextlib
 from compat.executor import demo_executor
 from gateway.api.services import Services
 from gateway.core.errors import Conflict
-from gateway.core.model import AddressMode, App, Job, JobFilter, Misfire, Task
+from gateway.core.listing import JobFilter
+from gateway.core.model import AddressMode, App, Job, Misfire, Task
 from gateway.flow.loops import Flow
 from gateway.settings import Settings
 

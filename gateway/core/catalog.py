@@ -8,7 +8,8 @@ from typing import Protocol
 from gateway.core.calendar_days import Calendar
 from gateway.core.cluster import NodeRecord
 from gateway.core.errors import GatewayError
-from gateway.core.model import App, Job, JobFilter, Page, Run, RunFilter, Token
+from gateway.core.listing import JobFilter, Page, RunFilter
+from gateway.core.model import App, Job, Run, Token
 from gateway.core.placement import ExecutorSetting, SettingChange
 from gateway.core.shards import Tally
 from gateway.core.versions import JobVersion

@@ -8,7 +8,8 @@ from enum import IntEnum, StrEnum
 from typing import Protocol
 
 from gateway.core.acting import SYSTEM
-from gateway.core.model import DEFAULT_NAMESPACE, Page
+from gateway.core.listing import Page
+from gateway.core.model import DEFAULT_NAMESPACE
 
 
 class Level(IntEnum):

@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Literal, TypeAlias
 
 from gateway.core.chain import is_chained
-from gateway.core.model import Job, JobFilter
+from gateway.core.listing import JobFilter
+from gateway.core.model import Job
 from gateway.core.pauses import Pause, Pauses
 from gateway.core.schedule import is_timed
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING
 
 from gateway.core.calendar_days import Days
 from gateway.core.children import Child, Join
@@ -21,8 +21,6 @@ from gateway.core.timing import PLAIN, Timing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-T = TypeVar("T")
 
 PARTS = 128
 MOST_NAME = 255
@@ -340,61 +338,6 @@ class Beat:
     client: str
     received_ms: int
     token_mark: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class RunFilter:
-    """What to list; None means any. Times bound `due_ms`: from inclusive, to exclusive."""
-
-    namespace_id: int = DEFAULT_NAMESPACE
-    job_id: int | None = None
-    app_id: int | None = None
-    states: frozenset[RunState] | None = None
-    from_ms: int | None = None
-    to_ms: int | None = None
-    root_id: int | None = None
-    trigger: TriggerKind | None = None
-    parent_id: int | None = None
-    author: str | None = None
-    # Without those that are shards, without those that were run again.
-    no_shards: bool = False
-    not_rerun: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Covered:
-    """What pauses cover: all, or these apps and jobs."""
-
-    everything: bool = False
-    apps: frozenset[int] = frozenset()
-    jobs: frozenset[int] = frozenset()
-
-
-NOTHING = Covered()
-
-
-@dataclass(frozen=True, slots=True)
-class JobFilter:
-    """What to list; None means any. `name` is a part of the name, in any case.
-
-    `has_next`: whether a slot, or the end of a run that sets one, lies ahead. `paused`: whether `pauses` cover it.
-    """
-
-    namespace_id: int = DEFAULT_NAMESPACE
-    app_id: int | None = None
-    name: str | None = None
-    enabled: bool | None = None
-    has_next: bool | None = None
-    paused: bool | None = None
-    pauses: Covered = NOTHING
-
-
-@dataclass(frozen=True, slots=True)
-class Page(Generic[T]):
-    """Part of a list and the cursor of what follows, None at the end."""
-
-    items: tuple[T, ...]
-    next_cursor: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

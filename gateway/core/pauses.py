@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from gateway.core.clock import iso_utc
-from gateway.core.model import Covered
+from gateway.core.listing import Covered
 
 PAUSED_BY = " is paused by "
 

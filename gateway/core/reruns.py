@@ -8,7 +8,8 @@ from typing import Protocol
 
 from gateway.core.data_time import data_ms_of
 from gateway.core.errors import Conflict
-from gateway.core.model import BROADCAST_PARENT, Job, NewRun, Run, RunFilter, TriggerKind
+from gateway.core.listing import RunFilter
+from gateway.core.model import BROADCAST_PARENT, Job, NewRun, Run, TriggerKind
 from gateway.core.policy import seed_of
 from gateway.core.shards import Shard, first_row, is_shard
 from gateway.core.states import MARKABLE, OPEN, WAITING, RunState, rank

@@ -13,7 +13,8 @@ from gateway.core.events import Event, EventCatalog, EventFilter, Source
 from gateway.core.explain import Explanation, Known, explain, look, zone_for
 from gateway.core.facts import Fact, when
 from gateway.core.hindsight import Hindsight
-from gateway.core.model import App, Job, Run, RunFilter
+from gateway.core.listing import RunFilter
+from gateway.core.model import App, Job, Run
 from gateway.core.moments import parse_moment
 from gateway.core.operations import Operations
 from gateway.core.pauses import Pause, PauseReader, Pauses

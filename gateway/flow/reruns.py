@@ -8,7 +8,8 @@ from gateway.core.acting import author
 from gateway.core.catalog import RunCatalog
 from gateway.core.errors import Conflict, NotFound
 from gateway.core.events import Level, Source
-from gateway.core.model import Job, NewRun, Run, RunFilter
+from gateway.core.listing import RunFilter
+from gateway.core.model import Job, NewRun, Run
 from gateway.core.reruns import (
     Redriven,
     Rerun,

@@ -11,7 +11,8 @@ from gateway.core.catalog import AppCatalog, JobCatalog
 from gateway.core.clock import Clock
 from gateway.core.confine import schedule_of
 from gateway.core.errors import Conflict, InvalidValue
-from gateway.core.model import App, Job, JobFilter, Route
+from gateway.core.listing import JobFilter
+from gateway.core.model import App, Job, Route
 from gateway.core.operations import Operations
 from gateway.core.pauses import PauseReader, Pauses
 from gateway.core.placement import ExecutorSetting

@@ -13,7 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.core.clock import Clock
 from gateway.core.errors import Conflict, NotFound
 from gateway.core.events import Source
-from gateway.core.model import DEFAULT_NAMESPACE, AddressMode, App, Executor, Page
+from gateway.core.listing import Page
+from gateway.core.model import DEFAULT_NAMESPACE, AddressMode, App, Executor
 from gateway.core.pauses import Scope
 from gateway.core.placement import ExecutorSetting, SettingChange
 from gateway.store import cursors, pauses

@@ -19,7 +19,8 @@ from gateway.core.chain import is_chained
 from gateway.core.clock import Clock
 from gateway.core.errors import Conflict, NotFound
 from gateway.core.events import Source
-from gateway.core.model import DEFAULT_NAMESPACE, Job, Page
+from gateway.core.listing import Page
+from gateway.core.model import DEFAULT_NAMESPACE, Job
 from gateway.core.ports import IdSource
 from gateway.store import chains, cursors
 from gateway.store.days import DaysReader, days_of, text_of

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from gateway.core.errors import InvalidValue
-from gateway.core.model import Page
+from gateway.core.listing import Page
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.core.acting import author
 from gateway.core.clock import Clock
 from gateway.core.events import Event, EventFilter, Level
-from gateway.core.model import Page
+from gateway.core.listing import Page
 from gateway.store import cursors
 from gateway.store.engine import Database
 from gateway.store.tables import event

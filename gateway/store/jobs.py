@@ -17,7 +17,8 @@ from gateway.core.chain import is_chained
 from gateway.core.clock import Clock
 from gateway.core.errors import Conflict, GatewayError, InvalidValue, NotFound
 from gateway.core.events import Source
-from gateway.core.model import Job, JobFilter, Page
+from gateway.core.listing import JobFilter, Page
+from gateway.core.model import Job
 from gateway.core.ports import DueJob, IdSource
 from gateway.core.schedule import phases
 from gateway.core.versions import changes

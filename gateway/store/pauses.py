@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.core.clock import Clock
 from gateway.core.errors import NotFound
 from gateway.core.events import Source
-from gateway.core.model import Covered
+from gateway.core.listing import Covered
 from gateway.core.pauses import Pause, Scope
 from gateway.store.engine import Database
 from gateway.store.events import note

@@ -11,7 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.core.clock import Clock
 from gateway.core.errors import NotFound
 from gateway.core.holding import HELD
-from gateway.core.model import BROADCAST_PARENT, PARTS, Page, Run, RunFilter, TriggerKind
+from gateway.core.listing import Page, RunFilter
+from gateway.core.model import BROADCAST_PARENT, PARTS, Run, TriggerKind
 from gateway.core.places import Place, Scope
 from gateway.core.shards import Tally, tally
 from gateway.core.states import IN_FLIGHT, OPEN, RunState

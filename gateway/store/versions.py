@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.core.errors import NotFound
-from gateway.core.model import Page
+from gateway.core.listing import Page
 from gateway.core.versions import JobVersion
 from gateway.store import cursors
 from gateway.store.definitions import job_at

@@ -12,16 +12,8 @@ from sqlalchemy import insert
 from gateway.core.calendar_days import Calendar, CalendarMode, CalendarUse, Days
 from gateway.core.clock import SystemClock
 from gateway.core.errors import Conflict, InvalidValue, NotFound
-from gateway.core.model import (
-    DEFAULT_NAMESPACE,
-    FIRST_LONG_ID,
-    AddressMode,
-    App,
-    Counters,
-    Job,
-    JobFilter,
-    Task,
-)
+from gateway.core.listing import JobFilter
+from gateway.core.model import DEFAULT_NAMESPACE, FIRST_LONG_ID, AddressMode, App, Counters, Job, Task
 from gateway.core.states import RunState
 from gateway.core.timing import Timing, Window
 from gateway.core.work import JobFire, Work

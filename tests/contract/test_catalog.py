@@ -10,19 +10,8 @@ from sqlalchemy import insert, update
 
 from gateway.core.clock import SystemClock
 from gateway.core.errors import Conflict, InvalidValue, NotFound, StoreError
-from gateway.core.model import (
-    DEFAULT_NAMESPACE,
-    FIRST_LONG_ID,
-    PARTS,
-    AddressMode,
-    App,
-    Covered,
-    Executor,
-    Job,
-    JobFilter,
-    RunFilter,
-    Task,
-)
+from gateway.core.listing import Covered, JobFilter, RunFilter
+from gateway.core.model import DEFAULT_NAMESPACE, FIRST_LONG_ID, PARTS, AddressMode, App, Executor, Job, Task
 from gateway.core.parts import part_of
 from gateway.core.retry import Retry
 from gateway.core.states import OPEN, RunState

@@ -12,7 +12,8 @@ from sqlalchemy import insert
 
 from gateway.core.daily import DAY_MS, DailyFilter
 from gateway.core.errors import Conflict, NotFound
-from gateway.core.model import FIRST_LONG_ID, RunFilter, TriggerKind
+from gateway.core.listing import RunFilter
+from gateway.core.model import FIRST_LONG_ID, TriggerKind
 from gateway.core.retention import Kept
 from gateway.core.states import RunState
 from gateway.store.daily import DailyStore

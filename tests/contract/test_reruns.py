@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from gateway.core.clock import SystemClock
-from gateway.core.model import FIRST_LONG_ID, Counters, NewRun, Route, RunFilter, TriggerKind
+from gateway.core.listing import RunFilter
+from gateway.core.model import FIRST_LONG_ID, Counters, NewRun, Route, TriggerKind
 from gateway.core.reruns import Rerun, rerun_move, rerun_row
 from gateway.core.retry import FAILURES
 from gateway.core.shards import Shard, is_shard, shard_rows

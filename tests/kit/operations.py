@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 
 from gateway.core.errors import AlreadySubmitted, Conflict, InvalidValue, NotFound
 from gateway.core.idempotency import IdempotencyKey
-from gateway.core.model import FIRST_LONG_ID, App, Executor, LogPage, Run, RunFilter, TriggerKind
+from gateway.core.listing import RunFilter
+from gateway.core.model import FIRST_LONG_ID, App, Executor, LogPage, Run, TriggerKind
 from gateway.core.ports import Health, StopReport
 from gateway.core.reruns import Redriven, Rerun
 from gateway.core.states import RunState

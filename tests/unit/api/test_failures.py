@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import insert
 
-from gateway.core.model import RunFilter
+from gateway.core.listing import RunFilter
 from gateway.core.reruns import Rerun
 from gateway.core.retry import FAILURES
 from gateway.core.states import RunState

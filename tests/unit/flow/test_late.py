@@ -6,7 +6,7 @@ import pytest
 
 from gateway.core.children import Child, Join, On
 from gateway.core.deadlines import OnDeadline
-from gateway.core.model import RunFilter
+from gateway.core.listing import RunFilter
 from gateway.core.named_shards import NamedShard
 from gateway.core.retry import FAILURES, Retry
 from gateway.core.states import RunState

@@ -10,7 +10,8 @@ import pytest
 from gateway.core.acting import acting_for
 from gateway.core.children import Child, On
 from gateway.core.errors import Conflict, NotFound
-from gateway.core.model import Route, RunFilter, TriggerKind
+from gateway.core.listing import RunFilter
+from gateway.core.model import Route, TriggerKind
 from gateway.core.named_shards import NamedShard
 from gateway.core.overlap import Concurrency, Overlap
 from gateway.core.reruns import Rerun

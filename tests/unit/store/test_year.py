@@ -20,7 +20,8 @@ from gateway.core.calendar_days import Calendar, CalendarMode, CalendarUse, Days
 from gateway.core.confine import confined
 from gateway.core.context import Context, Tuning
 from gateway.core.exclusions import parse_exclusion
-from gateway.core.model import PARTS, AddressMode, App, Counters, Job, Run, RunFilter, Task
+from gateway.core.listing import RunFilter
+from gateway.core.model import PARTS, AddressMode, App, Counters, Job, Run, Task
 from gateway.core.registry import Registry
 from gateway.core.schedule import parse_schedule
 from gateway.core.specs import Specs
