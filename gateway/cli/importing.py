@@ -15,7 +15,7 @@ import click
 from gateway.cli.garbage import keeping
 from gateway.cli.progress import Progress
 from gateway.cli.root import FAILED, WRONG_INPUT, Failure
-from gateway.cli.source import GivenSource, source_of, source_options
+from gateway.cli.source import GivenSource, release_option, report_option, source_of, source_options
 from gateway.cli.stopping import load, stoppable
 from gateway.cli.target import database_options, one_line, run_loop, settings_of, target_words
 from gateway.cli.undo import undo, undo_option
@@ -97,16 +97,8 @@ class Asked:
     metavar="TOKEN",
     help=f"the old admin's (xxl.job.accessToken), which the imported apps take; or {TOKEN_VARIABLE}",
 )
-@click.option(
-    "--source-release", metavar="VERSION", help="of the old admin, e.g. 3.1.0, where its tables leave it open"
-)
-@click.option(
-    "--report",
-    "reports",
-    multiple=True,
-    metavar="FILE",
-    help="also as .json, .md or .html; - is JSON on stdout",
-)
+@release_option
+@report_option
 @undo_option
 @database_options
 def import_(**options: Any) -> int:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gateway.cli.root import WRONG_INPUT, Failure
-from gateway.cli.source import GivenSource, source_of, source_options
+from gateway.cli.source import GivenSource, release_option, report_option, source_of, source_options
 from gateway.cli.stopping import load, stoppable
 from gateway.cli.target import one_line, run_loop
 from gateway.core.durations import parse_duration_ms
@@ -47,16 +47,8 @@ SAVED_EVERY_S = 600
 )
 @click.option("--to", "end", metavar="INSTANT", help="the end of that range; now if left out")
 @click.option("--job", "only", type=int, multiple=True, metavar="ID", help="only this job (repeat it)")
-@click.option(
-    "--source-release", metavar="VERSION", help="of the old admin, e.g. 3.1.0, where its tables leave it open"
-)
-@click.option(
-    "--report",
-    "reports",
-    multiple=True,
-    metavar="FILE",
-    help="also as .json, .md or .html; - is JSON on stdout",
-)
+@release_option
+@report_option
 def shadow(**options: Any) -> int:
     """Compare what this scheduler would fire with what a running xxl-job-admin fires, by its database.
 

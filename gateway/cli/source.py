@@ -40,6 +40,18 @@ class GivenSource:
     zone_words: tuple[str, ...] = ()
 
 
+release_option = click.option(
+    "--source-release", metavar="VERSION", help="of the old admin, e.g. 3.1.0, where its tables leave it open"
+)
+report_option = click.option(
+    "--report",
+    "reports",
+    multiple=True,
+    metavar="FILE",
+    help="also as .json, .md or .html; - is JSON on stdout",
+)
+
+
 def source_options(command: F) -> F:
     for option in (
         click.option(

@@ -14,13 +14,13 @@ from gateway.core.clock import Clock
 from gateway.core.errors import Conflict
 from gateway.core.events import Source
 from gateway.core.model import Job
-from gateway.core.schedule import parse_schedule, phases
+from gateway.core.schedule import parse_schedule
 from gateway.store.app_parts import part_for
 from gateway.store.definitions import job_of
 from gateway.store.events import note
 from gateway.store.ids import IdsTaken
 from gateway.store.import_apps import AGAIN
-from gateway.store.job_rows import fire_row, insert_jobs, job_and_version
+from gateway.store.job_rows import fire_row, insert_jobs, job_and_version, next_version
 from gateway.store.jobs import JobStore, is_same, jobs_with_fires
 from gateway.store.links import follow_links
 from gateway.store.many import update_each
@@ -236,18 +236,8 @@ def _is_at_rest(one: Job) -> bool:
 
 
 def _at_rest(old: Job, changed: Job, now_ms: int) -> Job:
-    new = replace(
-        changed,
-        namespace_id=old.namespace_id,
-        app_id=old.app_id,
-        part=old.part,
-        version=old.version + 1,
-        anchor_ms=old.anchor_ms if phases(old.schedule) == phases(changed.schedule) else now_ms,
-        created_ms=old.created_ms,
-        updated_ms=_past(changed.updated_ms, now_ms),
-        edition=old.edition,
-        fired=0,
-    )
+    new = next_version(old, changed, now_ms)
+    new = replace(new, updated_ms=_past(changed.updated_ms, now_ms), fired=0)
     return scheduled(new, now_ms, may_end=True)
 
 

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.core.acting import author
 from gateway.core.chain import delay_of
 from gateway.core.model import Job
+from gateway.core.schedule import phases
 from gateway.store.app_parts import part_for
 from gateway.store.definitions import texts_of
 from gateway.store.ids import IdsTaken
@@ -34,6 +35,21 @@ def new_job(one: Job, job_id: int, now_ms: int, *, limited: bool) -> Job:
             updated_ms=now_ms,
         ),
         now_ms,
+    )
+
+
+def next_version(old: Job, changed: Job, now_ms: int) -> Job:
+    """What a change makes of a job, but for its slots: where it belongs and when it was made stay as they are."""
+    return replace(
+        changed,
+        namespace_id=old.namespace_id,
+        app_id=old.app_id,
+        part=old.part,
+        version=old.version + 1,
+        anchor_ms=old.anchor_ms if phases(old.schedule) == phases(changed.schedule) else now_ms,
+        created_ms=old.created_ms,
+        updated_ms=now_ms,
+        edition=old.edition,
     )
 
 

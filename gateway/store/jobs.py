@@ -20,7 +20,6 @@ from gateway.core.events import Source
 from gateway.core.listing import JobFilter, Page
 from gateway.core.model import Job
 from gateway.core.ports import DueJob, IdSource
-from gateway.core.schedule import phases
 from gateway.core.versions import changes
 from gateway.store import chains, cursors
 from gateway.store.days import DaysReader
@@ -31,7 +30,7 @@ from gateway.store.events import note
 from gateway.store.ids import IdsTaken
 from gateway.store.ids import Sequence as IdSequence
 from gateway.store.job_calendars import drop_others, other_rows, store_others
-from gateway.store.job_rows import fire_row, insert_jobs, job_and_version, new_job
+from gateway.store.job_rows import fire_row, insert_jobs, job_and_version, new_job, next_version
 from gateway.store.links import drop_links, lock_links, store_links
 from gateway.store.next_fires import replanned, scheduled, take_back
 from gateway.store.pauses import covered_by
@@ -290,17 +289,7 @@ class JobStore:
         now_ms = self._clock.now_ms()
         same_schedule = (old.schedule, old.timing.bounds) == (changed.schedule, changed.timing.bounds)
         same_slots = same_schedule and old.enabled == changed.enabled
-        new = replace(
-            changed,
-            namespace_id=old.namespace_id,
-            app_id=old.app_id,
-            part=old.part,
-            version=old.version + 1,
-            anchor_ms=old.anchor_ms if phases(old.schedule) == phases(changed.schedule) else now_ms,
-            created_ms=old.created_ms,
-            updated_ms=now_ms,
-            edition=old.edition,
-        )
+        new = next_version(old, changed, now_ms)
         if same_slots and old.next_fire_at is not None and old.next_fire_at <= now_ms:
             # Slots that are due but not planned yet are the planner's, who judges them by the new version.
             new = replace(new, next_fire_at=old.next_fire_at)
