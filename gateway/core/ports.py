@@ -334,7 +334,10 @@ class Spool(Protocol):
         ...
 
     async def oldest(self) -> tuple[str, list[tuple[ExecutorResult, str]]] | None:
-        """A closed file's name and what is in it, in the order it came; None when nothing is spooled."""
+        """A closed file's name and what is in it, in the order it came; None when nothing is spooled.
+
+        The same until it is forgotten. Its name may be given to another file then.
+        """
         ...
 
     async def forget(self, name: str) -> None:

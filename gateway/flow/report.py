@@ -76,7 +76,7 @@ class Reporter:
         self._tasks: set[asyncio.Task[None]] = set()
         self._wanted: list[tuple[set[int], asyncio.Future[Mapping[int, Run]]]] = []
         self._is_finding = False
-        self._replayed = ("", 0)  # of the spool's oldest file, how many are written
+        self._replayed = 0  # of the results in the spool's oldest file
 
     async def report(self, results: Sequence[ExecutorResult], client: str) -> bool:
         """True once all results are durable, False if neither database nor spool took them."""
@@ -300,16 +300,15 @@ class Reporter:
         """
         while self._can_write and (batch := await self._spool.oldest()) is not None:
             name, entries = batch
-            if self._replayed[0] != name:
-                self._replayed = name, 0
-            while piece := entries[self._replayed[1] : self._replayed[1] + REPLAY_AT_ONCE]:
+            while piece := entries[self._replayed : self._replayed + REPLAY_AT_ONCE]:
                 by_client: dict[str, list[ExecutorResult]] = {}
                 for result, client in piece:
                     by_client.setdefault(client, []).append(result)
                 for client, results in by_client.items():
                     await self._store_anywhere(results, client)
-                self._replayed = name, self._replayed[1] + len(piece)
+                self._replayed += len(piece)
             await self._spool.forget(name)
+            self._replayed = 0
             log.info("spool_replayed", results=len(entries))
 
     @property

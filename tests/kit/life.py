@@ -44,21 +44,20 @@ STOP_S = 15.0
 
 
 class MemorySpool:
-    """Implements `core.ports.Spool`; survives a crash as a disk does."""
+    """Implements `core.ports.Spool`; survives a crash as a disk does, and gives free names again as it does."""
 
     def __init__(self) -> None:
         self.files: dict[str, list[tuple[ExecutorResult, str]]] = {}
         self.broken = False
         self.stalled = False
-        self._number = 0
 
     async def append(self, results: Sequence[ExecutorResult], client: str) -> None:
         if self.stalled:
             await asyncio.Event().wait()
         if self.broken:
             raise StoreError("the disk is full")
-        self._number += 1
-        self.files[f"{self._number:08d}"] = [(result, client) for result in results]
+        number = max(map(int, self.files), default=0) + 1
+        self.files[f"{number:08d}"] = [(result, client) for result in results]
 
     async def oldest(self) -> tuple[str, list[tuple[ExecutorResult, str]]] | None:
         return next(iter(sorted(self.files.items())), None)

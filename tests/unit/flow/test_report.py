@@ -202,6 +202,25 @@ async def test_a_database_that_is_gone(world):
     assert not world.spool.files
 
 
+async def test_a_database_that_goes_again_and_again(world):
+    """What was spooled in an earlier absence says nothing about how much of this one's file is written."""
+    runs = []
+    for number in range(3):
+        _, _, run_id = await running(world, name=f"job {number}")
+        row = await world.row(run_id)
+        world.now.faulty.next_fault = lambda: "refused_at_begin"
+        await world.clock.advance(1)
+        answer = reporting(world, result(row))
+        await world.clock.advance(0.1)
+        assert answer.result() is True
+        assert world.spool.files
+        world.now.faulty.next_fault = lambda: None
+        await world.clock.advance(5)
+        assert not world.spool.files
+        runs.append(await world.row(run_id))
+    assert [run.state for run in runs] == [RunState.SUCCEEDED] * 3
+
+
 @pytest.mark.parametrize("spool", ["broken", "stalled"])
 @pytest.mark.parametrize("database", ["hangs", "gone"])
 async def test_neither_database_nor_spool(world, spool, database):

@@ -1,4 +1,7 @@
-"""Results on disk: there before anybody is answered, in order, and whole lines only."""
+"""Results on disk: there before anybody is answered, in order, and whole lines only.
+
+What every spool does is asked of the one that the simulation uses as well.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,10 @@ import pytest
 
 from gateway.core.errors import StoreError
 from gateway.core.model import ExecutorResult
+from gateway.core.ports import Spool
 from gateway.store import spool as spool_module
 from gateway.store.spool import FileSpool
+from tests.kit.life import MemorySpool
 
 
 def result(run_id: int, message: str | None = "text") -> ExecutorResult:
@@ -27,7 +32,12 @@ def spool(tmp_path: Path) -> Iterator[FileSpool]:
     made.close()
 
 
-async def everything(spool: FileSpool) -> list[int]:
+@pytest.fixture(params=["files", "memory"])
+def any_spool(request: pytest.FixtureRequest) -> Spool:
+    return request.getfixturevalue("spool") if request.param == "files" else MemorySpool()
+
+
+async def everything(spool: Spool) -> list[int]:
     ids: list[int] = []
     while (batch := await spool.oldest()) is not None:
         name, entries = batch
@@ -36,11 +46,14 @@ async def everything(spool: FileSpool) -> list[int]:
     return ids
 
 
-async def test_what_went_in_comes_out_in_order(spool):
+async def test_what_went_in_comes_out_in_order(any_spool):
     entries = [result(1, "é🎉\n'\\\0"), result(2, None), result(3, "half \ud83c")]
-    await spool.append(entries[:2], "java")
-    await spool.append(entries[2:], "go")
-    _, found = await spool.oldest()
+    await any_spool.append(entries[:2], "java")
+    await any_spool.append(entries[2:], "go")
+    found = []
+    while (batch := await any_spool.oldest()) is not None:
+        found += batch[1]
+        await any_spool.forget(batch[0])
     assert found == [(entries[0], "java"), (entries[1], "java"), (entries[2], "go")]
 
 
@@ -54,17 +67,28 @@ async def test_it_survives_the_process(tmp_path, spool):
     again.close()
 
 
-async def test_many_at_once(spool):
-    await asyncio.gather(*(spool.append([result(n)], "java") for n in range(200)))
-    assert await everything(spool) == list(range(200))
+async def test_many_at_once(any_spool):
+    await asyncio.gather(*(any_spool.append([result(n)], "java") for n in range(200)))
+    assert await everything(any_spool) == list(range(200))
 
 
-async def test_appending_goes_on_while_it_is_replayed(spool):
-    await spool.append([result(1)], "java")
-    name, _ = await spool.oldest()
-    await spool.append([result(2)], "java")
-    await spool.forget(name)
-    assert await everything(spool) == [2]
+async def test_appending_goes_on_while_it_is_replayed(any_spool):
+    await any_spool.append([result(1)], "java")
+    oldest = await any_spool.oldest()
+    await any_spool.append([result(2)], "java")
+    assert await any_spool.oldest() == oldest
+    await any_spool.forget(oldest[0])
+    assert await everything(any_spool) == [2]
+
+
+async def test_the_name_of_a_file_that_was_forgotten_is_free(any_spool):
+    """Nobody may keep by that name how far he is in a file."""
+    names = set()
+    for n in range(2):
+        await any_spool.append([result(n)], "java")
+        names.add((await any_spool.oldest())[0])
+        assert await everything(any_spool) == [n]
+    assert len(names) == 1
 
 
 async def test_a_line_cut_off_by_a_crash_was_never_acknowledged(tmp_path, spool):
