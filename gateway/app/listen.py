@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import socket
 from collections.abc import Awaitable, Callable
@@ -35,9 +36,22 @@ REQUESTS_PER_CONNECTION = 1000
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
+@functools.cache
+def parent_pid() -> int | None:
+    """Who has bound the port of this process and handed its socket over, alive or not; None where nobody has.
+
+    To be asked before this process listens anywhere: a variable that was only inherited names no such socket then.
+    """
+    try:
+        with socket.socket(fileno=os.dup(int(os.environ[LISTEN_FD]))) as sock:
+            is_listening = bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+        return int(os.environ[PARENT_PID]) if is_listening else None
+    except (KeyError, ValueError, OSError):
+        return None
+
+
 def is_worker() -> bool:
-    """Whether a parent has bound the port of this process; variables that were only inherited say nothing."""
-    return LISTEN_FD in os.environ and os.environ.get(PARENT_PID) == str(os.getppid())
+    return parent_pid() is not None
 
 
 def bind(host: str, port: int) -> socket.socket:

@@ -20,7 +20,7 @@ import structlog
 
 from gateway.app.data_dir import lock_data_dir, made_up_name
 from gateway.app.database import prepare_database
-from gateway.app.listen import LISTEN_FD, PARENT_PID, PRIVATE_FD, bind, is_worker, urls_of
+from gateway.app.listen import LISTEN_FD, PARENT_PID, PRIVATE_FD, bind, is_worker, parent_pid, urls_of
 from gateway.app.node import first_token
 from gateway.core.clock import SystemClock
 from gateway.core.cluster import Member
@@ -274,13 +274,13 @@ def say_ready() -> None:
     """Tell the parent that this worker answers calls; nothing where there is none."""
     number = os.environ.pop(READY_FD, None)
     if number is not None and is_worker():
-        os.write(int(number), b"r")
+        with contextlib.suppress(BrokenPipeError):  # it has died meanwhile
+            os.write(int(number), b"r")
         os.close(int(number))
 
 
 async def parent_gone() -> None:
-    """Return when the parent of this worker has died; never where there is none."""
-    clock = SystemClock()
-    parent = os.getppid() if is_worker() else 0
-    while not parent or os.getppid() == parent:
+    """Return when the parent of this worker has died, perhaps before this was called; never where there is none."""
+    clock, parent = SystemClock(), parent_pid()
+    while parent is None or os.getppid() == parent:
         await clock.sleep(1.0)

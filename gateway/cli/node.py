@@ -55,10 +55,10 @@ def serve(**options: Any) -> int:
 async def _serve(settings: Settings) -> int:
     from gateway.app import is_worker, parent_gone, running, say_ready
 
-    stop = _stop_signal()
+    stop, speaks = _stop_signal(), not is_worker()
     try:
         async with running(settings) as node:
-            if not is_worker():
+            if speaks:
                 _greet(settings, node.urls[0], node.first_token)
             say_ready()
             await _first(stop.wait(), node.fatal.wait(), parent_gone())

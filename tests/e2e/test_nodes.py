@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -467,8 +468,38 @@ def test_a_process_of_its_own_group_is_left_by_no_worker(make_node: NodeMaker) -
     ).stdout.split()
     assert len(children) == 2
     workers.kill()
-    wait_until(
-        lambda: not any(Path(f"/proc/{pid}").exists() for pid in children),
-        timeout_s=15,
-        what="the workers to end",
-    )
+    wait_until(lambda: not any(map(lives, children)), timeout_s=30, what="the workers to end")
+
+
+def lives(pid: str) -> bool:
+    """Whether it does anything yet: where nobody waits for orphans, their entries stay."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"
+
+
+def test_a_worker_whose_parent_died_before_it_was_ready_ends(tmp_path: Path, url: str) -> None:
+    """It has never seen its parent alive, and must not go on as a node that nobody looks after."""
+    with subprocess.Popen(["true"]) as parent:
+        parent.wait()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        given = {
+            "LISTEN_FD": str(listening.fileno()),
+            "PARENT_PID": str(parent.pid),
+            "DATABASE_URL": url,
+            "DATA_DIR": str(tmp_path / "data"),
+        }
+        ended = subprocess.run(
+            [sys.executable, "-m", "gateway", "serve"],
+            env={**os.environ, **{f"XXLJOB_GATEWAY_{name}": value for name, value in given.items()}},
+            cwd=REPOSITORY,
+            pass_fds=[listening.fileno()],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout == ""
+    assert '"event": "stopping"' in ended.stderr
