@@ -18,7 +18,7 @@ from gateway.core.model import Executor, Job
 from gateway.core.schedule import FixedRate, parse_schedule
 from gateway.core.zones import Zone, resolve_zone
 from gateway.store.cutovers import AT_ONCE, CutoverStore, ImportedSource, Start
-from gateway.store.imports import Item
+from gateway.store.imports import Item, undone_in_part
 from importer.plan.alive import ENOUGH_MS, PATIENCE, Opinion, Patience
 from importer.plan.around import around_itself, jobs_by_key
 from importer.plan.jobs import digest_of
@@ -130,6 +130,8 @@ async def prepare(
     tell: Tell = lambda _line: None,
 ) -> Cutover:
     """Raises `Refused` where it must not be done, `SourceError`."""
+    if imported.undone_in_part:
+        raise Refused(undone_in_part(imported.name))
     items = await store.items(imported.id)
     life, ahead_ms, installation, dead_ms = None, None, None, 0
     if source is not None:

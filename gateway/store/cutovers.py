@@ -41,6 +41,7 @@ from gateway.store.tables import (
     job_version,
     run,
 )
+from gateway.store.tables.imports import UNDONE_IN_PART
 from gateway.store.transact import reading, transact, upsert
 
 AT_ONCE = 500
@@ -52,7 +53,7 @@ _OVERDUE = "the job was disabled before this slot was planned"
 
 @dataclass(frozen=True, slots=True)
 class ImportedSource:
-    """`cutover_ms` is 0 until its jobs were given to this scheduler."""
+    """`cutover_ms` is 0 until its jobs were given to this scheduler. `undone_in_part`: an undo has begun and not ended."""
 
     id: int
     name: str
@@ -60,6 +61,7 @@ class ImportedSource:
     timezone: str
     imported_ms: int
     cutover_ms: int
+    undone_in_part: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,15 @@ class CutoverStore:
 
     async def sources(self) -> list[ImportedSource]:
         mine = import_source.c
-        query = select(mine.id, mine.name, mine.release, mine.timezone, mine.imported_ms, mine.cutover_ms)
+        query = select(
+            mine.id,
+            mine.name,
+            mine.release,
+            mine.timezone,
+            mine.imported_ms,
+            mine.cutover_ms,
+            mine.log_done == UNDONE_IN_PART,
+        )
         async with reading(self._db) as conn:
             return [ImportedSource(*row) for row in await conn.execute(query.order_by(mine.id))]
 

@@ -17,6 +17,7 @@ from gateway.store.engine import database_url, open_database
 from gateway.store.ids import job_ids, run_ids
 from gateway.store.jobs import JobStore
 from gateway.store.tables import executor
+from gateway.store.undo import UndoStore
 from importer.apply import apply_plan, read_target
 from importer.cutover import Changes, CutoverOptions, carry_out, find_source, prepare
 from importer.plan.make import PlanOptions, make_plan
@@ -263,6 +264,16 @@ async def test_what_has_changed_since_the_import(store, old, jobs):
     assert found.changes == Changes((1,), (9,), (3,), (2,))
     assert list(first_of(found)) == [1]
     assert ([one.id for one in found.edited], found.missing) == ([4], (5,))
+
+
+async def test_an_import_that_is_being_undone(store, clock, old, db):
+    here = old()
+    here.fill(here.job(1))
+    await here.import_all()
+    undoing = UndoStore(db, clock)
+    await undoing.begin(await undoing.look(here.url.name))
+    with pytest.raises(Refused, match="is being undone: finish that first"):
+        await here.look(store)
 
 
 async def test_executors_may_be_demanded(store, old):
