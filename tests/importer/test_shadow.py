@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import random
@@ -28,6 +29,7 @@ from importer.source.url import parse_source
 from importer.source.values import QuartzState, SourceGroup, SourceJob, SourceLog
 from tests.kit.process import wait_until
 from tests.kit.xxl_databases import READER, create_xxl_database
+from tests.kit.xxl_schemas import has_quartz
 
 ROOT = Path(__file__).parents[2]
 SHANGHAI = timedelta(hours=8)
@@ -193,67 +195,61 @@ def test_the_wrong_zone_is_said_on_the_command_line(make, tmp_path, capsys):
 class LiveAdmin(threading.Thread):
     """A tiny old admin: each second it logs what is due and moves the next times on, until it is told to stop."""
 
-    def __init__(self, database):
+    def __init__(self, database, jobs):
         super().__init__(daemon=True)
         self.database = database
+        self.jobs = jobs
         self.over = threading.Event()
         self.logged = 0
         self.holes = []
 
     def run(self):
-        info, log = self.database.table("info"), self.database.table("log")
+        log = self.database.table("log")
         second = int(time.time()) + 1
+        ids = itertools.count(1)
         while not self.over.wait(max(second + 0.02 - time.time(), 0)):
-            local = (datetime.fromtimestamp(second, UTC) + SHANGHAI).strftime("%Y-%m-%d %H:%M:%S")
-            row = f"INSERT INTO {log} (job_group, job_id, trigger_time, trigger_code, handle_code, executor_fail_retry_count) VALUES"
-            statements = []
-            for job_id, step in ((1, 1), (2, 2)):
+            local = (datetime.fromtimestamp(second, UTC) + SHANGHAI).replace(tzinfo=None)
+            rows, moves = [], []
+            for job, step in zip(self.jobs, (1, 2), strict=False):
                 if second % step:
                     continue
-                if job_id == 2 and second % 4 == 2:
+                if step == 2 and second % 4 == 2:
                     self.holes.append(second)
                 else:
-                    statements.append(f"{row} (1, {job_id}, '{local}', 0, 0, 0)")
+                    rows.append(SourceLog(next(ids), job.id, triggered=local))
                     self.logged += 1
-                statements.append(
-                    f"UPDATE {info} SET trigger_last_time={second * 1000}, trigger_next_time={(second + step) * 1000} WHERE id={job_id}"
-                )
+                moves.append(self.moved(job, second * 1000, (second + step) * 1000))
             if second % 7 == 0:
-                statements.append(f"{row} (1, 1, '{local}', 0, 0, 0)")
-                statements.append(f"UPDATE {log} SET trigger_msg='{MANUAL}' WHERE id=LAST_INSERT_ID()")
+                rows.append(SourceLog(next(ids), self.jobs[0].id, triggered=local, trigger_message=MANUAL))
+            self.database.fill(logs=rows)
             # As the real one: the text comes with an update of its own.
-            statements.append(
-                f"UPDATE {log} SET trigger_msg='{CRON}', trigger_code=200 WHERE trigger_msg IS NULL"
-            )
-            self.database.execute(*statements)
+            self.database.execute(*moves, f"UPDATE {log} SET trigger_msg='{CRON}' WHERE trigger_msg IS NULL")
             second += 1
 
+    def moved(self, job, last_ms, next_ms):
+        if not has_quartz(self.database.release):
+            times = f"trigger_last_time={last_ms}, trigger_next_time={next_ms}"
+            return f"UPDATE {self.database.table('info')} SET {times} WHERE id={job.id}"
+        name, _ = self.database.trigger_key(job)
+        times = f"prev_fire_time={last_ms}, next_fire_time={next_ms}"
+        return f"UPDATE {self.database.table('triggers')} SET {times} WHERE trigger_name='{name}'"
 
-def test_a_live_database_is_watched_until_ctrl_c(make, source_server, tmp_path):
-    database = make("2.4.2")
-    database.fill(
-        groups=GROUPS,
-        jobs=[
-            SourceJob(
-                1,
-                "1",
-                description="each second",
-                cron="* * * * * ?",
-                trigger_status=1,
-                updated=datetime(2020, 1, 1),
-            ),
-            SourceJob(
-                2,
-                "1",
-                description="with holes",
-                cron="0/2 * * * * ?",
-                trigger_status=1,
-                updated=datetime(2020, 1, 1),
-            ),
-            SourceJob(3, "1", description="stopped", cron="0/2 * * * * ?", trigger_status=0),
-        ],
-    )
-    admin = LiveAdmin(database)
+
+@pytest.mark.parametrize("release", ["2.4.2", "2.0.2", "1.5.2"])
+def test_a_live_database_is_watched_until_ctrl_c(make, source_server, tmp_path, release):
+    database = make(release)
+    jobs = [
+        SourceJob(
+            number, "1", description=name, cron=cron, trigger_status=running, updated=datetime(2020, 1, 1)
+        )
+        for number, name, cron, running in (
+            (1, "each second", "* * * * * ?", 1),
+            (2, "with holes", "0/2 * * * * ?", 1),
+            (3, "stopped", "0/2 * * * * ?", 0),
+        )
+    ]
+    database.fill(groups=GROUPS, jobs=jobs)
+    admin = LiveAdmin(database, jobs)
     admin.start()
     report = tmp_path / "out.json"
     child = subprocess.Popen(
