@@ -139,21 +139,23 @@ class Follower:
             self._mark = moment.last_log_id
             self._ends.clear()
         self._ends.append((moment.now_ms, moment.last_log_id))
-        end = None
-        while self._ends and self._ends[0][0] <= moment.now_ms - self._pace.lag_ms:
-            end = self._ends.popleft()
-        if end is None:
+        old_ms = moment.now_ms - self._pace.lag_ms
+        while len(self._ends) > 1 and self._ends[1][0] <= old_ms:
+            self._ends.popleft()
+        end_ms, upto_id = self._ends[0]
+        if end_ms > old_ms:
             return [], watch.complete_ms
-        rows: list[Row] = []
-        end_ms, upto_id = end
-        while self._mark < upto_id and len(rows) < MOST_ROWS:
-            heads = await self._source.log_heads(self._mark, upto_id, PAGE)
-            self._mark = heads[-1].id if len(heads) == PAGE else upto_id
+        # A look that ends between two pages has shown nobody its rows: the next one begins where it began.
+        mark, rows = self._mark, list[Row]()
+        while mark < upto_id and len(rows) < MOST_ROWS:
+            heads = await self._source.log_heads(mark, upto_id, PAGE)
+            mark = heads[-1].id if len(heads) == PAGE else upto_id
             rows += self._reader.rows(heads, moment.now_ms)
             self.reads += 1
-        if self._mark < upto_id:
-            self._ends.appendleft(end)
+        self._mark = mark
+        if mark < upto_id:
             return rows, watch.complete_ms
+        self._ends.popleft()
         self._compare_clocks(rows, end_ms)
         self._whole_ms = end_ms
         return rows, end_ms

@@ -60,6 +60,8 @@ class Source:
         self.running = True
         self.written = []
         self.fails = {}
+        self.page_fails = set()
+        self.pages = 0
         self.laid_out = 0
         self.looks = 0
         self.asked = []
@@ -90,6 +92,9 @@ class Source:
         return [self.job] if 7 in ids else []
 
     async def log_heads(self, after_id, upto_id, limit):
+        self.pages += 1
+        if self.pages in self.page_fails:
+            raise SourceLost("the connection was lost in the middle")
         return [row for row in self._visible() if after_id < row.id <= upto_id][:limit]
 
     async def log_bounds(self, since):
@@ -148,6 +153,26 @@ async def test_a_source_that_is_away_for_a_while_is_read_on_and_said():
     assert not tally.differs
     assert tally.agreed > 10
     assert len(one.notes) == 1
+
+
+@pytest.mark.parametrize("fails", [{2}, {3}, {5}, {5, 7, 9}])
+async def test_a_look_that_ends_between_two_pages_of_the_log_loses_no_row(monkeypatch, fails):
+    monkeypatch.setattr("importer.shadow.follow.PAGE", 2)
+    clock = Clock()
+    source = Source(clock)
+    source.page_fails = fails
+    slots = slots_between(source.next_after, T0 + 60_000, T0 + 900_000)
+    for slot in slots:
+        source.log(slot)
+        for _ in range(3):
+            source.log(slot, message="Trigger Type：Manual trigger<br>")
+    one, tally, _ = await followed(source, clock)
+    assert source.pages > max(fails)
+    assert len(one.notes) == 1
+    assert not tally.differs
+    assert not tally.unclear
+    assert tally.agreed > 10
+    assert tally.others["manual"] == 3 * len(slots)
 
 
 async def test_what_cannot_be_read_at_first_ends_it():
