@@ -36,8 +36,12 @@ class _Head(NamedTuple):
 
 
 class _Body(NamedTuple):
-    """A `/run` body of one job version: all that comes before the parameters, and the job's own parameters."""
+    """A `/run` body of one job: all that comes before the parameters, and the job's own parameters.
 
+    It is told by the object: an id that is given again begins at version 1 again.
+    """
+
+    job: Job
     start: bytes
     params: bytes
 
@@ -95,7 +99,7 @@ class RestLink:
         )
         self._old = old_calls.OldCalls(clock, callback_to)
         self._heads: dict[tuple[str, str, str, str, str], _Head] = {}
-        self._bodies: dict[tuple[int, int], _Body] = {}
+        self._bodies: dict[int, _Body] = {}
 
     async def close(self) -> None:
         """Wait for the answers under way and close all connections."""
@@ -143,17 +147,19 @@ class RestLink:
 
     def _request(self, order: RunOrder, head: _Head) -> bytes:
         job = order.job
-        body = self._bodies.get((job.id, job.version)) or self._body(job)
+        body = self._bodies.get(job.id)
+        if body is None or body.job is not job:
+            body = self._body(job)
         params = body.params if order.params is None else wire.text_bytes(order.params)
         numbers = wire.RUN_NUMBERS % (order.run_id, order.trigger_ms, order.shard, order.shard_total)
         length = len(body.start) + len(params) + len(numbers)
         return b"%b%d\r\n\r\n%b%b%b" % (head.data, length, body.start, params, numbers)
 
     def _body(self, job: Job) -> _Body:
-        if len(self._bodies) >= _MAX_TEMPLATES:
+        if self._bodies.pop(job.id, None) is None and len(self._bodies) >= _MAX_TEMPLATES:
             del self._bodies[next(iter(self._bodies))]
-        body = _Body(wire.run_start(job), wire.text_bytes(job.task.parameter))
-        self._bodies[job.id, job.version] = body
+        body = _Body(job, wire.run_start(job), wire.text_bytes(job.task.parameter))
+        self._bodies[job.id] = body
         return body
 
     def _run_done(self, call: Call, sent: Sent, status: int, body: bytes) -> None:

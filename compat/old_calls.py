@@ -30,7 +30,7 @@ class OldCalls:
     def __init__(self, clock: Clock, callback_to: str = "") -> None:
         self._clock = clock
         self._callback_to = callback_to
-        self._starts: dict[tuple[int, int, str, str], bytes] = {}
+        self._starts: dict[tuple[int, str, str], tuple[Job, bytes]] = {}
         self._log_types: dict[str, list[str]] = {}
 
     def headers(self, dialect: str) -> Mapping[str, str]:
@@ -52,19 +52,23 @@ class OldCalls:
             return form.run(order, self._callback_to, now_ms)
         job = order.job
         params = job.task.parameter if order.params is None else order.params
-        key = (job.id, job.version, dialect, token)
-        return (self._starts.get(key) or self._start(key, job)) + rpc.run_end(dialect, order, params, now_ms)
+        return self._start(job, dialect, token) + rpc.run_end(dialect, order, params, now_ms)
 
     def _check_callback(self) -> None:
         if not self._callback_to:
             expected = "expected HOST:PORT: executors up to 1.7.1 are told with each run where results go"
             raise InvalidValue("advertise", self._callback_to, expected)
 
-    def _start(self, key: tuple[int, int, str, str], job: Job) -> bytes:
-        if len(self._starts) >= _MAX_TEMPLATES:
+    def _start(self, job: Job, dialect: str, token: str) -> bytes:
+        """Kept as long as it is the same object: an id that is given again begins at version 1 again."""
+        key = (job.id, dialect, token)
+        known = self._starts.get(key)
+        if known is not None and known[0] is job:
+            return known[1]
+        if known is None and len(self._starts) >= _MAX_TEMPLATES:
             del self._starts[next(iter(self._starts))]
-        _, _, dialect, token = key
-        start = self._starts[key] = rpc.run_start(dialect, job, token, self._callback_to)
+        start = rpc.run_start(dialect, job, token, self._callback_to)
+        self._starts[key] = job, start
         return start
 
     def run_answer(self, dialect: str, status: int, body: bytes) -> Answer:

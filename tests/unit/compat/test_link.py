@@ -15,6 +15,7 @@ from compat.executor import DemoExecutor, RunContext
 from compat.link import RestLink
 from gateway.core.clock import SystemClock
 from gateway.core.errors import Unreachable
+from gateway.core.generations import NETCOM17
 from gateway.core.model import Job, Task
 from gateway.core.ports import Outcome, RunOrder
 from tests.kit.process import free_port
@@ -206,6 +207,33 @@ class TestRun:
             await run(link, order(executor.address, job=job(version=2, task=Task("other"))))
         assert [body["executorHandler"] for body in executor.bodies] == ["hello", "other"]
         assert "TOKEN" not in executor.heads[0]
+
+    @pytest.mark.parametrize("dialect", ["rest", NETCOM17])
+    async def test_a_job_that_was_given_an_old_id_again_is_sent_as_itself(self, dialect: str) -> None:
+        """Both are version 1 of job 7: the first was deleted and its history forgotten."""
+        sent: list[bytes] = []
+        async with linked() as link:
+            for task in (Task("old", "a", "GLUE_SHELL", "rm x"), Task("new", "b")):
+                what = order("http://127.0.0.1:1/", dialect=dialect, job=job(task=task), run_id=1)
+                link.prepare(what)
+                sent.append(what.request)
+        assert [b"old" in one for one in sent] == [b"rm x" in one for one in sent] == [True, False]
+        assert b"new" in sent[1]
+
+    async def test_all_runs_of_a_job_share_what_they_have_in_common(self) -> None:
+        class Watched(Task):
+            read = 0
+
+            @property
+            def parameter(self) -> str:
+                Watched.read += 1
+                return super().parameter
+
+        one = job(task=Watched("hello", "own"))
+        async with linked() as link:
+            for run_id in range(1, 100):
+                link.prepare(order("http://127.0.0.1:1/", job=one, run_id=run_id))
+        assert Watched.read == 1
 
     async def test_each_executor_is_sent_its_own_token_as_it_is_now(self) -> None:
         tokens = {"/a/": "first", "/b/": "second"}
