@@ -368,14 +368,16 @@ class Admitter:
             return []
         context = self._context
         now_ms = context.clock.now_ms()
+        # At once: the link says of a call that was recalled that it was not sent, and that must fail no run.
+        for flight in flights:
+            context.flights.pop(flight.seed.id)
+            context.gate.free(flight.seed.id)
         wanted = [(job_id, 0) for job_id in {flight.seed.job_id for flight in flights}]
         await context.specs.ensure_patiently(wanted, context.clock)
         moves: list[Move] = []
         back: dict[int, NewRun] = {}
         for flight in flights:
             run = flight.seed
-            context.flights.pop(run.id)
-            context.gate.free(run.id)
             spec = context.specs.get(run.job_id)
             reason = why_not_back(flight, spec, now_ms)
             if reason is None:

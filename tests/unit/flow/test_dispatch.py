@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -222,6 +223,31 @@ async def test_an_edit_while_a_run_waits_for_a_connection_is_followed(world):
     assert [(request.params, request.version) for request in executor.executed] == [("new", 2)]
     await world.clock.advance(10)
     assert len(world.sent) == 1
+
+
+@pytest.mark.parametrize("reads_s", [0.0, 0.1])
+async def test_a_call_that_was_recalled_fails_no_run(world, reads_s):
+    """The link says that it was not sent, and does so before the job could be read."""
+    executor = await world.executor()
+    executor.plan.append(Behaviour(waits_s=1))
+    job = await world.job(enabled=False)
+    run_id = await world.trigger(job)
+    await world.clock.advance_until(lambda: bool(world.now.link.waiting))
+    await world.clock.advance(0.95)
+    life = world.now
+    await world.do(life.jobs.update(replace(job, task=Task("handler", "new"))), by=life)
+    assert life.link.waiting
+    if reads_s:
+        slow = [reads_s, reads_s]
+        life.db.read_pause_s = lambda: slow.pop() if slow else 0.001
+    else:
+        life.db.refuses = True
+    life.process.spawn(life.operations.jobs_changed([job.id]))
+    await world.clock.advance(0.001)
+    life.db.refuses = False
+    run = await world.until_final(run_id)
+    assert (run.state, run.job_version) == (RunState.SUCCEEDED, 2)
+    assert [request.params for request in executor.executed] == ["new"]
 
 
 async def test_a_stop_while_a_run_waits_for_a_connection(world):
