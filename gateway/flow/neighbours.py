@@ -22,6 +22,8 @@ from gateway.flow.ownership import Ownership
 
 log = structlog.get_logger(__name__)
 
+PASSING_S = 0.3  # after that the spool takes them, for whoever gave them waits for less than a second
+
 
 class Neighbours:
     """Without `peers` (an embedded database) there are none."""
@@ -74,10 +76,19 @@ class Neighbours:
         return self._peers is not None and bool(self._ownership().others())
 
     async def pass_results(self, results: Sequence[ExecutorResult], client: str) -> bool:
-        """True once another node has made them durable. The one that took the last is asked first."""
+        """True once another node has made them durable. The one that took the last is asked first.
+
+        False where none has in time; who was not asked by then is the first to be asked for the next ones.
+        """
         if self._peers is None:
             return False
-        for member in sorted(self._ownership().others(), key=lambda one: one.name != self._helper):
+        clock = self._context.clock
+        begun = clock.monotonic()
+        others = sorted(self._ownership().others(), key=lambda one: (one.name < self._helper, one.name))
+        for member in others:
+            if clock.monotonic() - begun >= PASSING_S:
+                self._helper = member.name
+                return False
             with contextlib.suppress(Unreachable):
                 if await self._peers.pass_results(member, results, client):
                     self._helper = member.name

@@ -20,7 +20,6 @@ TIMEOUT_S = 1.0
 STOP_TIMEOUT_S = 10.0
 GONE_TIMEOUT_S = 0.2
 PASS_TIMEOUT_S = 0.3
-PASS_TIMEOUT_S = 0.3
 
 
 class Desk(Protocol):

@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.core.access import EVERY_APP
 from gateway.core.errors import AlreadySubmitted, StoreError
-from gateway.core.model import Route, Task
+from gateway.core.model import ExecutorResult, Route, Task
 from gateway.core.states import RunState
 from gateway.store.tables import request, task
 from tests.kit.fake_link import FAILING, SILENT, Behaviour
+from tests.kit.flow_world import World
 
 EVERY_SECOND = {"kind": "fixed_rate", "expression": "1s"}
 
@@ -134,6 +136,36 @@ async def test_what_a_cut_off_node_has_spooled_is_written_by_another(pair):
     await world.clock.advance(2)
     assert not world.has_spooled("a")
     assert (await world.row(run_id)).state is RunState.SUCCEEDED
+
+
+async def test_a_node_that_is_cut_off_from_many_spools_in_time(tmp_path):
+    """However many there are to ask; another time it begins with one that it has not asked yet."""
+    world = World(tmp_path, several=True)
+    for name in "abcdef":
+        await world.start(name=name)
+    await world.clock.advance(3)
+    life = world.nodes["f"]
+    await world.executor(usual=SILENT)
+    job = await world.job(enabled=False)
+    run_id = await world.trigger(job)
+    await world.clock.advance(2)
+    run = await world.row(run_id)
+    life.refuse_database()
+    await world.clock.advance_until(lambda: not life.writer.healthy, at_most_s=20)
+    for name in "abcd":
+        world.nodes[name].cut = True
+    asked: list[bool] = []
+    for number in range(6):
+        begun = world.clock.monotonic()
+        result = ExecutorResult(run_id, 200, None, run.trigger_ms, world.clock.now_ms() + number, True)
+        answer = life.process.spawn(life.flow.report([result], "java", EVERY_APP), name="callback")
+        await world.clock.advance_until(answer.done, at_most_s=60)
+        assert answer.result() is True
+        assert world.clock.monotonic() - begun < 0.5
+        asked.append((await world.row(run_id)).state is RunState.SUCCEEDED)
+    assert (asked[0], asked[-1]) == (False, True)
+    life.mend_database()
+    await world.close()
 
 
 @pytest.mark.parametrize("behaviour", [Behaviour(), Behaviour(answered=False, runs_s=0.2)])
