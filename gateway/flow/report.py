@@ -307,8 +307,8 @@ class Reporter:
                 for client, results in by_client.items():
                     await self._store_anywhere(results, client)
                 self._replayed += len(piece)
+            self._replayed = 0  # whatever becomes of the file: what comes twice does no harm
             await self._spool.forget(name)
-            self._replayed = 0
             log.info("spool_replayed", results=len(entries))
 
     @property
