@@ -239,6 +239,11 @@ class Life:
         if not self.db.up.is_set():
             self.world.server.end_idle(self.process)
 
+    def refuse_database(self) -> None:
+        """The server answers, and takes no connection."""
+        for database in self.databases:
+            database.refuses = True
+
     def mend_database(self) -> None:
         for database in self.databases:
             database.refuses = False

@@ -66,7 +66,7 @@ CHANCES = {
     "stop": 0.006,
     "cut_database": 0.008,
     "cut_peers": 0.008,
-    "database_down": 0.004,
+    "database_down": 0.01,
     "drain": 0.008,
     "edits": 0.06,
     "triggers": 0.05,
@@ -177,10 +177,10 @@ class Simulation:
             elif self._has("cut_peers"):
                 self._cut_peers(life)
         if self._has("database_down"):
-            seconds = rng.choice((0.5, 1.5, 2.5, 4.0))
-            self.note(f"the database is away for {seconds} s")
+            seconds, refuses = rng.choice((0.5, 1.5, 2.5, 4.0)), rng.random() < 0.5
+            self.note(f"the database {'refuses everybody' if refuses else 'is away'} for {seconds} s")
             for life in world.nodes.values():
-                life.cut_database()
+                life.refuse_database() if refuses else life.cut_database()
                 world.clock.call_later(seconds, life.mend_database)
 
     def _may_stop(self, name: str) -> bool:
@@ -217,11 +217,7 @@ class Simulation:
         seconds = self.rng.choice((0.4, 1.0, 2.2, 3.0, 5.0))
         refused = self.rng.random() < 0.3
         self.note(f"{life.name} loses the database for {seconds} s{', refused' if refused else ''}")
-        if refused:
-            for database in life.databases:
-                database.refuses = True
-        else:
-            life.cut_database()
+        life.refuse_database() if refused else life.cut_database()
         self.world.clock.call_later(seconds, life.mend_database)
 
     def _cut_peers(self, life: Life) -> None:
