@@ -18,7 +18,7 @@ from gateway.store.engine import Database
 from gateway.store.import_logs import LogImportStore, LogMark, OldDay, OldRun
 from importer.apply import NAME, Progress, full_disks_told, quiet
 from importer.errors import SourceLost
-from importer.old_runs import OldRuns
+from importer.old_runs import SETTLED_MS, OldRuns
 from importer.plan.values import Plan
 from importer.source.values import LogBeginning, SignsOfLife, SourceDay, SourceJob, SourceLog
 from importer.wall import WallClock
@@ -210,15 +210,18 @@ class _LogImport:
 
     def _settled(self, rows: list[SourceLog]) -> list[SourceLog]:
         """Up to the first of which more may be to come. Only the newest may be such."""
-        if not rows or self._is_old(rows[-1]):
+        if not rows or self._is_older(rows[-1], _DAY_MS):
             return rows
+        # One without a time gets none any more if a later one has been there for so long.
+        old = max((index for index, one in enumerate(rows) if self._is_older(one, SETTLED_MS)), default=0)
         for index, one in enumerate(rows):
-            if not self._rows.is_settled(one, self._now_ms):
+            is_past = one.triggered is None and index < old
+            if not is_past and not self._rows.is_settled(one, self._now_ms):
                 return rows[:index]
         return rows
 
-    def _is_old(self, log: SourceLog) -> bool:
-        return log.triggered is not None and self._now_ms - self._wall.ms(log.triggered) > _DAY_MS
+    def _is_older(self, log: SourceLog, age_ms: int) -> bool:
+        return log.triggered is not None and self._now_ms - self._wall.ms(log.triggered) > age_ms
 
     async def _write(self, mark: LogMark, rows: list[SourceLog], wanted: LogMark) -> LogMark:
         runs: list[OldRun] = []

@@ -49,9 +49,12 @@ class OldRuns:
         return log.job_id if log.job_id is not None else self._by_name.get((log.group, log.name))
 
     def is_settled(self, log: SourceLog, now_ms: int) -> bool:
-        """Whether nothing more is to come of this row, nor, as far as anyone can know, before it."""
+        """Whether nothing more is to come of this row, nor, as far as anyone can know, before it.
+
+        Old releases write the time of a row after they have made it.
+        """
         if log.triggered is None:
-            return True
+            return False
         age_ms = now_ms - self._wall.ms(log.triggered)
         has_ended = bool(log.handle_code) or log.trigger_code not in (0, SUCCESS_CODE)
         return age_ms >= (_YOUNG_MS if has_ended else SETTLED_MS)

@@ -196,6 +196,7 @@ class LogImportStore:
         before = [_DAILY.job_id == -source_id, *([] if keep is None else [_DAILY.day != keep])]
 
         async def body(conn: AsyncConnection) -> None:
+            await _hold(conn, source_id)
             await conn.execute(delete(run_daily).where(*before))
             for start in range(0, len(rows), _CHUNK):
                 await conn.execute(insert(run_daily), rows[start : start + _CHUNK])
@@ -208,8 +209,19 @@ class _TakenError(Conflict):
     """An id is a run's already."""
 
 
+async def _hold(conn: AsyncConnection, source_id: int) -> None:
+    """Nobody moves its mark or undoes it until this transaction ends. Raises `Conflict` where somebody has undone it."""
+    query = select(_C.name, _C.log_done).where(_C.id == source_id).with_for_update()
+    row = (await conn.execute(query)).first()
+    if row is None:
+        raise Conflict("the import was undone at this moment")
+    if row.log_done == UNDONE_IN_PART:
+        raise Conflict(undone_in_part(row.name))
+
+
 async def _move(conn: AsyncConnection, mark: LogMark, to: LogMark) -> None:
     """First of all: of two who bring the same rows one waits here, and is refused then."""
+    await _hold(conn, mark.source_id)
     mine = (_C.id == mark.source_id, _C.log_first == mark.first, _C.log_mark == mark.mark)
     values = {
         "log_first": to.first,

@@ -18,15 +18,18 @@ from gateway.core.retention import Kept
 from gateway.core.states import RunState
 from gateway.store.daily import DailyStore
 from gateway.store.history import HistoryStore
+from gateway.store.import_logs import LogImportStore, OldDay
 from gateway.store.passwords import Passwords
 from gateway.store.runs import RunStore
 from gateway.store.tables import event, import_source, node, run, run_daily
+from gateway.store.undo import UndoStore
 from importer.apply import apply_plan
 from importer.errors import SourceLost, TargetFull
 from importer.history import BATCH, _rest, import_days, import_logs
 from importer.plan.values import Action, PlannedApp
 from importer.report.copied import copied_logs
 from importer.source.values import LogBeginning, SignsOfLife, SourceDay, SourceLog
+from importer.undo import undo
 from tests.contract.test_imports import SHOP, SOURCE, a_job, a_plan, planned
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -209,6 +212,41 @@ async def test_rows_that_may_still_get_a_result_are_left_for_later(db, clock, pl
     assert (done.runs, done.lost, done.left) == (2, 0, 0)
     states = {row["id"]: row["state"] for row in await rows(run)}
     assert states == {1: 13, 2: 10, 3: 10, 4: 11, 5: 10}
+
+
+async def test_a_row_that_gets_its_time_later_is_left_for_later(db, clock, plan, rows):
+    """Old releases write it after they have made the row. One behind which others have long ended gets none."""
+    source = FakeSource(clock, [a_log(n, clock.ms - 900_000 + 1000 * n) for n in (1, 3)])
+    source.rows[1:1] = [replace(a_log(2, clock.ms), triggered=None, handled=None)]
+    source.rows.append(replace(a_log(4, clock.ms), triggered=None, handled=None, handle_code=0))
+    done = await import_logs(source, db, clock, plan, days=1)
+    assert (done.runs, done.left) == (2, 1)
+    source.rows[3] = a_log(4, clock.ms)
+    clock.ms += 60_000
+    done = await import_logs(source, db, clock, plan, days=1)
+    assert (done.runs, done.left) == (1, 0)
+    assert sorted(row["id"] for row in await rows(run)) == [1, 3, 4]
+
+
+async def test_an_undo_that_begins_beside_it_ends_it(db, clock, plan, rows):
+    logs = LogImportStore(db, clock)
+    mark = await logs.mark(SOURCE)
+    await logs.write_days(mark.source_id, [OldDay(20_000, 5, 2, 0)])
+    undoing = UndoStore(db, clock)
+    wanted = await undoing.look(SOURCE)
+    await undoing.begin(wanted)
+    for write in (
+        logs.begin(mark, 1, 9, clock.ms, 20_000),
+        logs.finish(mark, SOURCE, "", done=True),
+        logs.write_days(mark.source_id, [OldDay(20_001, 5, 2, 0)]),
+    ):
+        with pytest.raises(Conflict, match="is being undone"):
+            await write
+    assert [row["day"] for row in await rows(run_daily)] == [20_000]
+    await undo(db, clock, wanted)
+    with pytest.raises(Conflict, match="was undone"):
+        await logs.write_days(mark.source_id, [OldDay(20_002, 5, 2, 0)])
+    assert await rows(run_daily) == []
 
 
 async def test_interrupted_at_any_point_it_goes_on_and_no_row_is_there_twice(db, clock, plan, rows):
