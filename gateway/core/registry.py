@@ -40,8 +40,8 @@ class Registry:
 
     def set_app(self, app: App) -> None:
         old = self._apps.get(app.id)
-        if old is not None:
-            self._by_name.pop((old.namespace_id, old.appname), None)
+        if old is not None and (old.namespace_id, old.appname) != (app.namespace_id, app.appname):
+            self.drop_app(app.id)  # an appname never changes: it is another app, whose id was given again
         self._apps[app.id] = app
         self._by_name[app.namespace_id, app.appname] = app
         if app.int_ids or int_ids(app.dialect):
@@ -54,8 +54,8 @@ class Registry:
     def drop_app(self, app_id: int) -> None:
         app = self._apps.pop(app_id, None)
         self.int_apps.discard(app_id)
-        if app is not None:
-            self._by_name.pop((app.namespace_id, app.appname), None)
+        if app is not None and self._by_name.get((app.namespace_id, app.appname)) is app:
+            del self._by_name[app.namespace_id, app.appname]  # unless one made since has that name
         self._executors.pop(app_id, None)
         self._addresses.pop(app_id, None)
         self._said.pop(app_id, None)

@@ -77,13 +77,16 @@ class AppStore:
         return app_of(row)
 
     async def names(self, app_ids: Collection[int]) -> dict[int, str]:
-        """From memory where it can: an appname never changes."""
-        missing = sorted({app_id for app_id in app_ids if app_id not in self._names})
+        """From memory where it can: an appname never changes, and `all_apps` tells whose ids were given again."""
+        found = {app_id: self._names[app_id] for app_id in app_ids if app_id in self._names}
+        missing = sorted(set(app_ids) - found.keys())
         if missing:
             query = select(app_table.c.id, app_table.c.appname).where(app_table.c.id.in_(missing))
             async with reading(self._db) as conn:
-                self._names.update((row.id, row.appname) for row in await conn.execute(query))
-        return {app_id: self._names[app_id] for app_id in app_ids if app_id in self._names}
+                read = {row.id: row.appname for row in await conn.execute(query)}
+            found |= read
+            self._names |= read
+        return found
 
     async def ids_of(self, app_ids: Collection[int]) -> dict[int, int]:
         found = {app_id: app_id for app_id in app_ids}
@@ -182,7 +185,9 @@ class AppStore:
 
     async def all_apps(self) -> list[App]:
         async with reading(self._db) as conn:
-            return [app_of(row) for row in await conn.execute(select(app_table).order_by(app_table.c.id))]
+            found = [app_of(row) for row in await conn.execute(select(app_table).order_by(app_table.c.id))]
+        self._names = {app.id: app.appname for app in found}
+        return found
 
     async def executors_since(self, revision: int) -> tuple[list[Executor], list[Executor]]:
         """In the order of (app, address)."""

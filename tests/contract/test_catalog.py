@@ -17,7 +17,7 @@ from gateway.core.retry import Retry
 from gateway.core.states import OPEN, RunState
 from gateway.core.timing import PLAIN, Timing, Window
 from gateway.store import ids
-from gateway.store.apps import AppStore
+from gateway.store.apps import AppStore, insert_app
 from gateway.store.jobs import JobStore
 from gateway.store.runs import RunStore
 from gateway.store.tables import app as app_table
@@ -159,6 +159,17 @@ async def test_an_app_comes_back_as_it_was_stored(apps):
     assert await apps.get("billing") == made
     assert await apps.all_apps() == [made]
     assert await apps.names([made.id, 99]) == {made.id: "billing"}
+
+
+async def test_an_id_that_was_given_again_has_the_name_of_its_app(apps, app, db):
+    """As an import gives it that was undone and begun anew. The node looks at all apps when they have changed."""
+    assert await apps.names([app.id]) == {app.id: "billing"}
+    await apps.delete(app.id)
+    assert await apps.all_apps() == []
+    assert await apps.names([app.id]) == {}
+    async with db.write() as conn:
+        await insert_app(conn, replace(an_app("mail"), id=app.id))
+    assert await apps.names([app.id]) == {app.id: "mail"}
 
 
 async def test_an_appname_is_taken_once(apps, app):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from gateway.core.model import AddressMode, App, Beat
 from gateway.core.registry import Registry
 
@@ -18,6 +20,30 @@ def registry_with(*names: str) -> tuple[Registry, list[App]]:
 
 def beat(registry: Registry, app: App, at_ms: int, token_mark: str = "") -> bool:
     return registry.beat(app, Beat(app.appname, A, "rest", "java", at_ms, token_mark))
+
+
+def test_an_appname_is_that_of_the_app_made_last() -> None:
+    """A node hears at once that one was deleted and another made: the new one is known before the old one goes."""
+    registry, (old,) = registry_with("billing")
+    new = replace(old, id=2)
+    registry.set_app(new)
+    registry.drop_app(old.id)
+    assert (registry.app_named("billing"), registry.apps()) == (new, [new])
+    registry.drop_app(new.id)
+    assert registry.app_named("billing") is None
+
+
+def test_an_id_that_was_given_again_brings_no_executors_along() -> None:
+    registry, (old, other) = registry_with("old", "other")
+    beat(registry, old, 1000)
+    for app in (mail := replace(old, id=1, appname="mail"), moved := replace(other, id=3, appname="old")):
+        registry.set_app(app)
+    assert (registry.addresses(1), registry.executors(1)) == ((), [])
+    assert (registry.app_named("mail"), registry.app_named("old")) == (mail, moved)
+    back = replace(other, appname="old")
+    registry.set_app(back)
+    registry.set_app(replace(moved, appname="elsewhere"))
+    assert registry.app_named("old") == back
 
 
 def test_an_address_that_another_app_has_taken_over_is_gone() -> None:

@@ -90,6 +90,23 @@ async def test_apps_are_followed(several):
     assert refused
 
 
+async def test_an_app_that_was_made_anew_is_followed(several):
+    a, b = several.nodes.values()
+    wanted = App(0, 1, "mail", "", AddressMode.AUTO, (), 0, 0)
+    old = await several.do(a.apps.create(wanted), by=a)
+    await several.clock.advance(0.6)
+    b.cut_database()  # it hears of both changes at once
+    await several.do(a.apps.delete(old.id), by=a)
+    new = await several.do(a.apps.create(wanted), by=a)
+    await several.clock.advance(3)
+    b.mend_database()
+    await several.clock.advance(10)
+    assert b.context.registry.app_named("mail") == new
+    await several.do(b.flow.register(Beat("mail", A, "rest", "java", several.clock.now_ms())), by=b)
+    await several.clock.advance(0.1)
+    assert addresses(a, new) == addresses(b, new) == (A,)
+
+
 async def test_jobs_are_read_anew_when_changes_may_have_been_missed(several):
     a, b = several.nodes.values()
     job = await several.job(enabled=False)
