@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from importer.plan.values import Finding, Level, Verdict
+from importer.source.cells import UNTOLD, may_hold_secrets
 
 MOST_SHOWN = 200
 _WEIGHT = {Verdict.IDENTICAL: 0, Verdict.EQUIVALENT: 1, Verdict.CHANGED: 2}
@@ -82,7 +83,9 @@ class Notes:
             kept = kept[: most - 1] + "…"
         return kept
 
-    def extras(self, extra: Mapping[str, str]) -> None:
+    def extras(self, extra: Mapping[str, str], *, are_secret: bool = False) -> None:
+        """`are_secret`: any of these columns may hold what lets somebody in, whatever it is called."""
         for column, value in sorted(extra.items()):
             if value:
-                self.dropped(column, value, "a column of a fork, which means nothing here")
+                told = UNTOLD if are_secret or may_hold_secrets(column) else value
+                self.dropped(column, told, "a column of a fork, which means nothing here")

@@ -35,7 +35,7 @@ def user_of(
         role = Role(user.role)
     else:
         notes.repaired("role", user.role, "normal", "there are two roles, 0 and 1")
-    notes.extras(user.extra)
+    notes.extras(user.extra, are_secret=True)
     return User(
         id=user_id,
         username=username,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
@@ -10,6 +12,14 @@ from importer.source.text import repaired
 from importer.source.values import Oddity
 
 Cell = object
+
+UNTOLD = "***"
+_SECRET = re.compile("pass|pwd|salt|secret|token|credential|(?<!job)key", re.IGNORECASE)
+
+
+def may_hold_secrets(column: str) -> bool:
+    """Forks name theirs as they like."""
+    return _SECRET.search(column) is not None
 
 
 class Cells:
@@ -20,7 +30,8 @@ class Cells:
         self.oddities: list[Oddity] = []
 
     def _odd(self, where: str, column: str, value: object, taken: str) -> None:
-        self.oddities.append(Oddity(where, column, str(value)[:200], taken))
+        told = UNTOLD if may_hold_secrets(column) else str(value)[:200]
+        self.oddities.append(Oddity(where, column, told, taken))
 
     def text(self, where: str, column: str, value: Cell) -> str | None:
         if value is None:
@@ -81,11 +92,13 @@ class Cells:
             return None
         return value.replace(tzinfo=UTC) if is_instant else value
 
-    def others(self, where: str, cells: Mapping[str, Cell]) -> dict[str, str]:
+    def others(self, where: str, cells: Mapping[str, Cell], *, are_secret: bool = False) -> dict[str, str]:
         """What other columns say, by their names."""
-        found = {}
+        found, before = {}, len(self.oddities)
         for column, value in cells.items():
             text = self.text(where, column, value)
             if text is not None:
                 found[column] = text
+        if are_secret:
+            self.oddities[before:] = [replace(one, value=UNTOLD) for one in self.oddities[before:]]
         return found

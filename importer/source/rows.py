@@ -202,7 +202,9 @@ class Tables:
                     username=self.cells.text(where, "username", row["username"]) or "",
                     password=self.cells.text(where, "password", row["password"]),
                     has_session=bool(row.get("token")),
-                    extra=self._extra(where, row, {*fields, "id", "username", "password", "token"}),
+                    extra=self._extra(
+                        where, row, {*fields, "id", "username", "password", "token"}, are_secret=True
+                    ),
                     **self._values(where, table, fields, row),
                 )
             )
@@ -270,10 +272,11 @@ class Tables:
         is_instant = table.columns[column].type == "timestamp"
         return self.cells.moment(where, column, value, is_instant=is_instant)
 
-    def _extra(self, where: str, row: Mapping[str, Cell], known: set[str]) -> dict[str, str]:
-        return self.cells.others(
-            where, {column: value for column, value in row.items() if column not in known}
-        )
+    def _extra(
+        self, where: str, row: Mapping[str, Cell], known: set[str], *, are_secret: bool = False
+    ) -> dict[str, str]:
+        others = {column: value for column, value in row.items() if column not in known}
+        return self.cells.others(where, others, are_secret=are_secret)
 
 
 def _int(value: Cell) -> int:

@@ -162,6 +162,20 @@ def test_bytes_as_text():
     assert [oddity.taken for oddity in cells.oddities] == ["each byte as a letter of latin1"]
 
 
+def test_secrets_that_are_no_text_are_told_of_but_not_shown():
+    cells = Cells()
+    assert cells.others("group 1", {"owner": b"o\xff", "secret_key": b"s\xff"}) == {
+        "owner": "oÿ",
+        "secret_key": "sÿ",
+    }
+    cells.others("user 1", {"mfa": b"s\xff"}, are_secret=True)
+    assert [(one.column, one.value) for one in cells.oddities] == [
+        ("owner", "b'o\\xff'"),
+        ("secret_key", "***"),
+        ("mfa", "***"),
+    ]
+
+
 def test_a_number_where_a_time_should_be():
     cells = Cells()
     assert cells.moment("job 1", "c", 20240101) is None

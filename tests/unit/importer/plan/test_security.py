@@ -107,3 +107,17 @@ def test_passwords() -> None:
     ]
     (admins,) = about(plan(installation(users=users)).security, "role")
     assert admins.where == "users admin, bob"
+
+
+def test_no_secret_of_a_fork_is_told() -> None:
+    """What a column of users holds is not known by its name; elsewhere the name says it."""
+    made = plan(
+        installation(
+            job(3, extra={"tenant": "shop", "callback_pwd": "s3cret"}),
+            groups=(SourceGroup("1", "orders", extra={"owner": "ann", "Secret_Key": "s3cret", "api_token": "s3cret"}),),
+            users=(SourceUser(1, "admin", MD5_OF_123456, 1, extra={"salt": "s3cret", "mfa": "s3cret"}),),
+        )
+    )  # fmt: skip
+    told = {(one.where, one.field): one.value for one in made.findings if "fork" in one.why}
+    assert sorted(told.values()) == ["***"] * 5 + ["ann", "shop"]
+    assert "s3cret" not in repr(made.findings)
