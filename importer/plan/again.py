@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from datetime import UTC, datetime, timedelta
 
 from gateway.core.errors import Conflict
 from gateway.core.generations import UNREGISTERED
 from gateway.core.model import App, Job
 from gateway.core.versions import changes
+from importer.plan.apps import DraftApp
+from importer.plan.jobs import name_of
 from importer.plan.notes import Notes, counted, shown
 from importer.plan.target import ImportedJob, Target
 from importer.plan.values import Action, Existing
+from importer.source.values import SourceJob
 
 _MOST_NAMED = 10
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MOST_OFFSET_MS, _OFFSETS_APART_MS = 14 * 3_600_000, 900_000
+# What XXL-JOB's own SQL begins every installation with.
+_SAMPLES = frozenset(
+    {
+        *("demoJobHandler", "ollamaJobHandler", "difyWorkflowJobHandler"),
+        *("xxl-job-executor-sample", "xxl-job-executor-sample-ai", "xxl-job-executor-example"),
+    }
+)
 _COMPARED = (
     *("app_id", "name", "schedule", "task", "misfire", "route", "block_strategy"),
     *("timeout_s", "max_attempts", "description", "children", "contact"),
 )
-_OF_APP = ("title", "address_mode", "addresses")
+_UPDATED = ("title", "address_mode", "addresses")
+_OF_APP = ("appname", *_UPDATED)
+_ANEW = "`import --undo`, then import it again"
+RENAMED = (
+    "it has another appname in the source since; no edit changes one here, and executors that register under the "
+    f"other one get none of its jobs: {_ANEW}"
+)
 
 
 def refuse(target: Target, source: str, existing: Existing, *, merge: bool) -> None:
@@ -39,6 +58,58 @@ def refuse(target: Target, source: str, existing: Existing, *, merge: bool) -> N
             )
 
 
+def refuse_another(
+    jobs: Sequence[SourceJob], drafts: Sequence[DraftApp], target: Target, source: str
+) -> None:
+    """Raises `Conflict` where what has the ids of an earlier import is something else: through a tunnel, another
+    database has the same name. Jobs tell; where none has such an id, groups do.
+    """
+    alike = _jobs_alike(jobs, target)
+    what, alike = ("job", alike) if alike else ("group", _groups_alike(drafts, target))
+    others = [key for key, is_same in alike if not is_same]
+    if 2 * len(others) > len(alike):
+        raise Conflict(
+            f"--name: under the name {source} another installation was imported: of {counted(len(alike), what)} with "
+            f"an id that was imported, {len(others)} have nothing in common with what is here "
+            f"(ids {_some(others)}): give this one a --name of its own, or take the other back with `import --undo`"
+        )
+
+
+def _jobs_alike(jobs: Sequence[SourceJob], target: Target) -> list[tuple[object, bool]]:
+    found: list[tuple[object, bool]] = []
+    for job in jobs:
+        known = target.imported_jobs.get(job.id)
+        there = None if known is None else target.jobs.get(known.new_id)
+        if there is None:
+            continue
+        is_same = _added_then(job.added, there.created_ms) or name_of(job, Notes("")) == there.name
+        if not (is_same and there.task.handler in _SAMPLES):
+            found.append((job.id, is_same))
+    return found
+
+
+def _added_then(added: datetime | None, created_ms: int) -> bool:
+    """On whatever clock it was read then: a zone that was wrong is put right by a second import."""
+    if added is None:
+        return False
+    shown = added if added.tzinfo is not None else added.replace(tzinfo=UTC)
+    apart_ms = (shown - _EPOCH) // timedelta(milliseconds=1) - created_ms
+    return apart_ms % _OFFSETS_APART_MS == 0 and abs(apart_ms) <= _MOST_OFFSET_MS
+
+
+def _groups_alike(drafts: Sequence[DraftApp], target: Target) -> list[tuple[object, bool]]:
+    found: list[tuple[object, bool]] = []
+    for draft in drafts:
+        for key in draft.keys:
+            there = target.apps.get(target.imported_apps.get(key, 0))
+            if draft.gone or there is None:
+                continue
+            is_same = there.appname == draft.appname
+            if not (is_same and there.appname in _SAMPLES):
+                found.append((key, is_same))
+    return found
+
+
 def _that_do_not_come(number: int) -> str:
     if number == 1:
         return "there is 1 job here that does not come"
@@ -49,18 +120,24 @@ def _there(target: Target) -> list[str]:
     return [key for key, app_id in target.imported_apps.items() if app_id in target.apps]
 
 
-def _some(ids: list[int]) -> str:
+def _some(ids: Sequence[object]) -> str:
     text = ", ".join(map(str, ids[:_MOST_NAMED]))
     return text if len(ids) <= _MOST_NAMED else f"{text} and {len(ids) - _MOST_NAMED} more"
 
 
-def app_again(there: App, wanted: App, existing: Existing) -> tuple[Action, App, tuple[str, ...]]:
-    """An app that an earlier import has made."""
+def app_again(
+    there: App, wanted: App, existing: Existing, notes: Notes
+) -> tuple[Action, App, tuple[str, ...]]:
+    """An app that an earlier import has made. Its appname is for ever, as everywhere here."""
     if not wanted.addresses and there.dialect in UNREGISTERED:
         # The old registry forgets them when they or the old admin stop; here they were entered by hand.
         wanted = replace(wanted, address_mode=there.address_mode, addresses=there.addresses)
     told = app_changes(there, wanted)
-    if existing is Existing.UPDATE and told:
+    if there.appname != wanted.appname:
+        notes.warn("app_name", wanted.appname, f"app {there.appname!r}", RENAMED)
+    if existing is Existing.UPDATE and any(
+        getattr(there, name) != getattr(wanted, name) for name in _UPDATED
+    ):
         dialect = (there.dialect or wanted.dialect) if wanted.addresses else ""
         changed = replace(there, title=wanted.title, address_mode=wanted.address_mode, dialect=dialect)
         return Action.UPDATE, replace(changed, addresses=wanted.addresses), told
@@ -93,7 +170,7 @@ def job_again(
     if existing is not Existing.UPDATE:
         return Action.SKIP, there, told
     if there.app_id != wanted.app_id:
-        why = "its group has changed in the source; no edit moves a job to another app here: delete it and import it again"
+        why = f"its group has changed in the source; no edit moves a job to another app here: {_ANEW}"
         notes.warn("job_group", wanted.app_id, f"it stays in app {there.app_id}", why)
     return Action.UPDATE, _updated(there, wanted), told
 

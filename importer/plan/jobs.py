@@ -56,7 +56,7 @@ def job_of_source(job: SourceJob, around: Around) -> MappedJob:
         app_id=app_id,
         part=part_of(new_id),
         version=1,
-        name=_name(job, notes),
+        name=name_of(job, notes),
         enabled=False,
         schedule=scheduled.spec,
         task=task,
@@ -128,7 +128,7 @@ def _is_enabled(job: SourceJob, notes: Notes) -> bool:
     return job.quartz.is_firing
 
 
-def _name(job: SourceJob, notes: Notes) -> str:
+def name_of(job: SourceJob, notes: Notes) -> str:
     told = job.description if (job.description or "").strip() else job.name
     column = "job_desc" if told is job.description else "job_name"
     name = notes.text(column, (told or "").strip(), MOST_NAME)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from gateway.core.model import DEFAULT_NAMESPACE
 from gateway.core.users import User
-from importer.plan.again import app_again, app_changes, job_again, refuse
+from importer.plan.again import app_again, app_changes, job_again, refuse, refuse_another
 from importer.plan.apps import DraftApp, app_of, drafts_of, id_of
 from importer.plan.around import Around, jobs_by_key
 from importer.plan.children import cycles
@@ -60,6 +60,7 @@ def make_plan(installation: Installation, target: Target, options: PlanOptions, 
     if options.release is not None:
         installation = _of_release(installation, options.release, general)
     drafts = drafts_of(installation)
+    refuse_another(installation.jobs, drafts.apps, target, options.source)
     help_old_executors(drafts.apps, installation, general)
     app_space = Ids([*target.apps, *target.aliases], installation.counters.next_group)
     app_space.reserve(int(one.key) for one in installation.groups if _is_id(one.key))
@@ -156,8 +157,10 @@ def _apps(
         earlier = [target.imported_apps[key] for key in draft.keys if key in target.imported_apps]
         there = next((target.apps[one] for one in earlier if one in target.apps), None)
         changes: tuple[str, ...] = ()
-        if there is not None:
-            action, app, changes = app_again(there, wanted, options.existing)
+        if there is not None and draft.gone:  # which says nothing of it
+            action, app = Action.SKIP, there
+        elif there is not None:
+            action, app, changes = app_again(there, wanted, options.existing, draft.notes)
         elif draft.appname in by_name:
             action, app = Action.MERGE, by_name[draft.appname]
             changes = app_changes(app, wanted)

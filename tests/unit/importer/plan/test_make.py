@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 
@@ -224,3 +225,59 @@ def test_an_update_of_an_app_takes_its_addresses_and_leaves_its_limits() -> None
     (updated,) = plan(installation(groups=moved), target, existing=Existing.UPDATE).apps
     assert updated.action is Action.UPDATE
     assert updated.app == replace(mine, addresses=("http://10.0.0.2:9999/",))
+
+
+@pytest.mark.parametrize("existing", [Existing.SKIP, Existing.UPDATE])
+def test_another_installation_under_the_same_name_is_refused(existing: Existing) -> None:
+    """Through an ssh tunnel each has the same address. The job that XXL-JOB ships is in both."""
+    sample = job(1, handler="demoJobHandler", added=datetime(2018, 11, 3, 22, 21, 31))
+    target = after(plan(installation(sample, job(2), job(3))))
+    other = {"added": datetime(2022, 1, 2, 3, 4, 5), "handler": "b"}
+    source = installation(sample, job(2, description="another", **other))
+    told = r"--name: under the name xxl_job@db:3306 another installation was imported: of 1 job .* \(ids 2\): give"
+    with pytest.raises(Conflict, match=told):
+        plan(source, target, existing=existing)
+
+
+def test_the_same_installation_is_known_however_its_jobs_were_changed() -> None:
+    target = after(plan(installation(job(1), job(2), job(3), job(4, added=None)), timezone="UTC"))
+    changed = [job(number, description="new", handler="new") for number in (1, 2)]
+    new_one = job(
+        3, added=datetime(2022, 1, 2, 3, 4, 5), description="new"
+    )  # an id that MySQL 5.7 gave out again
+    source = installation(*changed, new_one, job(4, added=None, handler="new"))
+    made = plan(source, target, existing=Existing.UPDATE, timezone="Asia/Kathmandu")
+    assert [one.action for one in made.jobs] == [Action.UPDATE] * 4
+
+
+def test_where_no_job_tells_groups_do() -> None:
+    groups = (SourceGroup("1", "xxl-job-executor-sample"), SourceGroup("2", "orders"))
+    target = after(plan(installation(job(7), groups=groups)))
+    others = (groups[0], SourceGroup("2", "billing"))
+    with pytest.raises(Conflict, match=r"of 1 group .* \(ids 2\): give"):
+        plan(installation(job(8), groups=others), target)
+    assert plan(installation(job(8), groups=groups), target).jobs[0].action is Action.CREATE
+    assert plan(installation(job(8, group="2"), groups=groups[:1]), target).jobs[0].job.app_id == 2
+
+
+def test_an_appname_that_has_changed_there_is_told_and_stays() -> None:
+    target = after(plan(installation(job(7))))
+    source = installation(job(7), groups=(SourceGroup("1", "billing", "Orders", 0),))
+    for existing in (Existing.SKIP, Existing.UPDATE):
+        made = plan(source, target, existing=existing)
+        (app,) = made.apps
+        assert (app.action, app.app, app.changes) == (
+            Action.SKIP,
+            target.apps[1],
+            ("appname: 'orders' → 'billing'",),
+        )
+        (warned,) = told(made, "app 1", "app_name")
+        assert warned.became == "app 'orders'"
+        assert "import --undo" in warned.why
+
+
+def test_an_app_whose_group_is_gone_stays_as_it_is() -> None:
+    groups = (SourceGroup("1", "orders", "Orders", 1, "10.0.0.1:9999"),)
+    target = after(plan(installation(job(7), groups=groups)))
+    made = plan(installation(job(7), groups=()), target, existing=Existing.UPDATE)
+    assert (made.apps[0].action, made.apps[0].app, made.apps[0].changes) == (Action.SKIP, target.apps[1], ())
