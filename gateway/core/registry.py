@@ -33,7 +33,7 @@ class Registry:
         self._dirty: dict[tuple[int, str], tuple[Executor, bool]] = {}  # and whether it is gone
         self.is_shared = False
         self.int_apps: set[int] = set()  # those whose runs need ids of 32 bits
-        self._evicted: set[tuple[int, str]] = set()
+        self._evicted: dict[tuple[int, str], int] = {}  # and when
         self._shared_addresses: set[str] = set()
 
     # ------------------------------------------------------------ apps
@@ -99,7 +99,7 @@ class Registry:
             if known is not None and known.last_beat_ms <= executor.last_beat_ms:
                 del mine[executor.address]
                 if any(executor.address in there for there in self._executors.values()):
-                    self._evicted.add((executor.app_id, executor.address))  # on another node
+                    self._evicted[executor.app_id, executor.address] = executor.last_beat_ms
                 self._saved_ms.pop((executor.app_id, executor.address), None)
                 touched.add(executor.app_id)
         for app_id in touched:
@@ -135,9 +135,12 @@ class Registry:
     def _evict(self, app_id: int, address: str, token_mark: str, now_ms: int) -> None:
         """Whoever was at this address for another app is gone: a process has one app.
 
-        Unless it came with another token: whoever may speak for one app cannot take the executors of others away. One that beats again has been there all the time (two apps behind one address), and then both stay.
+        Unless it came with another token: whoever may speak for one app cannot take the executors of others away.
+        One that beats again within its life has been there all the time (two apps behind one address), and then both
+        stay. Later it is another process, which was given the address.
         """
-        if (app_id, address) in self._evicted:
+        evicted_ms = self._evicted.pop((app_id, address), None)
+        if evicted_ms is not None and now_ms - evicted_ms <= DEAD_AFTER_MS:
             self._shared_addresses.add(address)
         if address in self._shared_addresses:
             return
@@ -148,7 +151,7 @@ class Registry:
             there = self._executors[other_id].get(address)
             if other_id != app_id and there is not None and there.token_mark == token_mark:
                 self.remove(other_id, address, now_ms)
-                self._evicted.add((other_id, address))
+                self._evicted[other_id, address] = now_ms
 
     def remove(self, app_id: int, address: str, at_ms: int = 0) -> bool:
         """Take an executor out. True if it was there.

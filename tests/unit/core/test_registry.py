@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from gateway.core.model import AddressMode, App, Beat
 from gateway.core.registry import Registry
 
@@ -77,3 +79,20 @@ def test_two_apps_behind_one_address_both_stay() -> None:
         beat(registry, one, at_ms)
         beat(registry, other, at_ms + 1000)
         assert (registry.addresses(one.id), registry.addresses(other.id)) == ((A,), (A,))
+
+
+@pytest.mark.parametrize("on_this_node", [True, False])
+def test_an_address_that_is_given_to_one_app_after_the_other_is_not_shared(on_this_node: bool) -> None:
+    registry, apps = registry_with("one", "other")
+    heard = registry if on_this_node else registry_with("one", "other")[0]
+    for hour in range(4):
+        at_ms = hour * 3_600_000
+        registry.expire(at_ms)
+        heard.expire(at_ms)
+        old, new = apps[hour % 2], apps[1 - hour % 2]
+        for app, beat_ms in ((old, at_ms), (new, at_ms + 5000)):
+            beat(heard, app, beat_ms)
+            registry.merge(*heard.take_dirty())
+        assert (registry.addresses(old.id), registry.addresses(new.id)) == ((), (A,))
+    beat(registry, old, at_ms + 35_000)
+    assert (registry.addresses(old.id), registry.addresses(new.id)) == ((A,), (A,)), "it is there after all"
