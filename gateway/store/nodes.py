@@ -29,7 +29,7 @@ from gateway.store.events import note
 from gateway.store.revisions import bump
 from gateway.store.sqltext import in_list
 from gateway.store.tables import node, part, setting
-from gateway.store.transact import reading, transact
+from gateway.store.transact import reading, transact, upsert
 
 log = structlog.get_logger(__name__)
 
@@ -37,7 +37,9 @@ FORGOTTEN_MS = 7 * 86_400_000
 REQUESTS_AT_ONCE = 1000
 # Of `node.live`: ended in order, running as far as is known, ended by another node because it was silent.
 STOPPED, LIVE, FENCED = 0, 1, 2
-_SECRET = "control_secret"  # noqa: S105 – the name of a row
+# Names of rows.
+_SECRET = "control_secret"  # noqa: S105
+_FORGOTTEN_EPOCH = "forgotten_epoch"
 
 
 class Nodes:
@@ -81,7 +83,7 @@ class Nodes:
         mine = node.c.name == me.name
         old = (await conn.execute(select(node).where(mine).with_for_update())).first()
         seen_ms = (await conn.execute(select(func.max(node.c.seen_ms)))).scalar() or 0
-        epoch = (old.epoch if old else 0) + 1
+        epoch = (old.epoch if old else await _forgotten_epoch(conn)) + 1
         values: dict[str, Any] = {
             "epoch": epoch,
             "control_address": me.address,
@@ -98,8 +100,7 @@ class Nodes:
             await conn.execute(insert(node).values(name=me.name, beat=1, **values))
         else:
             await conn.execute(update(node).where(mine).values(beat=node.c.beat + 1, **values))
-        gone = and_(node.c.live != LIVE, node.c.seen_ms < now_ms - FORGOTTEN_MS)
-        await conn.execute(delete(node).where(gone))
+        await self._forget(conn, now_ms)
         if me.alone:
             # Nobody else can have this database open: what its rows say of other nodes is the past.
             await conn.execute(
@@ -109,6 +110,15 @@ class Nodes:
             held = and_(part.c.node == me.name, part.c.epoch == old.epoch)
             await conn.execute(update(part).where(held).values(epoch=epoch))
         return Grant(Lease(me.name, epoch), seen_ms, secret)
+
+    async def _forget(self, conn: AsyncConnection, now_ms: int) -> None:
+        """A process of one that stands still for longer must not find its lease again in a later node's of that name."""
+        gone = and_(node.c.live != LIVE, node.c.seen_ms < now_ms - FORGOTTEN_MS)
+        highest: int | None = (await conn.execute(select(func.max(node.c.epoch)).where(gone))).scalar()
+        if highest is not None:
+            row = {"name": _FORGOTTEN_EPOCH, "value": str(max(highest, await _forgotten_epoch(conn)))}
+            await conn.execute(upsert(self._db, setting, update=("value",)).values(row))
+            await conn.execute(delete(node).where(gone))
 
     @staticmethod
     async def _secret(conn: AsyncConnection) -> str:
@@ -317,6 +327,12 @@ def _objections(
             words = f"{differs}, as node {name!r} ({where}) of this database has it: all nodes must agree"
             found[name] = (row.epoch, row.beat), words
     return found
+
+
+async def _forgotten_epoch(conn: AsyncConnection) -> int:
+    """The highest of all nodes that were forgotten: where those begin that nothing is known of."""
+    query = select(setting.c.value).where(setting.c.name == _FORGOTTEN_EPOCH)
+    return int((await conn.execute(query)).scalar() or 0)
 
 
 def _held_by(lease: Lease) -> ColumnElement[bool]:

@@ -12,7 +12,7 @@ from gateway.core.cluster import FREE, Member
 from gateway.core.errors import Conflict, LeaseLost, NotFound, Refused
 from gateway.core.model import PARTS
 from gateway.core.work import Lease
-from gateway.store.nodes import REQUESTS_AT_ONCE, Nodes
+from gateway.store.nodes import FORGOTTEN_MS, REQUESTS_AT_ONCE, Nodes
 from gateway.store.tables import node, part, request, revision
 from tests.contract.cluster import LEASE_MS, BusyClock, beat, identity, join, owners
 
@@ -130,6 +130,27 @@ async def test_a_name_is_refused_while_its_node_is_alive(db, nodes, clock):
     with pytest.raises(Refused, match=r"'a' \(http://a:1\) is alive"):
         await join(nodes, "a", directory="another")
     assert (await nodes.look(())).members["a"].epoch == 1
+
+
+async def test_a_lease_of_a_node_that_was_forgotten_is_nobodys(nodes, clock):
+    """Its process may stand still for as long as that, and go on."""
+    quiet = (await join(nodes, "quiet")).lease
+    old = []
+    for directory in "xyz":
+        lease = (await join(nodes, "a", directory=directory)).lease
+        for one in old:
+            with pytest.raises(LeaseLost):
+                await take(nodes, one, [1])
+        await take(nodes, lease, [1])
+        await nodes.leave(lease, {})
+        old.append(lease)
+        clock.ms += FORGOTTEN_MS + 1
+        await join(nodes, "b")  # while others of a higher epoch are forgotten
+        assert set((await nodes.look(())).members) == {"quiet", "b"}
+    await nodes.leave(quiet, {})
+    await join(nodes, "b", process=2)
+    assert set((await nodes.look(())).members) == {"b"}
+    assert (await join(nodes, "a")).lease.epoch > old[-1].epoch
 
 
 async def test_a_name_is_granted_when_its_node_was_silent_for_a_lease(db, nodes, clock):
