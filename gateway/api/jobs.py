@@ -9,7 +9,7 @@ from aiohttp import web
 from gateway.api.drafts import body_of, job_of
 from gateway.api.intake import checked, path_id, query_as, read_as, read_object
 from gateway.api.models.base import MAX_ID
-from gateway.api.models.jobs import MAX_BATCH, MOST_WISHED_ID, JobBody, JobIds, JobList, JobQuery
+from gateway.api.models.jobs import MAX_BATCH, MOST_WISHED_ID, BatchBody, JobBody, JobIds, JobList, JobQuery
 from gateway.api.patching import changed_job
 from gateway.api.problems import FieldError, InvalidInput
 from gateway.api.render import job_answer, json_answer
@@ -37,7 +37,7 @@ async def create(request: web.Request) -> web.Response:
 async def create_batch(request: web.Request) -> web.Response:
     """Jobs are checked in slices, so that a large batch does not hold up runs that are due."""
     services = request.app[SERVICES]
-    bodies, wishes = _batch_of(await read_object(request))
+    bodies, wishes, known = _batch_of(await read_object(request))
     app_ids: dict[str, int] = {}
     now_ms = services.clock.now_ms()
     drafts: list[Job] = []
@@ -57,7 +57,7 @@ async def create_batch(request: web.Request) -> web.Response:
         )
         if index % _JOBS_A_SLICE == _JOBS_A_SLICE - 1:
             await services.clock.sleep(0)
-    ids = [job.id for job in await services.jobs.create(drafts, wishes)]
+    ids = [job.id for job in await services.jobs.create(drafts, wishes, known=known)]
     await services.operations.jobs_changed(ids)
     return json_answer(JobIds(ids=ids), 201)
 
@@ -147,16 +147,17 @@ def job_id_in(request: web.Request) -> int:
     return job_id
 
 
-def _batch_of(body: dict[str, Any]) -> tuple[list[object], list[int | None]]:
-    """The jobs, which are checked one by one, and the ids that they are to have."""
+def _batch_of(body: dict[str, Any]) -> tuple[list[object], list[int | None], frozenset[int] | None]:
+    """The jobs, which are checked one by one, the ids that they are to have, and those of the jobs that are known."""
     jobs = body.get("jobs")
-    if unknown := sorted(set(body) - {"jobs", "ids"}):
-        raise InvalidInput([FieldError(unknown[0], body[unknown[0]], "a known field: jobs, ids")])
+    if unknown := sorted(set(body) - set(BatchBody.model_fields)):
+        expected = f"a known field: {', '.join(BatchBody.model_fields)}"
+        raise InvalidInput([FieldError(unknown[0], body[unknown[0]], expected)])
     if not isinstance(jobs, list) or not jobs:
         raise InvalidInput([FieldError("jobs", jobs, "a list of at least one job")])
     if len(jobs) > MAX_BATCH:
         raise InvalidInput([FieldError("jobs", f"{len(jobs)} items", f"at most {MAX_BATCH} items")])
-    return jobs, _wishes_of(body.get("ids"), len(jobs))
+    return jobs, _wishes_of(body.get("ids"), len(jobs)), _known_of(body.get("known"))
 
 
 def _wishes_of(ids: object, count: int) -> list[int | None]:
@@ -176,6 +177,18 @@ def _wishes_of(ids: object, count: int) -> list[int | None]:
             raise InvalidInput([FieldError(f"ids[{index}]", one, "each id once")])
         seen.add(one)
     return ids
+
+
+def _known_of(ids: object) -> frozenset[int] | None:
+    if ids is None:
+        return None
+    if not isinstance(ids, list) or len(ids) > MAX_BATCH:
+        shown = f"{len(ids)} items" if isinstance(ids, list) else ids
+        raise InvalidInput([FieldError("known", shown, f"a list of at most {MAX_BATCH} ids, or null")])
+    for index, one in enumerate(ids):
+        if not isinstance(one, int) or isinstance(one, bool):
+            raise InvalidInput([FieldError(f"known[{index}]", one, "the id of a job")])
+    return frozenset(ids)
 
 
 async def _app_id(services: Services, appname: str, field: str) -> int:

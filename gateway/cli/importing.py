@@ -320,8 +320,6 @@ class _Import:
         asked = self._asked
         if not (asked.log_days or asked.daily):
             return report
-        from gateway.store.imports import Undone
-
         state = "apps, jobs and users are here, its jobs disabled, and part of its log; the same command goes on with it"
         with self._stoppable(state):
             try:
@@ -334,14 +332,12 @@ class _Import:
                         progress=self._progress,
                     )
                 )
-            except Undone as error:
-                raise Failure(str(error), WRONG_INPUT) from None
             except (GatewayError, OSError) as error:
                 raise Failure(f"{error}; {state}", WRONG_INPUT) from None
             finally:
                 self._progress.end()
         for what, copied in (("runs of its log", logs), ("counts of days", days)):
-            if copied.read or copied.why:
+            if copied.read:
                 self._say(f"Copied: {copied.taken:,} {what}" + (f"; {copied.why}" if copied.why else ""))
         return replace(report, logs=logs, days=days)
 

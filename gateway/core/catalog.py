@@ -58,10 +58,17 @@ class AppCatalog(Protocol):
 class JobCatalog(Protocol):
     """Every change makes a version, takes back what was planned ahead and computes the next fire anew."""
 
-    async def create(self, jobs: Sequence[Job], wishes: Sequence[int | None] = ()) -> list[Job]:
+    async def create(
+        self,
+        jobs: Sequence[Job],
+        wishes: Sequence[int | None] = (),
+        *,
+        known: Collection[int] | None = None,
+    ) -> list[Job]:
         """Store all or none; id, part, version and times are filled in. Raises `InvalidValue`, `Conflict`.
 
-        `wishes`, as many as jobs: the ids that they get where no other job has or had them.
+        `wishes`, as many as jobs: the ids that they get where no other job has or had them. With `known`, none of them
+        may have the app and name of a job that is there, but for these.
         """
         ...
 

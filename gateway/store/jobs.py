@@ -40,6 +40,7 @@ from gateway.store.wished_ids import ids_for
 
 _CHUNK = 500
 _SLICE = 100
+_NAMES = 5000  # each look reads all jobs of the apps
 _TRIES = 3
 _OF_FIRE = tuple(job_next_fire.c[name] for name in ("next_fire_at", "fired", "chain_run_id", "edition"))
 _PARTS = job_next_fire.c.part.in_(bindparam("parts", expanding=True, literal_execute=True))
@@ -122,17 +123,26 @@ class JobStore:
 
     # ------------------------------------------------------------ changing
 
-    async def create(self, jobs: Sequence[Job], wishes: Sequence[int | None] = ()) -> list[Job]:
+    async def create(
+        self,
+        jobs: Sequence[Job],
+        wishes: Sequence[int | None] = (),
+        *,
+        known: Collection[int] | None = None,
+    ) -> list[Job]:
         for _ in range(_TRIES):
             try:
                 if any(wishes):
-                    return await self._create(jobs, await ids_for(self._db, self._clock, self._ids, wishes))
-                return await self._create(jobs, await self._ids.draw(len(jobs)))
+                    wished = await ids_for(self._db, self._clock, self._ids, wishes)
+                    return await self._create(jobs, wished, known)
+                return await self._create(jobs, await self._ids.draw(len(jobs)), known)
             except IdsTaken:
                 self._ids.drop_reserve()
         raise Conflict("jobs with ids of their own are being made at this moment: try again")
 
-    async def _create(self, jobs: Sequence[Job], ids: Sequence[int]) -> list[Job]:
+    async def _create(
+        self, jobs: Sequence[Job], ids: Sequence[int], known: Collection[int] | None
+    ) -> list[Job]:
         now_ms = self._clock.now_ms()
         async with reading(self._db) as conn:
             jobs = await self._days.find(conn, jobs)
@@ -154,13 +164,16 @@ class JobStore:
         async def body(conn: AsyncConnection) -> None:
             if parents:
                 await lock_links(conn)
-            # Locked, so that no app is deleted under its new jobs, or moves them to another part.
+            # Locked, so that no app is deleted under its new jobs, or moves them to another part; and so that of two
+            # who make the same jobs one sees those of the other.
             locked = await conn.execute(_limits(apps).order_by(app.c.id).with_for_update())
             found = {row.id: bool(row.limited) for row in locked}
             if missing := sorted(set(apps) - found.keys()):
                 raise Conflict(f"app {missing[0]} was deleted at this moment")
             if {app_id for app_id, is_limited in found.items() if is_limited} != limited:
                 raise Conflict("the limits of the app were changed at this moment: try again")
+            if known is not None:
+                await _refuse_namesakes(conn, jobs, known)
             locked_jobs = await self._days.lock(conn, jobs)
             if any(one.days != now.days for one, now in zip(jobs, locked_jobs, strict=True)):
                 raise Conflict("a calendar was changed at this moment: try again")
@@ -317,6 +330,19 @@ class JobStore:
 
 def jobs_with_fires() -> Select[Any]:
     return select(job, *_OF_FIRE).join(job_next_fire, job_next_fire.c.job_id == job.c.id)
+
+
+async def _refuse_namesakes(conn: AsyncConnection, jobs: Sequence[Job], known: Collection[int]) -> None:
+    """Raises `Conflict` where a job is there that has the app and name of one of these, and is not known."""
+    wanted = {(one.app_id, one.name) for one in jobs}
+    apps, names = ({*column} for column in zip(*wanted, strict=True))
+    ordered = sorted(names)
+    for start in range(0, len(ordered), _NAMES):
+        some = job.c.name.in_(ordered[start : start + _NAMES])
+        there = select(job.c.id, job.c.app_id, job.c.name).where(job.c.app_id.in_(sorted(apps)), some)
+        for row in await conn.execute(there.order_by(job.c.id)):
+            if (row.app_id, row.name) in wanted and row.id not in known:
+                raise Conflict(f"there is a job {row.name!r} of this app already, job {row.id}")
 
 
 def is_same(old: Job, changed: Job) -> bool:

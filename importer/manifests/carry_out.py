@@ -64,13 +64,22 @@ class _Run:
         ordered = sorted(
             steps, key=lambda one: (one.document_id is None, one.document_id or 0, one.index or 0)
         )
+        made: dict[tuple[str, str], list[int]] = {}
         for lot in _lots([(step, self._body(step)) for step in ordered]):
-            body = {"jobs": [body for _, body in lot], "ids": [_wish(step) for step, _ in lot]}
+            known = {
+                one for step, _ in lot for one in (*step.namesakes, *made.get((step.app, step.name), ()))
+            }
+            body = {
+                "jobs": [body for _, body in lot],
+                "ids": [_wish(step) for step, _ in lot],
+                "known": sorted(known),
+            }
             ids = self._calls.call("POST", f"{V1}/jobs/batch", body)["ids"]
             for (step, _), job_id in zip(lot, ids, strict=True):
                 assert step.index is not None
                 self._ids[step.index] = job_id
                 self._versions[job_id] = 1
+                made.setdefault((step.app, step.name), []).append(job_id)
                 was = step.document_id
                 told = "" if was in (None, job_id) else f" (it is {was} in its document)"
                 yield f"created job {job_id} {step.app}/{step.name}{told}"

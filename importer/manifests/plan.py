@@ -15,7 +15,7 @@ from importer.manifests import wanted
 from importer.manifests.errors import ManifestError, Wrong
 from importer.manifests.files import Entries, Entry
 from importer.manifests.fires import Budget, FireChange, change_of, days_of
-from importer.manifests.matching import Finder, Link, Match, Named, cycle_in, match
+from importer.manifests.matching import Finder, Key, Link, Match, Named, cycle_in, match
 from importer.manifests.present import Present, calendar_uses, child_document
 from importer.manifests.shapes import (
     KEPT_APP_FIELDS,
@@ -53,6 +53,9 @@ class _Planner:
         self._days_then = dict(self._days_now)
         self._calendars_changed: set[str] = set()
         self._used: set[str] = set()
+        self._ids_of: dict[Key, list[int]] = {}
+        for job_id, one in present.jobs.items():
+            self._ids_of.setdefault((one["app"], one["name"]), []).append(job_id)
 
     def plan(self, prune: Prune) -> Plan:
         check, entries = self._check, self._entries
@@ -153,7 +156,13 @@ class _Planner:
         if there is None or shape is None:
             body = {**asked.shape, "children": []}
             step = self._step(name, index, What.CREATE, None)
-            return replace(step, body=body, links=links, fires=self._fires(None, None, asked, {}))
+            return replace(
+                step,
+                body=body,
+                links=links,
+                namesakes=tuple(self._ids_of.get(name.key, ())),
+                fires=self._fires(None, None, asked, {}),
+            )
         return self._change(self._step(name, index, What.CHANGE, there), there, shape, asked, links, base)
 
     def _step(self, name: Named, index: int, what: What, there: Any) -> Step:

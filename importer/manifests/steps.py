@@ -54,6 +54,8 @@ class Step:
     loses_links: bool = False
     # Of a job that documents ask for: which of them, so that links can name it before it has an id.
     index: int | None = None
+    # Of a new job: those of its app and name that were there, which it does not mean.
+    namesakes: tuple[int, ...] = ()
     fires: FireChange | None = None
     notes: tuple[str, ...] = ()
 

@@ -488,6 +488,23 @@ async def test_jobs_in_pages_and_filtered(apps, jobs, app):
         ] == found
 
 
+async def test_of_two_who_make_the_same_jobs_at_once_one_does(apps, app, db, clock):
+    both = [JobStore(db, clock, ids.job_ids(db, clock), ids.run_ids(db, clock)) for _ in range(2)]
+    some = [a_job(app, name=f"n{n}") for n in range(150)]
+    done = await asyncio.gather(*(one.create(some, known=()) for one in both), return_exceptions=True)
+    (refused,) = [one for one in done if isinstance(one, Exception)]
+    assert str(refused).startswith("there is a job 'n0' of this app already, job ")
+    (made,) = [one for one in done if not isinstance(one, Exception)]
+    page = await both[0].page(JobFilter(app_id=app.id), cursor=None, limit=500)
+    assert [one.id for one in page.items] == [one.id for one in made]
+    # Of another app, of another case, or as one more beside those that are known: these are other jobs.
+    other = await apps.create(an_app("other"))
+    await both[0].create([a_job(other, name="n0"), a_job(app, name="N0")], known=())
+    await both[0].create([a_job(app, name="n0"), a_job(app, name="n0")], known=[made[0].id])
+    with pytest.raises(Conflict, match="there is a job 'n0'"):
+        await both[0].create([a_job(app, name="n0")], known=[made[0].id])
+
+
 async def test_changes_at_the_same_time_are_not_lost(jobs, app):
     (made,) = await jobs.create([a_job(app)])
     await asyncio.gather(*(jobs.set_enabled(made.id, enabled=n % 2 == 0) for n in range(8)))

@@ -164,6 +164,12 @@ class BatchBody(Body):
         description="As many as jobs: the ids that they get where no other job has or had them, as when they come from "
         "another gateway; null for any. The answer tells which ids they got.",
     )
+    known: list[int] | None = Field(
+        None,
+        max_length=MAX_BATCH,
+        description="Ids of the jobs that the caller knows of: if another one has the app and name of one of `jobs`, 409 and "
+        "nothing is created, so that who sends the same jobs twice makes them once. Null: names are not looked at.",
+    )
 
 
 class JobHead(Answer):

@@ -21,7 +21,13 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", f"{V1}/jobs", jobs.create, "Create a job", {201: JobAnswer}, JobBody),
     Route("GET", f"{V1}/jobs", jobs.page, "List jobs", {200: JobList}, query=JobQuery, problems=(404,)),
     Route(
-        "POST", f"{V1}/jobs/batch", jobs.create_batch, "Create jobs, all or none", {201: JobIds}, BatchBody
+        "POST",
+        f"{V1}/jobs/batch",
+        jobs.create_batch,
+        "Create jobs, all or none",
+        {201: JobIds},
+        BatchBody,
+        problems=(409,),
     ),
     Route(
         "POST",

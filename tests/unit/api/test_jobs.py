@@ -607,6 +607,24 @@ async def test_ids_of_a_batch(billing):
         assert await billing.wrong("POST", "/api/v1/jobs/batch", {"jobs": bodies, "ids": ids}) == expected
 
 
+async def test_a_batch_that_is_sent_twice_is_made_once(billing):
+    batch = {"jobs": [a_job(name="new"), a_job()], "ids": [7, None], "known": []}
+    made = await billing.ok("POST", "/api/v1/jobs/batch", batch)
+    answer = await billing.problem(409, "POST", "/api/v1/jobs/batch", batch)
+    assert answer["detail"] == "there is a job 'new' of this app already, job 7"
+    more = {"jobs": [a_job(name="new"), a_job(name="newer")], "known": made["ids"]}
+    assert len((await billing.ok("POST", "/api/v1/jobs/batch", more))["ids"]) == 2
+    assert (await billing.problem(409, "POST", "/api/v1/jobs/batch", more))["status"] == 409
+    for known, expected in (
+        (7, ("known", 7, "a list of at most 10000 ids, or null")),
+        ([1] * 10_001, ("known", "10001 items", "a list of at most 10000 ids, or null")),
+        ([7, "8"], ("known[1]", "8", "the id of a job")),
+    ):
+        body = {"jobs": [a_job(name="newest")], "known": known}
+        assert await billing.wrong("POST", "/api/v1/jobs/batch", body) == expected
+    assert len((await billing.ok("GET", "/api/v1/jobs"))["items"]) == 4
+
+
 async def test_a_batch_is_refused_as_a_whole(billing):
     for bad, field in (
         ({"timeout_s": -1}, "jobs[1].timeout_s"),

@@ -507,6 +507,36 @@ async def test_what_somebody_changed_meanwhile_is_left_alone(billing, tmp_path):
     assert (await billing.ok("GET", f"/api/v1/jobs/{second['id']}"))["priority"] == 9
 
 
+async def test_what_somebody_made_meanwhile_is_not_made_again(billing, tmp_path):
+    file = tmp_path / "a.yaml"
+    jobs = [a_job(name=name) for name in ("a", "b")]
+    file.write_text(yaml.safe_dump({"format": 1, "jobs": jobs}))
+    made = []
+
+    async def intrude(request, handler):
+        # The same jobs come from somebody else, after the plan was made and before they are sent.
+        if request.path.endswith("/jobs/batch") and not made:
+            made.append(True)
+            made.append(await billing.job(name="b"))
+        return await handler(request)
+
+    billing.intruders.append(intrude)
+    said = await apply(billing, file, code=1)
+    assert f"stopped: there is a job 'b' of this app already, job {made[1]['id']}. Done so far: 0" in said
+    assert [one["name"] for one in (await billing.ok("GET", "/api/v1/jobs"))["items"]] == ["b"]
+    assert "Plan: 1 to create, 0 to change, 0 to remove, 1 unchanged." in await apply(billing, file)
+
+
+async def test_as_many_jobs_of_one_name_as_documents_have(billing, tmp_path):
+    """Beside one that was there, and in more than one lot."""
+    await billing.job()
+    file = tmp_path / "a.yaml"
+    file.write_text(yaml.safe_dump({"format": 1, "jobs": [a_job() for _ in range(203)]}))
+    assert "Plan: 202 to create, 0 to change, 0 to remove, 1 unchanged." in await apply(billing, file)
+    assert "203 unchanged" in await apply(billing, file)
+    assert len((await billing.ok("GET", "/api/v1/jobs?limit=500"))["items"]) == 203
+
+
 async def change_behind(api, job_id):
     from dataclasses import replace
 
