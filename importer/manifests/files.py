@@ -140,9 +140,13 @@ def _called(value: Mapping[str, Any]) -> str:
 
 def as_text(sections: Mapping[str, Sequence[Value]]) -> str:
     """One document; sections without entries are left out."""
-    parts = [written(_HEAD)]
-    parts += [written({name: list(sections[name])}) for name in SECTIONS if sections.get(name)]
-    return "\n".join(parts)
+    text = written(_HEAD)
+    for name in SECTIONS:
+        if sections.get(name):
+            # An empty line after a text that ends in such lines would be one more of them.
+            gap = "" if text.endswith("\n\n") else "\n"
+            text += gap + written({name: list(sections[name])})
+    return text
 
 
 def as_files(sections: Mapping[str, Sequence[Value]]) -> dict[str, str]:

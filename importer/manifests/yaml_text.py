@@ -41,6 +41,11 @@ class _Writer(yaml.SafeDumper):
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002 - lists stand in from their key
         super().increase_indent(flow, indentless=False)
 
+    def expect_document_start(self, first: bool = False) -> None:
+        """The end of a text that ends in empty lines is that of the file, or what stands next: no `...` is needed."""
+        self.open_ended = False
+        super().expect_document_start(first)
+
     def analyze_scalar(self, scalar: str) -> Any:
         """Scripts have tabs, and blanks at ends of lines: a literal block keeps both, though this library avoids it."""
         found = super().analyze_scalar(scalar)

@@ -8,6 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from importer.manifests.errors import ManifestError
+from importer.manifests.files import as_text
 from importer.manifests.yaml_text import documents_in, written
 
 LINES = [
@@ -70,7 +71,31 @@ def test_what_is_written_is_read_again(value):
     assert yaml.safe_load(text) == value
 
 
+SECTIONS = st.fixed_dictionaries(
+    {},
+    optional={
+        name: st.lists(st.dictionaries(st.sampled_from(["a", "on", "x y"]), VALUES, min_size=1), max_size=2)
+        for name in ("calendars", "apps", "jobs")
+    },
+)
+
+
+@settings(deadline=None)
+@given(SECTIONS)
+@example({"calendars": [{"a": "x\n\n"}], "apps": [{"a": "\n\n"}], "jobs": [{"a": "x\n\n\n"}]})
+@example({"calendars": [{"a": "x\n"}], "jobs": [{"a": ["x\n...\n\n"]}]})
+def test_sections_that_are_written_are_read_again(sections):
+    text = as_text(sections)
+    (document,) = documents_in(text, "f")
+    assert document.value == {"format": 1, **{name: one for name, one in sections.items() if one}}
+    assert yaml.safe_load(text) == document.value
+    # More may stand after it in the same file.
+    first, second = documents_in(f"{text}---\n{text}", "f")
+    assert first.value == second.value == document.value
+
+
 def test_a_script_is_a_block():
+    assert written({"a": "x\n\n", "b": "y\n\n"}) == "a: |+\n  x\n\nb: |+\n  y\n\n"
     assert written({"a": "if x:\n\ty = 1  \n\n中文\n"}) == "a: |\n  if x:\n  \ty = 1  \n\n  中文\n"
 
 
