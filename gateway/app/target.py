@@ -32,6 +32,12 @@ async def working_on(settings: Settings) -> AsyncIterator[Database]:
         yield db
 
 
+def is_made(settings: Settings) -> bool:
+    """False where `working_on` would make an embedded database. Another one it does not make."""
+    url = database_url(settings.effective_database_url)
+    return url.get_backend_name() != "sqlite" or not _is_blank(Path(str(url.database)))
+
+
 def refuse_if_running(settings: Settings) -> None:
     """Raises `Refused` where `working_on` would because a gateway runs. Makes nothing."""
     url = database_url(settings.effective_database_url)

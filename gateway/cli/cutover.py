@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,47 +9,25 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gateway.cli.root import WRONG_INPUT, Failure
-from gateway.cli.stopping import load, stoppable
+from gateway.cli.cutover_options import OWN, check, cutover_options
+from gateway.cli.root import FAILED
+from gateway.cli.stopping import answerable, load, stoppable
 from gateway.cli.target import database_options, one_line, run_loop, settings_of
 from gateway.core.errors import InvalidValue, Refused
 
 if TYPE_CHECKING:
+    from gateway.cli.source import GivenSource
     from gateway.store.cutovers import CutoverStore, ImportedSource
     from importer.cutover import Cutover
     from importer.way_back import NextTime, TakenBack
 
 _MOST_SHOWN = 20
 _MODULES = ("gateway.settings", "gateway.app.target", "importer.cutover", "importer.way_back")
-SOURCE_URL = "mysql://USER:PASSWORD@HOST:PORT/DATABASE"
+_NO_DATABASE = "there is no gateway's database there: nothing was imported into it"
 
 
 @click.command()
-@click.option("--source", metavar="URL", help=f"the old admin's database: {SOURCE_URL}")
-@click.option("--name", help="under which the source was imported (DATABASE@HOST:PORT)")
-@click.option("--table-map", multiple=True, metavar="OLD=NEW", help="as for `import`")
-@click.option("--source-charset", metavar="NAME", help="as for `import`")
-@click.option(
-    "--old-admin-is-stopped",
-    is_flag=True,
-    help="you vouch for it: no signs of life are looked for, and --source is not needed",
-)
-@click.option("--watch", default="2m", metavar="DURATION", help="look for signs of life so long at most (2m)")
-@click.option("--ignore-changes", is_flag=True, help="go on although the source has changed since the import")
-@click.option("--require-executors", is_flag=True, help="refuse while an app has no executor here")
-@click.option(
-    "--take-over",
-    is_flag=True,
-    help="the gateway gets the old admin's address: executors that were registered there are here, too",
-)
-@click.option("--back", is_flag=True, help="disable the jobs again that a cutover has enabled")
-@click.option(
-    "--sql",
-    type=click.Path(dir_okay=False),
-    help="with --back: a file for what the old admin's database needs",
-)
-@click.option("--dry-run", is_flag=True, help="look and tell, change nothing")
-@click.option("--yes", is_flag=True, help="do not ask")
+@cutover_options
 @database_options
 def cutover(**options: Any) -> int:
     """Enable the imported jobs here, once their old admin is stopped.
@@ -58,13 +35,14 @@ def cutover(**options: Any) -> int:
     Each goes on with the first slot that the old admin has not handled. With --back they are disabled again, so that the
     old admin can be started.
     """
-    wanted = {name: options.pop(name) for name in _OWN}
+    wanted = {name: options.pop(name) for name in OWN}
     load(*_MODULES)
     begun = _Begun()
     with one_line(), stoppable(begun.told):
-        _check(wanted)
+        check(wanted)
         begun.settings = settings_of(options)
-        code: int = run_loop(_cutover(begun.settings, wanted, begun))
+        given = None if wanted["back"] or wanted["source"] is None else _source(wanted)
+        code: int = run_loop(_cutover(begun.settings, wanted, given, begun))
     return code
 
 
@@ -98,57 +76,42 @@ async def _live(settings: Any, imported: ImportedSource) -> int:
         return len(await live_items(CutoverStore(db, SystemClock()), imported))
 
 
-_OWN = (
-    *("source", "name", "table_map", "source_charset", "old_admin_is_stopped", "watch", "ignore_changes"),
-    *("require_executors", "take_over", "back", "sql", "dry_run", "yes"),
-)
+def _source(wanted: dict[str, Any]) -> GivenSource:
+    from gateway.cli.source import source_of
+
+    return source_of(wanted | {"timezone": None})
 
 
-def _check(wanted: dict[str, Any]) -> None:
-    if wanted["back"]:
-        for name in ("old_admin_is_stopped", "ignore_changes", "require_executors", "take_over"):
-            if wanted[name]:
-                raise InvalidValue(f"--{name.replace('_', '-')}", "", "nothing beside --back")
-        return
-    if wanted["sql"]:
-        raise InvalidValue("--sql", wanted["sql"], "nothing without --back")
-    if wanted["source"] is None and wanted["take_over"]:
-        raise InvalidValue("--take-over", "", "--source beside it: it holds the executors")
-    if wanted["source"] is None and not wanted["old_admin_is_stopped"]:
-        raise Failure(
-            "--source is missing: the old admin's database, to see that it is stopped; "
-            "or say it yourself: --old-admin-is-stopped",
-            WRONG_INPUT,
-        )
-
-
-async def _cutover(settings: Any, wanted: dict[str, Any], begun: _Begun) -> int:
-    from gateway.app.target import looking_at, working_on
+async def _cutover(settings: Any, wanted: dict[str, Any], given: GivenSource | None, begun: _Begun) -> int:
+    from gateway.app.target import is_made, looking_at, working_on
     from gateway.core.acting import acting_for
     from gateway.core.clock import SystemClock
     from gateway.store.cutovers import AUTHOR, CutoverStore
 
     clock = SystemClock()
+    if not is_made(settings):
+        raise Refused(_NO_DATABASE)
     opened = looking_at(settings) if wanted["dry_run"] else working_on(settings)
     async with opened as db:
         if db is None:
-            raise Refused("there is no gateway's database there: nothing was imported into it")
+            raise Refused(_NO_DATABASE)
         store = CutoverStore(db, clock)
         with acting_for(AUTHOR):
             if wanted["back"]:
                 return await _back(store, clock, wanted, begun)
-            return await _there(store, clock, wanted, begun)
+            return await _there(store, clock, wanted, given, begun)
 
 
 # ---------------------------------------------------------------- there
 
 
-async def _there(store: CutoverStore, clock: Any, wanted: dict[str, Any], begun: _Begun) -> int:
+async def _there(
+    store: CutoverStore, clock: Any, wanted: dict[str, Any], given: GivenSource | None, begun: _Begun
+) -> int:
     import contextlib
     from dataclasses import replace
 
     from gateway.cli.progress import Progress
-    from gateway.cli.source import source_of
     from gateway.core.durations import parse_duration_ms
     from importer.cutover import CutoverOptions, carry_out, find_source, prepare
     from importer.plan.alive import Life, opinion
@@ -162,7 +125,6 @@ async def _there(store: CutoverStore, clock: Any, wanted: dict[str, Any], begun:
         takes_over=wanted["take_over"],
         watch_ms=parse_duration_ms(wanted["watch"], field="--watch"),
     )
-    given = None if wanted["source"] is None else source_of(wanted | {"timezone": None})
     imported = find_source(await store.sources(), wanted["name"] if given is None else given.name)
     progress = Progress()
     async with contextlib.AsyncExitStack() as stack:
@@ -182,7 +144,7 @@ async def _there(store: CutoverStore, clock: Any, wanted: dict[str, Any], begun:
             return 0
         if not wanted["yes"] and not _agreed(f"Enable {len(found.starts)} jobs here?"):
             click.echo("Nothing was changed.")
-            return 0
+            return FAILED
         if source is not None and seen is not None:
             # It may have been started while somebody thought about the answer.
             last = opinion(seen, await source.signs())
@@ -277,9 +239,8 @@ def _listed(ids: Any) -> str:
 
 
 def _agreed(question: str) -> bool:
-    if not sys.stdin.isatty():
-        raise Failure("there is nobody to ask: give --yes, or look with --dry-run", WRONG_INPUT)
-    return click.confirm(question)
+    with answerable():
+        return click.confirm(question)
 
 
 # ---------------------------------------------------------------- back
@@ -317,7 +278,7 @@ async def _back(store: CutoverStore, clock: Any, wanted: dict[str, Any], begun: 
         return 0
     if not wanted["yes"] and not _agreed(f"Disable {live} jobs here?"):
         click.echo("Nothing was changed.")
-        return 0
+        return FAILED
     is_told = is_told_next_times(imported)
     if sql:
         _writable(sql)

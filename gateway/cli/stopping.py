@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
@@ -36,10 +37,22 @@ def _too_early(_number: int, _frame: object) -> NoReturn:
 
 
 @contextlib.contextmanager
+def answerable() -> Iterator[None]:
+    """For a question inside of an event loop: the handler of the loop waits for the loop, which waits for the answer."""
+    of_loop = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, of_loop)
+
+
+@contextlib.contextmanager
 def stoppable(state: str | Callable[[], str]) -> Iterator[None]:
     """`state`: what was done when it is stopped in the block."""
     try:
         yield
     except (KeyboardInterrupt, click.Abort):
+        if sys.stderr.isatty():
+            click.echo(err=True)  # behind the ^C
         told = state if isinstance(state, str) else state()
         raise Failure(f"stopped: {told}", WRONG_INPUT) from None

@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
-import select
 import sqlite3
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -20,7 +14,8 @@ from click.testing import CliRunner
 
 from gateway.cli import cli
 from importer.source.values import SourceDay, SourceGlue, SourceGroup, SourceJob, SourceLog, SourceUser
-from tests.e2e.gateway_process import REPOSITORY, Ended, run_command
+from tests.e2e.gateway_process import Ended, run_command
+from tests.kit.terminal import Terminal
 from tests.kit.xxl_databases import READER_PASSWORD, XxlDatabase
 
 pytestmark = [pytest.mark.mariadb, pytest.mark.timeout(300)]
@@ -171,60 +166,6 @@ def test_a_wrong_password_is_not_repeated(old: XxlDatabase):
 def dump(directory: Path) -> list[str]:
     with sqlite3.connect(directory / "data" / "gateway.db") as db:
         return list(db.iterdump())
-
-
-class Terminal:
-    """The command on a terminal of its own, 80 columns wide."""
-
-    def __init__(self, *args: str) -> None:
-        self._fd, inner = pty.openpty()
-        env = {name: value for name, value in os.environ.items() if not name.startswith("XXLJOB_GATEWAY_")}
-        self._process = subprocess.Popen(
-            # A session of its own, so that keys of this terminal become signals.
-            ["setsid", "--ctty", sys.executable, "-m", "gateway", *args],
-            stdin=inner,
-            stdout=inner,
-            stderr=inner,
-            cwd=REPOSITORY,
-            env={**env, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "80", "LINES": "24", "TERM": "xterm"},
-        )
-        os.close(inner)
-        self.shown = ""
-
-    def wait_for(self, text: str, timeout_s: float = 25) -> None:
-        end = time.monotonic() + timeout_s
-        while text not in self.shown:
-            if time.monotonic() > end:
-                self._process.kill()
-                raise AssertionError(f"not shown: {text}\n{self.shown}")
-            if not self._read(1.0):
-                raise AssertionError(f"ended before: {text}\n{self.shown}")
-
-    def _read(self, timeout_s: float, keys: str = "") -> bool:
-        """False at the end. `keys`: to be typed if there was nothing to read."""
-        if select.select([self._fd], [], [], timeout_s)[0]:
-            try:
-                piece = os.read(self._fd, 65536)
-            except OSError:  # what Linux says when the other side is closed
-                return False
-            self.shown += piece.decode("utf-8", "replace").replace("\r\n", "\n")
-            return bool(piece)
-        self.type(keys)
-        return True
-
-    def type(self, keys: str) -> None:
-        os.write(self._fd, keys.encode())
-
-    def end(self, keys: str = "", timeout_s: float = 60) -> int:
-        """These are typed, and again when nothing follows: Python can miss a Ctrl-C just before it waits for a line."""
-        end = time.monotonic() + timeout_s
-        self.type(keys)
-        while self._read(5.0, keys):
-            if time.monotonic() > end:
-                self._process.kill()
-                raise AssertionError(f"does not end\n{self.shown}")
-        os.close(self._fd)
-        return self._process.wait(timeout_s)
 
 
 def test_on_a_terminal_it_asks_for_what_it_needs(old: XxlDatabase, tmp_path: Path):

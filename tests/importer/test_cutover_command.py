@@ -18,9 +18,10 @@ from importer.source.values import SourceGroup, SourceJob, SourceLog
 from importer.way_back import BEFOREHAND
 from tests.e2e.gateway_process import REPOSITORY
 from tests.kit.process import Process, free_port
-from tests.kit.xxl_databases import XxlDatabase
+from tests.kit.terminal import Terminal
+from tests.kit.xxl_databases import READER_PASSWORD, XxlDatabase
 
-pytestmark = pytest.mark.mariadb
+pytestmark = [pytest.mark.mariadb, pytest.mark.timeout(120)]
 
 TOLD = "--old-admin-is-stopped"
 TABLES = ("job", "job_version", "job_next_fire", "import_source", "import_item", "event", "run", "executor")
@@ -114,8 +115,8 @@ def test_what_is_wrong_is_said_in_one_line_and_nothing_is_changed(
     cases: list[tuple[tuple[str, ...], str]] = [
         (("--yes",), "--source is missing"),
         (("--source", old.url, TOLD), "--yes"),
-        (("--source", "nonsense", TOLD), "--source"),
-        (("--source", nowhere, "--name", old.url.rpartition("/")[2], TOLD), "no installation"),
+        (("--source", "nonsense", TOLD, "--yes"), "--source"),
+        (("--source", nowhere, "--name", old.url.rpartition("/")[2], TOLD, "--yes"), "no installation"),
         (("--source", other.url, TOLD, "--yes"), "no installation"),
         (("--source", nowhere, "--name", name_of(old), TOLD, "--yes"), "cannot be reached"),
         (("--source", old.url.replace("only-reads", "wrong"), TOLD, "--yes"), "does not let the user"),
@@ -183,7 +184,7 @@ def test_ctrl_c_between_jobs(
 def test_names_steer_no_terminal(old: XxlDatabase, run: Callable[..., Result]) -> None:
     said(run("import", "--source", old.url, "--yes"), 0)
     name = "a\x1b[2J\x1b]0;owned\x07b\u202ec\x9b31md"
-    old.execute(f"UPDATE xxl_job_info SET job_desc = '{name}'")
+    old.execute(f"UPDATE xxl_job_info SET job_desc = '{name}' WHERE id = 3")
     said(run("import", "--source", old.url, "--yes", "--existing", "update"), 0)
     text = said(run("cutover", "--source", old.url, TOLD, "--dry-run"), 0)
     assert "\n  job 3 (abcd): " in text
@@ -208,6 +209,53 @@ def test_ctrl_c_while_it_looks(
     assert process.tail(1) == "error: stopped: nothing was changed"
     assert "Looking for 75 s or more: without the right PROCESS" in process.output()
     assert contents(here) == before
+
+
+def answered(question: str, keys: str, *words: str) -> tuple[int, str]:
+    """The exit code and the last line. Keys are typed again where Python has missed them, which cannot be told from a
+    question that takes them twice only: so another one is asked then.
+    """
+    for _ in range(3):
+        terminal = Terminal("cutover", *words)
+        terminal.wait_for(question)
+        code = terminal.end(keys)
+        if terminal.typed == 1:
+            break
+    assert terminal.typed == 1
+    return code, terminal.shown.splitlines()[-1]
+
+
+def test_one_ctrl_c_ends_each_of_its_questions(
+    old: XxlDatabase, here: Path, run: Callable[..., Result]
+) -> None:
+    """And `n` is no success for what would follow it in a script."""
+    said(run("import", "--source", old.url, "--yes"), 0)
+    stopped = (2, "error: stopped: nothing was changed")
+    there = ("--source", old.url, TOLD, "--data-dir", str(here))
+    unknown = ("--source", old.url.replace(f":{READER_PASSWORD}@", "@"), *there[2:])
+    assert answered("Password of xxl_reader: ", "\x03", *unknown) == stopped
+    before = contents(here)
+    assert answered("Enable 2 jobs here? [y/N]: ", "\x03", *there) == stopped
+    assert answered("Enable 2 jobs here? [y/N]: ", "n\n", *there) == (1, "Nothing was changed.")
+    assert contents(here) == before
+    said(run("cutover", *there, "--yes"), 0)
+    before, back = contents(here), ("--back", *there[3:])
+    assert answered("Disable 2 jobs here? [y/N]: ", "\x03", *back) == stopped
+    assert answered("Disable 2 jobs here? [y/N]: ", "n\n", *back) == (1, "Nothing was changed.")
+    assert contents(here) == before
+
+
+def test_who_cannot_be_asked_is_told_before_it_looks(old: XxlDatabase, run: Callable[..., Result]) -> None:
+    """Also where there is nothing to look at yet."""
+    for words in (("--source", old.url), ("--back",)):
+        assert "there is no terminal to ask at" in said(run("cutover", *words), 2)
+
+
+def test_a_mistyped_directory_is_not_made(run: Callable[..., Result], tmp_path: Path) -> None:
+    for words in ((TOLD,), ("--back",)):
+        text = said(run("cutover", *words, "--yes", "--data-dir", str(tmp_path / "typo")), 2)
+        assert "there is no gateway's database there: nothing was imported into it" in text
+    assert list(tmp_path.iterdir()) == []
 
 
 def name_of(old: XxlDatabase) -> str:
