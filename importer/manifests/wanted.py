@@ -79,8 +79,8 @@ class Checker:
         seen: dict[Any, str] = {}
         for entry in entries:
             value = key(entry.value)
-            if value is None:
-                continue
+            if not isinstance(value, (str, int)):
+                continue  # None, or refused where it is read
             if value in seen:
                 self.wrong.append(
                     Wrong(entry.where, field, value, f"each once: {seen[value]} has it as well")

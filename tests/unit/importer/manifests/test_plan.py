@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 
 from gateway.api.drafts import body_of, job_of
@@ -12,6 +13,7 @@ from gateway.api.models.jobs import JobBody
 from gateway.api.patching import changed_job
 from gateway.api.render import job_answer
 from gateway.core.pauses import Pauses
+from importer.manifests.errors import ManifestError
 from importer.manifests.files import Entries, Entry
 from importer.manifests.plan import make_plan
 from importer.manifests.present import Present, documents_of
@@ -88,3 +90,57 @@ def test_what_was_exported_is_unchanged(body):
         "retention_days": document.get("retention_days"),
     }
     assert planned(again, there).what is What.SAME
+
+
+FULL = {
+    "calendars": [{"name": "cn", "description": "d", "days": {2027: ["01-01"]}}],
+    "apps": [{"appname": "new", "title": "t", "address_mode": "manual", "addresses": ["http://h:1/"]}],
+    "jobs": [
+        {
+            "id": 5,
+            "app": "billing",
+            "name": "a",
+            "description": "d",
+            "schedule": {"kind": "cron", "expression": "0 0 3 * * ?", "timezone": "UTC", "misfire": "skip"},
+            "task": {"handler": "h", "params": "p", "envs": [{"name": "A", "value": "1"}]},
+            "calendar": [{"name": "cn", "mode": "exclude"}],
+            "window": {"start": "2027-01-01 00:00:00", "max_fires": 3},
+            "exclusions": [{"from": "22:00", "to": "06:00", "weekdays": "SAT,SUN"}],
+            "retry": {"max_attempts": 3, "intervals_s": [10, 0.5], "on": ["failed", "lost"]},
+            "shards": [{"name": "eu", "params": "1"}],
+            "children": [{"job": 7, "app": "billing", "name": "b", "on": "end"}],
+            "contact": {"author": "x"},
+        },
+        {"app": "billing", "name": "b", "schedule": [{"kind": "none"}], "task": {"handler": "h"}},
+    ],
+}
+ODD = (["c"], [["c"]], {"c": 1}, {"c": ["c"]}, None, True, 7, -0.5, float("inf"), 1 << 70, "", "x", "a\0b")
+
+
+def with_odd(value, odd):
+    """With `odd` at each place of it, one after another."""
+    yield odd
+    if isinstance(value, dict):
+        for key, one in value.items():
+            yield from ({**value, key: changed} for changed in with_odd(one, odd))
+    elif isinstance(value, list):
+        for index, one in enumerate(value):
+            yield from ([*value[:index], changed, *value[index + 1 :]] for changed in with_odd(one, odd))
+
+
+@pytest.mark.parametrize("odd", ODD, ids=repr)
+@pytest.mark.parametrize("section", list(FULL))
+def test_whatever_stands_in_a_field_is_read_or_refused(section, odd):
+    """By an error that is for people: never by one of Python's."""
+    told = []
+    for entry in with_odd(FULL[section][0], odd):
+        if not isinstance(entry, dict):
+            continue
+        listed = {**FULL, section: [entry, *FULL[section][1:]]}
+        entries = Entries(**{name: tuple(Entry("f", one) for one in some) for name, some in listed.items()})
+        try:
+            make_plan(entries, Present({"billing": APP}, {}, {}, "UTC"), NOW_MS)
+        except ManifestError as error:
+            told += error.problems
+    assert told
+    assert all(" is not valid: " in one for one in told)
