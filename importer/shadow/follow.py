@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.core.clock import Clock, at_offset
-from importer.errors import SourceError
+from importer.errors import SourceError, SourceLost
 from importer.shadow import words
 from importer.shadow.reading import Reader
 from importer.shadow.values import Look, Row
 from importer.shadow.watch import START_MS, Watch
 from importer.source.source import Source
-from importer.source.values import SourceMoment, SourceSign
+from importer.source.values import LogHead, SourceMoment, SourceSign
 from importer.source.watching import ids_by_name
 
 PAGE = 1000
@@ -58,6 +58,7 @@ class Follower:
         self._before: dict[int, SourceSign] = {}
         self._ends: deque[tuple[int, int]] = deque()
         self._mark = 0
+        self._first = 0
         self._whole_ms = 0
         self._off_looks = 0
         self.notes: list[str] = []
@@ -77,7 +78,8 @@ class Follower:
             try:
                 if failed:  # its tables may be others by now
                     await self._source.look()
-                await self._look()
+                if not await self._looked(stopped):
+                    return
             except SourceError as error:
                 if self.watch is None or now - seen > PATIENCE_S:
                     raise
@@ -95,6 +97,21 @@ class Follower:
                 due = min(due, began + self._pace.for_s)
             await self._clock.wait(stopped, max(due - now, 0))
 
+    async def _looked(self, stopped: asyncio.Event) -> bool:
+        """False if it was stopped meanwhile: a database that hangs keeps nobody waiting."""
+        look, stop = asyncio.ensure_future(self._look()), asyncio.ensure_future(stopped.wait())
+        try:
+            await asyncio.wait((look, stop), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stop.cancel()
+            if not look.done():
+                look.cancel()
+            await asyncio.wait((look, stop))
+        if look.cancelled():
+            return False
+        look.result()
+        return True
+
     async def _look(self) -> None:
         moment = self._chosen(await self._source.moment())
         changed = self._changed(moment)
@@ -102,7 +119,7 @@ class Follower:
         signs = {sign.job_id: sign for sign in moment.signs}
         if self.watch is None:
             self.watch = Watch(moment.now_ms + min(START_MS, self._pace.settle_ms), self._pace.settle_ms)
-            self._mark = moment.last_log_id
+            self._mark, self._first = moment.last_log_id, moment.first_log_id
         self._reader.ids_by_name |= ids_by_name(jobs)
         rows, complete_ms = await self._rows(moment, self.watch)
         self.watch.observe(
@@ -119,8 +136,7 @@ class Follower:
     def _chosen(self, moment: SourceMoment) -> SourceMoment:
         if not self._only:
             return moment
-        signs = tuple(sign for sign in moment.signs if sign.job_id in self._only)
-        return SourceMoment(moment.now_ms, moment.last_log_id, signs)
+        return replace(moment, signs=tuple(sign for sign in moment.signs if sign.job_id in self._only))
 
     def _changed(self, moment: SourceMoment) -> list[int]:
         """Jobs of which more has changed than what the scheduler itself writes at each run."""
@@ -133,11 +149,15 @@ class Follower:
 
     async def _rows(self, moment: SourceMoment, watch: Watch) -> tuple[list[Row], int]:
         """New rows of the log, up to where it ended at a look that is old enough."""
-        if moment.last_log_id < self._mark:
+        is_anew = moment.last_log_id < self._mark
+        # All that was read is gone, so what came after it and was not read yet may be gone as well.
+        if is_anew or 0 < self._first <= self._mark < moment.first_log_id:
             self._note("rows of the old admin's log were deleted while it was watched")
             watch.grey(watch.judged_ms, moment.now_ms, words.LOST_LOG)
+        if is_anew:
             self._mark = moment.last_log_id
             self._ends.clear()
+        self._first = moment.first_log_id
         self._ends.append((moment.now_ms, moment.last_log_id))
         old_ms = moment.now_ms - self._pace.lag_ms
         while len(self._ends) > 1 and self._ends[1][0] <= old_ms:
@@ -188,15 +208,21 @@ async def look_back(
     only: frozenset[int],
     stopped: asyncio.Event,
     tell: Callable[[Watch], None],
-) -> tuple[Watch, list[str]]:
-    """Lay the jobs as they are now over a past range of the log."""
+    notes: list[str],
+) -> None:
+    """Lay the jobs as they are now over a past range of the log; what is to be said of it goes to `notes`.
+
+    Raises `SourceError`; what was told until then is what was found.
+    """
     moment = await source.moment()
     signs = {sign.job_id: sign for sign in moment.signs if not only or sign.job_id in only}
     jobs = await source.schedules(list(signs))
     reader.ids_by_name |= ids_by_name(jobs)
-    notes = []
     oldest = reader.around.ms(await source.oldest_log())
-    if oldest > start_ms:
+    if not oldest:
+        notes.append("the log is empty: nothing is judged")
+        start_ms = moment.now_ms
+    elif oldest > start_ms:
         notes.append(
             "the first row of the log is of a later time than was asked for: nothing before it is judged"
         )
@@ -215,7 +241,7 @@ async def look_back(
     first_id, last_id = await source.log_bounds(local)
     mark = first_id - 1
     while mark < last_id and not stopped.is_set():
-        heads = await source.log_heads(mark, last_id, PAGE)
+        heads = await _page(source, mark, last_id)
         mark = heads[-1].id if len(heads) == PAGE else last_id
         rows = reader.rows(heads)
         _grey_doubled(watch, reader)
@@ -227,7 +253,16 @@ async def look_back(
     if not stopped.is_set():
         watch.take((), upto_ms)
         watch.finish()
-    return watch, notes
+    tell(watch)
+
+
+async def _page(source: Source, after_id: int, upto_id: int) -> list[LogHead]:
+    """Once more if the connection ends on the way."""
+    try:
+        return await source.log_heads(after_id, upto_id, PAGE)
+    except SourceLost:
+        await source.look()
+        return await source.log_heads(after_id, upto_id, PAGE)
 
 
 def _within(rows: Sequence[Row], upto_ms: int) -> list[Row]:

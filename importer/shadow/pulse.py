@@ -20,6 +20,7 @@ class Pulse:
         self._from_s: int | None = None
         self._until_s = 0
         self._slots = 0
+        self._unknown: list[tuple[int, int]] = []
         self.silences: list[Silence] = []
         self.more = 0
 
@@ -30,6 +31,10 @@ class Pulse:
     def started(self, at_ms: int) -> None:
         second = at_ms // SECOND_MS
         self._started[second] = self._started.get(second, 0) + 1
+
+    def ignore(self, from_ms: int, to_ms: int) -> None:
+        """What was started in that stretch is not known: there is no silence in it."""
+        self._unknown.append((from_ms // SECOND_MS, to_ms // SECOND_MS))
 
     def is_silent(self, at_ms: int) -> bool:
         """Whether several slots were due around that instant, and nothing was started."""
@@ -43,12 +48,14 @@ class Pulse:
         upto_s = upto_ms // SECOND_MS - 2 * _NEAR_S
         for second in sorted(second for second in self._due if second < upto_s):
             slots = self._due.pop(second)
-            if any(after in self._started for after in range(second, second + _NEAR_S + 1)):
+            is_unknown = any(first <= second <= last for first, last in self._unknown)
+            if is_unknown or any(after in self._started for after in range(second, second + _NEAR_S + 1)):
                 self._end()
             else:
                 self._from_s = second if self._from_s is None else self._from_s
                 self._until_s = second
                 self._slots += slots
+        self._unknown = [stretch for stretch in self._unknown if stretch[1] >= upto_s]
         for second in [second for second in self._started if second < upto_s]:
             del self._started[second]
 

@@ -62,19 +62,32 @@ class Shadow:
             if self._options.start is not None:
                 start_ms, end_ms = self._range(reader, now_ms)
                 reader.around = _from(reader.around, start_ms)
-                watch, notes = await look_back(
-                    source,
-                    reader,
-                    start_ms,
-                    end_ms,
-                    self._options.pace.settle_ms,
-                    self._options.only,
-                    stopped,
-                    lambda watch: self._tell(lambda: report_of(watch, about)),
-                )
-                self.found = report_of(watch, _noted(about, notes))
-                return
-            await self._follow(source, reader, about, stopped)
+                await self._look_back(source, reader, about, start_ms, end_ms, stopped)
+            else:
+                await self._follow(source, reader, about, stopped)
+
+    async def _look_back(
+        self,
+        source: Source,
+        reader: Reader,
+        about: About,
+        start_ms: int,
+        end_ms: int | None,
+        stopped: asyncio.Event,
+    ) -> None:
+        notes: list[str] = []
+        seen: list[Watch] = []
+
+        def tell(watch: Watch) -> None:
+            seen[:] = [watch]
+            self._tell(lambda: report_of(watch, _noted(about, notes)))
+
+        settle_ms, only = self._options.pace.settle_ms, self._options.only
+        try:
+            await look_back(source, reader, start_ms, end_ms, settle_ms, only, stopped, tell, notes)
+        finally:
+            if seen:
+                self.found = report_of(seen[0], _noted(about, notes))
 
     async def _follow(self, source: Source, reader: Reader, about: About, stopped: asyncio.Event) -> None:
         follower = Follower(source, reader, self._clock, self._options.pace, self._options.only)

@@ -90,6 +90,7 @@ class Watch:
 
     def grey(self, from_ms: int, to_ms: int, why: str) -> None:
         """What disagrees in that stretch is unclear, for all jobs."""
+        self.pulse.ignore(from_ms, to_ms)
         for track in self.tracks.values():
             track.grey(from_ms, to_ms, why)
 
@@ -153,13 +154,14 @@ class Watch:
             if track.touches <= _MOST_TOUCHES:
                 track.grey(self._seen_ms, end_ms + EDIT_MS, words.EDITED)
             return
-        track.end(end_ms)
         unmarked = before.running and before.updated_ms == after.updated_ms
         if same and unmarked and job.version.stops_marked:
+            track.end(end_ms + PRE_READ_MS)  # what it had read ahead it still fires
             track.stopped = words.stopped(at_ms - self._seen_ms)
             track.sign = after
             self._open.add(track.id)
             return
+        track.end(end_ms)
         track.grey(self._seen_ms, end_ms + EDIT_MS, words.STARTED if same else words.EDITED)
         track.version, track.sign, track.stopped = job.version, after, ""
         track.begin(start_ms + PRE_READ_MS, fresh=True)

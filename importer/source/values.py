@@ -202,11 +202,12 @@ class SourceSign:
 
 @dataclass(frozen=True, slots=True)
 class SourceMoment:
-    """One look at a source, by its database's clock."""
+    """One look at a source, by its database's clock. The ids of its log are 0 where that is empty."""
 
     now_ms: int
     last_log_id: int
     signs: tuple[SourceSign, ...]
+    first_log_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,10 +48,12 @@ class Watching:
     cells: Cells
 
     async def moment(self) -> SourceMoment:
-        """The database's clock, where the log ends, and of each job what tells that it has changed."""
+        """The database's clock, where the log begins and ends, and of each job what tells that it has changed."""
         log = self.layout.tables.get("log")
-        newest = "0" if log is None else f"(SELECT MAX(id) FROM {log.sql})"
-        ((now, last_id),) = await self.connection.rows(f"SELECT UNIX_TIMESTAMP(NOW(3)) * 1000, {newest}")
+        ends = "0, 0" if log is None else f"(SELECT MIN(id) FROM {log.sql}), (SELECT MAX(id) FROM {log.sql})"
+        ((now, first_id, last_id),) = await self.connection.rows(
+            f"SELECT UNIX_TIMESTAMP(NOW(3)) * 1000, {ends}"
+        )
         tables = Tables(self.connection, self.layout, self.cells)
         jobs = await tables.some_jobs(_SIGN)
         quartz = await tables.triggers(jobs)
@@ -68,7 +70,7 @@ class Watching:
                     cron=_cron(state),
                 )
             )
-        return SourceMoment(int(now), int(last_id or 0), tuple(signs))
+        return SourceMoment(int(now), int(last_id or 0), tuple(signs), int(first_id or 0))
 
     async def schedules(self, ids: Sequence[int]) -> list[SourceJob]:
         """Those jobs, with what decides when they run, and without what they run."""

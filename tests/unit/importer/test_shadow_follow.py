@@ -84,8 +84,10 @@ class Source:
         sign = SourceSign(
             7, is_running=self.running, last_ms=next_ms - 60_000, next_ms=next_ms, updated=self.updated
         )
-        last = max((row.id for row in self._visible()), default=0)
-        return SourceMoment(self.clock.ms, last, (sign, SourceSign(8, is_running=False)))
+        ids = [row.id for row in self._visible()] or [0]
+        return SourceMoment(
+            self.clock.ms, max(ids), (sign, SourceSign(8, is_running=False)), first_log_id=min(ids)
+        )
 
     async def schedules(self, ids):
         self.asked.append(list(ids))
@@ -238,6 +240,43 @@ async def test_rows_that_were_deleted_meanwhile_make_that_stretch_unclear():
     assert any("deleted" in note for note in one.notes)
 
 
+async def test_a_log_that_is_emptied_while_ids_go_on_makes_that_stretch_unclear():
+    """Nobody sees the ids go back: rows that were read count, and those that were not are in doubt."""
+    clock = Clock()
+    source = Source(clock)
+    for slot in slots_between(source.next_after, T0, T0 + 900_000):
+        source.log(slot)
+    one = follower(source, clock)
+
+    def tell(watch):
+        if clock.ms == T0 + 420_000:
+            source.written = [row for row in source.written if row[0] > clock.ms - 20_000]
+
+    await one.run(asyncio.Event(), tell)
+    tally = one.watch.tracks[7].result(one.watch.judged_ms)
+    assert not tally.missing
+    assert any("deleted" in note for note in one.notes)
+
+
+async def test_a_database_that_hangs_keeps_nobody_from_stopping():
+    clock = Clock()
+    source = Source(clock)
+    one, stopped = follower(source, clock), asyncio.Event()
+    hangs = asyncio.Event()
+
+    async def log_heads(*_):
+        hangs.set()
+        await asyncio.Event().wait()
+
+    source.log(T0 + 60_000)
+    source.log_heads = log_heads
+    work = asyncio.ensure_future(one.run(stopped, lambda watch: None))
+    await hangs.wait()
+    stopped.set()
+    await work
+    assert one.watch.judged_ms >= T0
+
+
 @pytest.mark.parametrize(("off_s", "way"), [(-28_800, "behind"), (28_800, "ahead of"), (0, "")])
 async def test_times_in_the_log_on_another_clock_are_said(off_s, way):
     clock = Clock()
@@ -280,6 +319,15 @@ async def test_only_the_jobs_that_were_asked_for_are_read():
     assert source.asked == [[8]]
 
 
+async def past(source, reader, start_ms, end_ms):
+    """The last watch that was told of, and what was said."""
+    told, notes = [], []
+    await look_back(
+        source, reader, start_ms, end_ms, 120_000, frozenset(), asyncio.Event(), told.append, notes
+    )
+    return told[-1], notes
+
+
 async def test_a_past_range_is_judged_at_once_and_begins_where_the_log_begins():
     clock = Clock()
     source = Source(clock)
@@ -288,14 +336,44 @@ async def test_a_past_range_is_judged_at_once_and_begins_where_the_log_begins():
         if slot != slots[30]:
             source.log(slot)
     reader = Reader(Around(first=(2, 4, 0), last=(2, 4, 2), zone=ZONE, now_ms=T0))
-    watch, notes = await look_back(
-        source, reader, T0 - 7_200_000, None, 120_000, frozenset(), asyncio.Event(), lambda watch: None
-    )
+    watch, notes = await past(source, reader, T0 - 7_200_000, None)
     tally = watch.tracks[7].result(watch.judged_ms)
     assert watch.start_ms == slots[0]
     assert notes
     assert tally.missing.total() == 1
     assert tally.agreed == len(slots_between(source.next_after, slots[0], watch.judged_ms)) - 1
+
+
+async def test_a_past_range_of_an_empty_log_says_nothing_of_any_slot():
+    source = Source(Clock())
+    reader = Reader(Around(first=(2, 4, 0), last=(2, 4, 2), zone=ZONE, now_ms=T0))
+    watch, notes = await past(source, reader, T0 - 3_600_000, None)
+    assert notes == ["the log is empty: nothing is judged"]
+    assert not watch.tracks[7].result(watch.judged_ms).missing
+
+
+@pytest.mark.parametrize("fails", [1, 2])
+async def test_a_past_range_whose_source_goes_away(monkeypatch, fails):
+    """A page is asked for once more; if that fails as well, what was told until then is what was found."""
+    monkeypatch.setattr("importer.shadow.follow.PAGE", 10)
+    clock = Clock()
+    source = Source(clock)
+    for slot in slots_between(source.next_after, T0 - 3_600_000, T0):
+        source.log(slot)
+    source.page_fails = set(range(3, 3 + fails))
+    reader = Reader(Around(first=(2, 4, 0), last=(2, 4, 2), zone=ZONE, now_ms=T0))
+    told = []
+    work = look_back(
+        source, reader, T0 - 3_600_000, None, 120_000, frozenset(), asyncio.Event(), told.append, []
+    )
+    if fails == 1:
+        await work
+        assert told[-1].tracks[7].result(told[-1].judged_ms).agreed > 50
+    else:
+        with pytest.raises(SourceLost):
+            await work
+        assert 10 < told[-1].tracks[7].result(told[-1].judged_ms).agreed < 30
+    assert not told[-1].tracks[7].result(told[-1].judged_ms).differs
 
 
 async def test_a_past_range_ends_where_it_was_asked_to():
@@ -305,9 +383,7 @@ async def test_a_past_range_ends_where_it_was_asked_to():
         source.log(slot)
     reader = Reader(Around(first=(2, 4, 0), last=(2, 4, 2), zone=ZONE, now_ms=T0))
     start, end = T0 - 3_000_000, T0 - 1_200_000
-    watch, notes = await look_back(
-        source, reader, start, end, 120_000, frozenset(), asyncio.Event(), lambda watch: None
-    )
+    watch, notes = await past(source, reader, start, end)
     assert watch.judged_ms == end
     assert watch.tracks[7].result(end).agreed == 30
     assert not watch.tracks[7].result(end).differs
@@ -317,9 +393,7 @@ async def test_a_past_range_ends_where_it_was_asked_to():
 async def looked_back(source, **more):
     reader = Reader(Around(first=(2, 4, 0), last=(2, 4, 2), zone=ZONE, now_ms=T0))
     start = T0 - 3_000_000
-    watch, _ = await look_back(
-        source, reader, start, T0 - 600_000, 120_000, frozenset(), asyncio.Event(), lambda watch: None
-    )
+    watch, _ = await past(source, reader, start, T0 - 600_000)
     return watch.tracks[7].result(watch.judged_ms)
 
 
@@ -378,9 +452,7 @@ async def test_the_hour_that_comes_twice_is_unclear_in_a_past_range():
         if slot != begin + 9_000_000:  # 02:30, the first time
             source.written.append((slot, LogHead(len(source.written) + 1, local, 7, message=CRON)))
     reader = Reader(Around(first=(2, 4, 0), last=(2, 4, 2), zone=zone, now_ms=begin))
-    watch, _ = await look_back(
-        source, reader, begin, None, 120_000, frozenset(), asyncio.Event(), lambda watch: None
-    )
+    watch, _ = await past(source, reader, begin, None)
     tally = watch.tracks[7].result(watch.judged_ms)
     assert tally.unclear.total() == 1
     assert not tally.differs

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.core.zones import resolve_zone
+from importer.shadow.pulse import Pulse
 from importer.shadow.report import About, report_of
 from importer.shadow.tally import Tally
 from importer.shadow.values import Extra, Kind, Missing, Reading, Sign, Version
@@ -263,6 +264,37 @@ def test_a_job_that_stops_without_a_mark_was_stopped_by_the_old_admin(by_hand):
     assert ("by itself" in track.stopped) is not by_hand
     if not by_hand:
         assert report_of(watch, ABOUT)["stopped_by_old_admin"][0]["job_id"] == 7
+
+
+def test_the_last_run_of_a_job_that_has_come_to_its_end_agrees():
+    """Its row says that it is stopped as soon as the last slot is read ahead, up to five seconds before that fires."""
+    job = ModelJob(7, version(60), multiples(60))
+    last = job.next_after(T0 + 600_000)
+    log_slots(job, until=last + 1)
+    changes = {}
+
+    def between(at_ms):
+        stops = job.running and at_ms >= last - 4000
+        job.running = job.running and not stops
+        changes[at_ms] = [job] if stops else []
+
+    watch, tally = one(job, between=between, changed=lambda at: changes[at], every_ms=1000)
+    assert watch.tracks[7].stopped
+    assert tally.agreed == len(slots_between(job.next_after, BEGIN, last + 1))
+    assert not tally.differs
+
+
+def test_in_a_stretch_that_nobody_knows_of_there_is_no_silence():
+    for ignored in (False, True):
+        pulse = Pulse()
+        for second in range(100):
+            pulse.due(second * 1000)
+            if not 40 <= second < 60:
+                pulse.started(second * 1000)
+        if ignored:
+            pulse.ignore(30_000, 60_000)
+        pulse.settle(200_000)
+        assert [one.slots for one in pulse.current()] == ([] if ignored else [15])
 
 
 def test_where_people_leave_no_mark_a_stop_is_unclear():
