@@ -30,6 +30,7 @@ from importer.manifests.steps import Kind, Plan, Prune, Step, What
 from importer.manifests.wanted import Checker, WantedApp, WantedCalendar, WantedJob
 
 MOST_ERRORS = 50
+_OVER = "its schedule or window is over, so it is disabled: it has no slot left"
 
 
 def make_plan(
@@ -153,6 +154,7 @@ class _Planner:
         asked = wanted.job(entry, base=base, now_ms=self._now_ms, timezone=self._present.timezone)
         self._check_calendars(entry, asked)
         links = self._links(entry, asked, finder)
+        notes = (_OVER,) if asked.rests else ()
         if there is None or shape is None:
             body = {**asked.shape, "children": []}
             step = self._step(name, index, What.CREATE, None)
@@ -161,9 +163,11 @@ class _Planner:
                 body=body,
                 links=links,
                 namesakes=tuple(self._ids_of.get(name.key, ())),
+                notes=notes,
                 fires=self._fires(None, None, asked, {}),
             )
-        return self._change(self._step(name, index, What.CHANGE, there), there, shape, asked, links, base)
+        step = replace(self._step(name, index, What.CHANGE, there), notes=notes)
+        return self._change(step, there, shape, asked, links, base)
 
     def _step(self, name: Named, index: int, what: What, there: Any) -> Step:
         return Step(

@@ -18,6 +18,7 @@ from gateway.core.calendar_files import days_of_json
 from gateway.core.children import On
 from gateway.core.errors import InvalidValue
 from gateway.core.model import App, Job
+from gateway.core.schedule import is_timed, parse_schedule
 from importer.manifests.errors import Wrong
 from importer.manifests.files import Entry
 from importer.manifests.matching import Named, Ref
@@ -48,12 +49,13 @@ class WantedApp:
 
 @dataclass(frozen=True, slots=True)
 class WantedJob:
-    """`job` and `shape` have no children: these are `refs`."""
+    """`job` and `shape` have no children: these are `refs`. `rests`: it is asked for enabled, and is over."""
 
     where: str
     job: Job
     shape: Value
     refs: tuple[Ref, ...]
+    rests: bool
 
 
 class Checker:
@@ -119,10 +121,34 @@ def job(entry: Entry, *, base: Job | None, now_ms: int, timezone: str) -> Wanted
     value = {field: one for field, one in entry.value.items() if field not in ("id", "children")}
     refs = _refs(entry.value.get("children"), str(entry.value["app"]))
     body = checked(value, JobBody)
-    found = job_of(body, 0, now_ms=now_ms, default_timezone=timezone, base=base)
+    found = job_of(_disabled(body), 0, now_ms=now_ms, default_timezone=timezone, base=base)
+    rests = body.enabled and _is_over(found, now_ms) and not _is_done(base, found)
+    if body.enabled and not rests:
+        found = job_of(body, 0, now_ms=now_ms, default_timezone=timezone, base=base)
     shape = shape_of_job(found, body.app)
     del shape["children"]
-    return WantedJob(entry.where, found, shape, refs)
+    return WantedJob(entry.where, found, shape, refs, rests)
+
+
+def _disabled(body: JobBody) -> JobBody:
+    return body.model_copy(update={"enabled": False})
+
+
+def _is_over(job: Job, now_ms: int) -> bool:
+    """It has had its slots, and the API lets nobody enable it: one that could never have any is simply wrong."""
+    if 0 < job.timing.window.end_ms <= now_ms:
+        return True
+    if not is_timed(job.schedule):
+        return False
+    schedule = parse_schedule(job.schedule, anchor_ms=now_ms)
+    return schedule.first_after(now_ms) is None and schedule.first_after(0) is not None
+
+
+def _is_done(there: Job | None, wanted: Job) -> bool:
+    """The job that is there has come to the same end by itself, and is still enabled: so it stays."""
+    if there is None or not there.enabled:
+        return False
+    return (there.schedule, there.timing.bounds) == (wanted.schedule, wanted.timing.bounds)
 
 
 def base_of(shape: Mapping[str, Any], answer: Mapping[str, Any]) -> Job | None:

@@ -169,6 +169,42 @@ async def test_an_empty_gateway_becomes_the_same(full, other, tmp_path):
     assert await run(other, "export") == text
 
 
+async def test_what_is_over_comes_back_disabled(billing, other, tmp_path, monkeypatch):
+    """A gateway that has run for long is full of such jobs: none of them may keep the others from coming back."""
+    hour = 3_600_000
+    soon = billing.clock.now_ms() + hour
+    once = {"kind": "one_time", "expression": soon, "timezone": "UTC"}
+    year = {"kind": "cron", "expression": "0 0 3 * * ? 2026", "timezone": "UTC"}
+    both = [once, {**once, "expression": soon + hour}]
+    await billing.job(name="once", schedule=once, description="done")
+    await billing.job(name="both", schedule=both)
+    await billing.job(name="window", window={"end": soon})
+    await billing.job(name="year", schedule=year)
+    await billing.job(name="goes on")
+    billing.clock.ms = other.clock.ms = later = soon + 400 * 24 * hour
+    monkeypatch.setattr(SystemClock, "now_ms", lambda self: later)
+    file = tmp_path / "a.yaml"
+    await run(billing, "export", "--output", file)
+    text = file.read_text()
+    assert "enabled" not in text
+    assert "6 unchanged" in await run(billing, "apply", file)
+    said = await apply(other, file)
+    assert said.count("note: its schedule or window is over, so it is disabled: it has no slot left") == 4
+    enabled = (await other.ok("GET", "/api/v1/jobs?enabled=true"))["items"]
+    assert [one["name"] for one in enabled] == ["goes on"]
+    # The same documents ask for nothing more, and what comes out differs in that alone.
+    assert "6 unchanged" in await run(other, "apply", file)
+    assert (await run(other, "export")).replace("    enabled: false\n", "") == text
+    # A change of such a job goes through on either side, and one of its end as well.
+    file.write_text(text.replace("description: done", "description: gone"))
+    assert "enabled" not in await apply(billing, file)
+    assert "note" in await apply(other, file)
+    file.write_text(text.replace(str(soon), str(soon + 1), 1))
+    assert "enabled: true -> false" in await apply(billing, file)
+    file.write_text(text.replace("0 0 3 * * ? 2026", "0 0 3 30 2 ?"))
+    assert "an expression that fires again" in await apply(other, file, code=2)
+
+
 async def test_ids_that_are_not_free_are_told_of(full, other, tmp_path):
     """Of a job that is there, and of one that is gone, while its history is kept."""
     file = tmp_path / "all.yaml"
