@@ -142,7 +142,7 @@ def _run(source: GivenSource, asked: ShadowOptions, reports: tuple[str, ...]) ->
     if told.found is not None:
         _show(told.found, reports)
     elif error is None:
-        click.echo("stopped before the first look: there is nothing to tell", err=True)
+        raise Failure("stopped before the first look: there is nothing to tell", WRONG_INPUT)
     if error is not None:
         raise Failure(str(error), WRONG_INPUT)
     return 0

@@ -167,12 +167,14 @@ def _foretold(tracks: Sequence[Track], show: _Show) -> dict[str, Any]:
 
 def _next_of(track: Track, show: _Show) -> dict[str, Any]:
     assert track.version.slots is not None  # those without are not compared
-    ours_ms = track.version.slots.next_after(track.sign.next_ms - 1)
+    theirs_ms = track.sign.next_ms
+    ours_ms = track.version.slots.next_after(theirs_ms - 1)
     return {
         "job_id": track.id,
         "name": track.name,
         "schedule": track.version.text,
-        "theirs": show.at(track.sign.next_ms),
+        "theirs": show.at(theirs_ms),
         "ours": None if ours_ms is None else show.at(ours_ms),
-        "why": next((one.why(track.sign.next_ms) for one in track.version.readings), ""),
+        # A release explains only what it has itself: the clock that is taken may be another one than the old admin's.
+        "why": next((one.why(theirs_ms) for one in track.version.readings if one.is_slot(theirs_ms)), ""),
     }

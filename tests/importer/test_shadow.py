@@ -408,3 +408,17 @@ def test_a_source_that_is_gone_ends_with_the_summary_and_exit_code_2(old, capsys
     assert code == 2
     assert "0 agreed, 0 missing" in told.out
     assert told.err == "error: the table is gone\n"
+
+
+def test_ctrl_c_before_the_first_look_is_no_success(old, capsys, monkeypatch):
+    """What follows it in a script has nothing to go on."""
+
+    class Stopped(Shadow):
+        async def run(self, stopped):
+            os.kill(os.getpid(), signal.SIGINT)
+            await stopped.wait()
+
+    monkeypatch.setattr("importer.shadow.session.Shadow", Stopped)
+    code, told = shadowed(capsys, "--source", old.url)
+    assert (code, told.out) == (2, "")
+    assert told.err == "error: stopped before the first look: there is nothing to tell\n"

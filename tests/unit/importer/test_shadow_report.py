@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 
 from gateway.core.zones import resolve_zone
+from importer.plan.around import Around
 from importer.report.markdown import markdown_of
 from importer.report.terminal import lines_of
 from importer.shadow.document import PAGE, TERMINAL, document_of, one_line
 from importer.shadow.files import pieces_of, write_shadow
+from importer.shadow.reading import Reader
 from importer.shadow.report import About, report_of
-from importer.shadow.values import Kind
+from importer.shadow.values import Kind, Look, SeenJob, Sign
 from importer.shadow.watch import START_MS, Watch
+from importer.source.values import SourceJob
 from tests.kit.model_admin import T0, ModelJob, ends_at, multiples, rated, slots_between, version, watched
 
 FOR_MS = 900_000
@@ -87,3 +91,26 @@ def test_a_watch_that_has_seen_nothing_yet_can_be_reported():
     empty = report_of(watch, about)
     assert "None of 0 jobs differs." in "\n".join(lines_of(document_of(empty, TERMINAL), 100))
     assert "0 agreed" in one_line(empty)
+
+
+def test_a_release_explains_only_next_times_of_its_own():
+    """On a wrong clock none of them is a slot of any release: that is said once, and blames no expression."""
+    night = int(datetime(2026, 10, 24, 21, tzinfo=UTC).timestamp() * 1000)
+
+    def next_times(there, here, *expressions):
+        zones, seen = [resolve_zone(there), resolve_zone(here)], []
+        old, ours = [Reader(Around((2, 3, 0), (2, 4, 2), zone, night)) for zone in zones]
+        for number, text in enumerate(expressions, 1):
+            row = SourceJob(number, "1", schedule_type="CRON", schedule_conf=text, trigger_status=1)
+            (reading,) = old.version(row).readings
+            sign = Sign(running=True, last_ms=0, next_ms=reading.next_after(night), updated_ms=1)
+            seen.append(SeenJob(number, "a", "app", ours.version(row), sign))
+        watch = Watch(night, 2000)
+        watch.observe(Look(night, {one.id: one.sign for one in seen}, seen, [], night))
+        return report_of(watch, About("old", "2.4", zones[1], "given"))["next_times"]
+
+    found = next_times("Asia/Shanghai", "UTC", "0 30 2 * * ?", "0 30 4 * * ?")
+    assert [one["why"] for one in found["jobs"]] == ["", ""]
+    assert "--timezone" in found["hint"]
+    (one,) = next_times("Europe/Berlin", "Europe/Berlin", "0 30 2 * * ?")["jobs"]
+    assert "the clocks change" in one["why"]
