@@ -14,10 +14,11 @@ from gateway.core.clock import Clock
 from gateway.core.errors import StoreError
 from gateway.core.users import User
 from gateway.store.engine import Database, is_full
+from gateway.store.held_ids import APP, JOB, USER
 from gateway.store.import_apps import AppImport
 from gateway.store.import_jobs import JobImport
 from gateway.store.import_users import UserImport
-from gateway.store.imports import APP, JOB, USER, Import, ImportStore
+from gateway.store.imports import Import, ImportStore
 from gateway.store.passwords import Passwords
 from gateway.store.users import UserStore
 from importer.errors import TargetFull
@@ -53,6 +54,7 @@ async def read_target(db: Database, clock: Clock, source: str) -> Target:
     return Target(
         apps=found.apps,
         aliases=found.aliases,
+        taken_app_ids=found.taken_app_ids,
         jobs=found.jobs,
         taken_job_ids=found.taken_job_ids,
         users=found.users,

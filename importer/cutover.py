@@ -153,7 +153,7 @@ async def prepare(
             "`xxljob-gateway import --existing update`, or cut over what was imported: --ignore-changes"
         )
     wanted = [one for one in items if one.wants_enabled and not one.live]
-    jobs = await store.load([one.new_id for one in wanted])
+    jobs = await store.load(imported.id, wanted)
     edited = set(await store.edited(jobs, {one.new_id: one.version for one in wanted}))
     left = {*changes.removed, *changes.switched}
     going = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway.core.clock import Clock
@@ -61,7 +61,7 @@ async def next_times(
     given_back = await store.given_back(items)
     fresh = frozenset(now)
     since = {one: at_ms + CLAIMED_MS for one, at_ms in given_back.items()}
-    return await _following(store, [one for one in items if one.new_id in since], since, fresh)
+    return await _following(store, imported, [one for one in items if one.new_id in since], since, fresh)
 
 
 async def next_times_beforehand(
@@ -69,13 +69,18 @@ async def next_times_beforehand(
 ) -> tuple[NextTime, ...]:
     """As if the jobs were disabled now."""
     live = await live_items(store, imported)
-    return await _following(store, live, dict.fromkeys([one.new_id for one in live], now_ms), frozenset())
+    since = dict.fromkeys([one.new_id for one in live], now_ms)
+    return await _following(store, imported, live, since, frozenset())
 
 
 async def _following(
-    store: CutoverStore, items: Sequence[Item], since: dict[int, int], fresh: frozenset[int]
+    store: CutoverStore,
+    imported: ImportedSource,
+    items: Sequence[Item],
+    since: Mapping[int, int],
+    fresh: frozenset[int],
 ) -> tuple[NextTime, ...]:
-    jobs = await store.load([one.new_id for one in items])
+    jobs = await store.load(imported.id, items)
     found: list[NextTime] = []
     for one in items:
         job = jobs.get(one.new_id)

@@ -23,8 +23,9 @@ from gateway.store.apps import AppStore
 from gateway.store.definitions import definition_of, job_at
 from gateway.store.engine import Database
 from gateway.store.events import note
+from gateway.store.held_ids import APP, JOB, made_since
 from gateway.store.ids import app_ids, job_ids, run_ids
-from gateway.store.imports import APP, JOB, Item
+from gateway.store.imports import Item, item_of
 from gateway.store.job_rows import fire_row, version_row
 from gateway.store.jobs import JobStore
 from gateway.store.many import update_each
@@ -103,28 +104,23 @@ class CutoverStore:
         mine = import_item.c
         query = select(import_item).where(mine.source_id == source_id, mine.kind == JOB)
         async with reading(self._db) as conn:
-            return [
-                Item(
-                    JOB,
-                    row.old_key,
-                    row.new_id,
-                    row.version,
-                    row.digest,
-                    bool(row.wants_enabled),
-                    bool(row.live),
-                )
-                for row in await conn.execute(query)
-            ]
+            return [item_of(row) for row in await conn.execute(query)]
 
     async def app_ids(self, source_id: int) -> dict[str, int]:
         """From the keys of a source's groups to the apps that they became."""
         mine = import_item.c
         query = select(mine.old_key, mine.new_id).where(mine.source_id == source_id, mine.kind == APP)
         async with reading(self._db) as conn:
-            return {row.old_key: row.new_id for row in await conn.execute(query)}
+            found = {row.old_key: row.new_id for row in await conn.execute(query)}
+            others = await made_since(conn, source_id, APP, set(found.values()))
+        return {key: app_id for key, app_id in found.items() if app_id not in others}
 
-    async def load(self, ids: Collection[int]) -> dict[int, Job]:
-        return await self._jobs.load(ids)
+    async def load(self, source_id: int, items: Sequence[Item]) -> dict[int, Job]:
+        """Those of these jobs of a source that are here: another job may have the id of one that was deleted."""
+        found = await self._jobs.load([one.new_id for one in items])
+        async with reading(self._db) as conn:
+            others = await made_since(conn, source_id, JOB, found)
+        return {job_id: one for job_id, one in found.items() if job_id not in others}
 
     async def edited(self, jobs: Mapping[int, Job], imported: Mapping[int, int]) -> list[int]:
         """Those that say something else than at the version that was imported; a move to another part says nothing."""
@@ -217,7 +213,7 @@ class CutoverStore:
         done: list[int] = []
         for start in range(0, len(items), AT_ONCE):
             some = items[start : start + AT_ONCE]
-            before = await self._jobs.load([one.new_id for one in some])
+            before = await self.load(source.id, some)
             plain = [one for one in before.values() if one.enabled and _is_plain(one)]
             switched = set(await self._disable(source, plain))
             rest = sorted(one.id for one in before.values() if one.enabled and one.id not in switched)

@@ -7,10 +7,10 @@ people change limits. Links need no lock of their own, for a cycle is no reason 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import case, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.core.acting import author
@@ -22,6 +22,7 @@ from gateway.core.users import User
 from gateway.store.apps import app_of
 from gateway.store.definitions import job_of
 from gateway.store.engine import Database, patience
+from gateway.store.held_ids import APP, JOB, USER, made_since
 from gateway.store.ids import job_ids, raise_sequence, run_ids
 from gateway.store.import_apps import AppImport, lock_apps, prove_unlimited, write_apps
 from gateway.store.import_jobs import JobImport, prepared, write_jobs
@@ -34,7 +35,6 @@ from gateway.store.tables.imports import UNDONE_IN_PART
 from gateway.store.transact import reading, transact
 from gateway.store.users import user_of
 
-APP, JOB, USER = "app", "job", "user"
 WRITE_S = 600.0
 PATIENCE_S = 15
 _PAGE = 1000
@@ -56,10 +56,15 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """All that is there: `taken_job_ids` are also those of deleted jobs that have not been forgotten yet."""
+    """All that is there. `taken_*`: ids that nothing new gets, also those of what is gone: of deleted jobs that have not
+    been forgotten yet, and what imports hold, but for the apps of this source itself, which it may make again.
+
+    `items`: with the id 0 where another thing has got theirs.
+    """
 
     apps: Mapping[int, App]
     aliases: Mapping[int, int]
+    taken_app_ids: frozenset[int]
     jobs: Mapping[int, Job]
     taken_job_ids: frozenset[int]
     users: Mapping[int, User]
@@ -113,14 +118,19 @@ class ImportStore:
             users = [user_of(row) for row in await conn.execute(select(user_account))]
             gone = set((await conn.execute(select(deleted_job.c.job_id))).scalars())
             source_id = await _source_id(conn, source)
-            items = [] if source_id is None else await _items(conn, source_id)
+            items = [] if source_id is None else await _items_here(conn, source_id)
+            mine = import_item.c
+            of_jobs = set((await conn.execute(select(mine.new_id).where(mine.kind == JOB))).scalars())
+            others = (mine.kind == APP, mine.source_id != (source_id or 0))
+            of_apps = set((await conn.execute(select(mine.new_id).where(*others))).scalars())
             known = {row.id: row.app_id for row in aliases}
         jobs = await self._all_jobs()
         return Holdings(
             apps={one.id: one for one in apps},
             aliases=known,
+            taken_app_ids=frozenset(of_apps),
             jobs=jobs,
-            taken_job_ids=frozenset(gone | jobs.keys()),
+            taken_job_ids=frozenset(gone | of_jobs | jobs.keys()),
             users={one.id: one for one in users},
             items=items,
         )
@@ -164,8 +174,10 @@ class ImportStore:
             if done.jobs_made or done.jobs_changed:
                 await bump(conn, "job")
             if done.anything:
-                mine = import_source.c.id == source_id
-                values = {"imported_ms": now_ms, "release": wanted.release, "timezone": wanted.timezone}
+                mine, before_ms = import_source.c.id == source_id, import_source.c.imported_ms
+                # Clocks of two machines may differ; what an earlier import has made must not seem younger than all.
+                imported_ms = case((before_ms > now_ms, before_ms), else_=now_ms)
+                values = {"imported_ms": imported_ms, "release": wanted.release, "timezone": wanted.timezone}
                 await conn.execute(update(import_source).where(mine).values(values))
             if not self._db.is_sqlite:  # whose next id is above those that are there, whatever was
                 await raise_user_ids(conn, wanted.first_user)
@@ -212,10 +224,19 @@ def undone_in_part(source: str) -> str:
 
 async def _items(conn: AsyncConnection, source_id: int) -> list[Item]:
     query = select(import_item).where(import_item.c.source_id == source_id)
-    return [_item_of(row) for row in await conn.execute(query)]
+    return [item_of(row) for row in await conn.execute(query)]
 
 
-def _item_of(row: Any) -> Item:
+async def _items_here(conn: AsyncConnection, source_id: int) -> list[Item]:
+    items = await _items(conn, source_id)
+    since = {
+        kind: await made_since(conn, source_id, kind, {one.new_id for one in items if one.kind == kind})
+        for kind in (APP, JOB, USER)
+    }
+    return [replace(one, new_id=0) if one.new_id in since[one.kind] else one for one in items]
+
+
+def item_of(row: Any) -> Item:
     return Item(
         kind=row.kind,
         old_key=row.old_key,

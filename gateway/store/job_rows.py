@@ -16,6 +16,7 @@ from gateway.core.model import Job
 from gateway.core.schedule import phases
 from gateway.store.app_parts import part_for
 from gateway.store.definitions import texts_of
+from gateway.store.held_ids import JOB, held
 from gateway.store.ids import IdsTaken
 from gateway.store.job_calendars import first_name
 from gateway.store.next_fires import scheduled
@@ -107,7 +108,12 @@ async def insert_jobs(
     versions: Sequence[dict[str, Any]],
     fires: Sequence[dict[str, Any]],
 ) -> None:
-    """New jobs as rows. Raises `IdsTaken`: an import brings ids of its own, which may be those of a block."""
+    """New jobs as rows. Raises `IdsTaken`: an import brings ids of its own, which may be those of a block.
+
+    It holds them also when its jobs are gone.
+    """
+    if await held(conn, JOB, [one["id"] for one in jobs]):
+        raise IdsTaken
     try:
         await conn.execute(insert(job), jobs)
         await conn.execute(insert(job_version), versions)

@@ -14,9 +14,9 @@ from sqlalchemy import ColumnElement, Table, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.core.model import FIRST_LONG_ID
+from gateway.store.held_ids import APP, JOB, USER, made_at
 from gateway.store.ids import FIRST_INT_ID
 from gateway.store.import_logs import FIRST_OWN_ID
-from gateway.store.imports import APP, JOB, USER
 from gateway.store.tables import (
     access_token,
     app,
@@ -26,7 +26,6 @@ from gateway.store.tables import (
     import_item,
     job,
     job_link,
-    job_version,
     run,
     user_account,
 )
@@ -89,7 +88,7 @@ async def look(conn: AsyncConnection, source: Any) -> Undoing:
     items: dict[str, list[Any]] = {APP: [], JOB: [], USER: []}
     for row in await conn.execute(select(import_item).where(_ITEM.source_id == source.id)):
         items[row.kind].append(row)
-    oldest = await _first_versions(conn, [one.new_id for one in items[JOB]])
+    oldest = await made_at(conn, JOB, [one.new_id for one in items[JOB]])
     within = {key: at for key, at in oldest.items() if source.created_ms <= at <= source.imported_ms}
     moments = {source.created_ms, source.imported_ms, *within.values()}
     jobs, kept_jobs, live, enabled = await _jobs(conn, items[JOB], set(within))
@@ -118,16 +117,6 @@ async def count_runs(conn: AsyncConnection, ids: Sequence[int]) -> int:
     """Of all kinds: those that have not come with the import are a reason to refuse."""
     query = select(func.count()).select_from(run).where(run.c.job_id.in_(ids))
     return int((await conn.execute(query)).scalar_one())
-
-
-async def _first_versions(conn: AsyncConnection, ids: Sequence[int]) -> dict[int, int]:
-    """When the oldest version of each was made: of a job none is ever removed."""
-    found: dict[int, int] = {}
-    mine = job_version.c
-    for some in chunks(sorted(ids)):
-        query = select(mine.job_id, func.min(mine.created_ms)).where(mine.job_id.in_(some))
-        found.update((job_id, at_ms) for job_id, at_ms in await conn.execute(query.group_by(mine.job_id)))
-    return found
 
 
 async def _jobs(

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.core.clock import Clock
 from gateway.store.engine import Database
+from gateway.store.held_ids import JOB, held
 from gateway.store.ids import Sequence as IdSequence
 from gateway.store.ids import raise_sequence
 from gateway.store.tables import deleted_job, job
@@ -46,8 +47,8 @@ async def ids_for(db: Database, clock: Clock, ids: IdSequence, wishes: Sequence[
 
 
 async def _taken(conn: AsyncConnection, wanted: Sequence[int]) -> set[int]:
-    """Also by jobs that are gone, while their history is kept."""
-    found: set[int] = set()
+    """Also by jobs that are gone, while their history is kept, or an import remembers them."""
+    found = await held(conn, JOB, wanted)
     for start in range(0, len(wanted), _CHUNK):
         some = wanted[start : start + _CHUNK]
         for key in (job.c.id, deleted_job.c.job_id):

@@ -62,7 +62,7 @@ def make_plan(installation: Installation, target: Target, options: PlanOptions, 
     drafts = drafts_of(installation)
     refuse_another(installation.jobs, drafts.apps, target, options.source)
     help_old_executors(drafts.apps, installation, general)
-    app_space = Ids([*target.apps, *target.aliases], installation.counters.next_group)
+    app_space = Ids([*target.apps, *target.aliases, *target.taken_app_ids], installation.counters.next_group)
     app_space.reserve(int(one.key) for one in installation.groups if _is_id(one.key))
     apps, id_by_draft = _apps(drafts.apps, app_space, installation, target, options, now_ms)
     by_key = jobs_by_key(installation.jobs)

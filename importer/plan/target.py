@@ -23,13 +23,15 @@ class ImportedJob:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """`jobs` are all that are there, by id; `taken_job_ids` also those of deleted jobs whose history is kept.
+    """`jobs` are all that are there, by id. `taken_*`: ids that nothing new gets, also those of what is gone.
 
-    `imported_*`: what earlier imports from the same source have made, by the source's own ids.
+    `imported_*`: what earlier imports from the same source have made, by the source's own ids; 0 where another thing has
+    the id by now.
     """
 
     apps: Mapping[int, App] = field(default_factory=dict)
     aliases: Mapping[int, int] = field(default_factory=dict)
+    taken_app_ids: frozenset[int] = frozenset()
     jobs: Mapping[int, Job] = field(default_factory=dict)
     taken_job_ids: frozenset[int] = frozenset()
     users: Mapping[int, User] = field(default_factory=dict)

@@ -66,7 +66,7 @@ def starts(store):
 
     async def read(source, first_ms, **changes):
         items = await store.items(source.id)
-        found = await store.load([one.new_id for one in items])
+        found = await store.load(source.id, items)
         return [
             Start(**({"job": found[one.new_id], "old_key": one.old_key, "first_ms": first_ms,
                       "anchor_ms": found[one.new_id].anchor_ms} | changes))
@@ -116,9 +116,10 @@ async def test_an_edit_is_known_and_a_move_to_another_part_is_none(db, clock, st
     apps = AppStore(db, clock, app_ids(db, clock))
     await apps.update(replace(await apps.get("shop"), max_running=3))
     await jobs.update(replace(await jobs.get(2), timeout_s=9))
-    found = await store.load([1, 2])
+    items = await store.items(source.id)
+    found = await store.load(source.id, items)
     assert {one.version for one in found.values()} == {2, 3}
-    versions = {one.new_id: one.version for one in await store.items(source.id)}
+    versions = {one.new_id: one.version for one in items}
     assert await store.edited(found, versions) == [2]
 
 
@@ -158,7 +159,7 @@ async def test_there_and_back_and_there_again(db, clock, store, jobs, imported, 
     assert {one["enabled"] for one in await rows(job_next_fire)} == {0}
     items = await store.items(source.id)
     assert [one.live for one in items] == [False, False]
-    found = await store.load([1, 2])
+    found = await store.load(source.id, items)
     # What somebody has disabled here is a decision of his.
     assert await store.edited(found, {one.new_id: one.version for one in items}) == [2]
     assert sorted(await store.enable(source, await starts(source, first_ms))) == [1, 2]
