@@ -148,8 +148,7 @@ def _do(client: Client, plan: Plan) -> int:
             done += 1
     except KeyboardInterrupt:
         raise Failure(
-            f"stopped: {done} of the steps above are done, perhaps one more; apply again for the rest",
-            WRONG_INPUT,
+            f"stopped: {done} of the steps above are done, perhaps one more; apply again for the rest", FAILED
         ) from None
     except (GatewayError, Failure) as error:
         raise Failure(
