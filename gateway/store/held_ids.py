@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import ColumnElement, select, true
+from sqlalchemy import ColumnElement, delete, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.store.tables import app, import_item, import_source, job_version, user_account
@@ -32,6 +32,11 @@ async def held(conn: AsyncConnection, kind: str, ids: Collection[int]) -> set[in
         mine = (_ITEM.kind == kind, _ITEM.new_id.in_(wanted[start : start + _CHUNK]))
         found.update((await conn.execute(select(_ITEM.new_id).where(*mine))).scalars())
     return found
+
+
+async def let_go(conn: AsyncConnection, kind: str, one: int) -> None:
+    """No import remembers it any more: the next one from its source makes it again, and its id is free."""
+    await conn.execute(delete(import_item).where(_ITEM.kind == kind, _ITEM.new_id == one))
 
 
 async def made_at(conn: AsyncConnection, kind: str, ids: Collection[int]) -> dict[int, int]:

@@ -106,7 +106,10 @@ async def _change(conn: AsyncConnection, one: UserImport, now_ms: int) -> bool:
 
 
 async def raise_user_ids(conn: AsyncConnection, first: int) -> None:
-    """The next user's id is not below `first`: a row that was there moves the counter, and no DDL ends the transaction."""
+    """The next user's id is not below `first`: a row that was there moves the counter, and no DDL ends the transaction.
+
+    Not on SQLite, which has no counter; and a MySQL before 8.0 forgets its own when it starts. So ids of users come again.
+    """
     last = (await conn.execute(select(_C.id).order_by(_C.id.desc()).limit(1))).scalar() or 0
     if first <= last + 1:
         return

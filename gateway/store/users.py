@@ -16,6 +16,7 @@ from gateway.core.events import Source
 from gateway.core.users import Role, User, app_ids_of, app_ids_text
 from gateway.store.engine import Database
 from gateway.store.events import note
+from gateway.store.held_ids import USER, let_go
 from gateway.store.passwords import Passwords, in_scheme, md5_of
 from gateway.store.sessions import hash_of
 from gateway.store.tables import user_account, user_session
@@ -90,6 +91,8 @@ class UserStore:
             row = await _locked(conn, user_id)
             await conn.execute(delete(user_session).where(user_session.c.user_id == user_id))
             await conn.execute(delete(user_account).where(user_account.c.id == user_id))
+            # The database may give the id to the next user, who is not to become what the source says of this one.
+            await let_go(conn, USER, user_id)
             await note(conn, self._clock.now_ms(), Source.USER, "removed", [(row.username, "", "")])
 
         await transact(self._db, self._clock, body)

@@ -15,7 +15,7 @@ from gateway.store.history import HistoryStore
 from gateway.store.ids import app_ids, job_ids, run_ids
 from gateway.store.jobs import JobStore
 from gateway.store.passwords import Passwords
-from gateway.store.tables import import_item
+from gateway.store.tables import import_item, user_account
 from gateway.store.users import UserStore
 from importer.apply import apply_plan, read_target
 from importer.cutover import CutoverOptions, carry_out, prepare
@@ -230,6 +230,19 @@ async def test_an_app_that_has_got_such_an_id_before_is_none_of_the_import(
     assert (await store.app_ids(ours.id))["1"] == shop.id
 
 
+async def test_a_user_who_has_got_the_id_of_a_removed_one_is_none_of_the_import(db, clock, users, bring):
+    await bring(OURS, users=PEOPLE)
+    await users.remove(2)
+    carol = await users.create(User(0, "carol", Role.ADMIN), "carol's own")
+    assert carol.id == (2 if db.is_sqlite else 3)
+    clock.ms += MINUTE
+    await bring(OURS, job(1), users=PEOPLE)
+    await bring(OURS, job(1), users=PEOPLE, update=True)
+    assert await users.get("carol") == carol
+    bob = await users.get("bob")
+    assert (bob.id != carol.id, bob.role, bob.app_ids) == (True, Role.NORMAL, frozenset({1}))
+
+
 async def test_a_user_who_has_got_such_an_id_before_is_none_of_the_import(
     users, bring, hold, source_of, clock
 ):
@@ -240,3 +253,12 @@ async def test_a_user_who_has_got_such_an_id_before_is_none_of_the_import(
     await bring(OURS, users=PEOPLE, update=True)
     assert await users.get("carol") == carol
     assert (await users.get("bob")).role is Role.NORMAL
+
+
+async def test_what_an_import_remembers_of_a_user_goes_with_him(users, bring, rows):
+    await bring(OURS, users=PEOPLE)
+    await bring(OTHERS, job(2), users=(SourceUser(9, "dora", MD5_OF_123456, role=1),))
+    await users.remove(2)
+    left = [(one["kind"], one["new_id"]) for one in await rows(import_item) if one["new_id"] in (2, 9)]
+    assert sorted(left) == [("job", 2), ("user", 9)]
+    assert [one["username"] for one in await rows(user_account)] == ["admin", "dora"]
