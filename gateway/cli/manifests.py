@@ -41,6 +41,8 @@ def export(client: Client, apps: tuple[str, ...], output: str, **back: Any) -> N
         return
     if given := [name for name, value in back.items() if value not in (None, False, ())]:
         raise Failure(f"--{given[0].replace('_', '-')}: only with --to-xxljob", WRONG_INPUT)
+    if not output:
+        raise Failure("--output: '' is not valid: a file, a folder, or - for standard output", WRONG_INPUT)
     load("importer.manifests.files", "importer.manifests.present")
     with stoppable(f"{output} may hold a part" if output != "-" else "nothing was changed"):
         _export(client, apps, output)

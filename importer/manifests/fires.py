@@ -14,6 +14,7 @@ from gateway.core.chain import is_chained
 from gateway.core.confine import schedule_of
 from gateway.core.errors import InvalidValue
 from gateway.core.model import Job
+from gateway.core.schedule import phases
 
 DAYS = 30
 HORIZON_MS = DAYS * 86_400_000
@@ -128,6 +129,17 @@ def _zone_of(job: Job) -> str:
     specs = job.schedule if isinstance(job.schedule, tuple) else (job.schedule,)
     zones = {str(one["timezone"]) for one in specs if one.get("timezone")}
     return zones.pop() if len(zones) == 1 else "UTC"
+
+
+def is_phase_kept(before: Job | None, after: Job) -> bool:
+    """Whether its fixed rates go on counting from where they did, unless they say from where."""
+    return before is not None and phases(before.schedule) == phases(after.schedule)
+
+
+def is_phase_open(before: Job | None, after: Job) -> bool:
+    """Whether some of its slots depend on when it is applied."""
+    counts = any(anchor is None for _, anchor in phases(after.schedule))
+    return after.enabled and counts and not is_phase_kept(before, after)
 
 
 def days_of(job: Job, calendars: Mapping[str, Days]) -> tuple[Days, ...]:

@@ -9,12 +9,11 @@ from typing import Any
 from gateway.core.calendar_days import Days
 from gateway.core.calendar_files import days_of_json
 from gateway.core.model import Job
-from gateway.core.schedule import phases
 from gateway.core.versions import Change, changes
 from importer.manifests import wanted
 from importer.manifests.errors import ManifestError, Wrong
 from importer.manifests.files import Entries, Entry
-from importer.manifests.fires import Budget, FireChange, change_of, days_of
+from importer.manifests.fires import Budget, FireChange, change_of, days_of, is_phase_kept, is_phase_open
 from importer.manifests.matching import Finder, Key, Link, Match, Named, cycle_in, match
 from importer.manifests.present import Present, calendar_uses, child_document
 from importer.manifests.shapes import (
@@ -31,6 +30,7 @@ from importer.manifests.wanted import Checker, WantedApp, WantedCalendar, Wanted
 
 MOST_ERRORS = 50
 _OVER = "its schedule or window is over, so it is disabled: it has no slot left"
+_PHASE = "without an `anchor` it counts from when it is applied: fire times are told as if that were now"
 
 
 def make_plan(
@@ -154,7 +154,7 @@ class _Planner:
         asked = wanted.job(entry, base=base, now_ms=self._now_ms, timezone=self._present.timezone)
         self._check_calendars(entry, asked)
         links = self._links(entry, asked, finder)
-        notes = (_OVER,) if asked.rests else ()
+        notes = (_OVER,) if asked.rests else (_PHASE,) if is_phase_open(base, asked.job) else ()
         if there is None or shape is None:
             body = {**asked.shape, "children": []}
             step = self._step(name, index, What.CREATE, None)
@@ -265,8 +265,7 @@ class _Planner:
             was = replace(base, days=days_of(base, self._days_now))
             left[0] = _left(was, there["fired"])
         if asked is not None:
-            is_kept = was is not None and phases(was.schedule) == phases(asked.job.schedule)
-            anchor_ms = was.anchor_ms if was and is_kept else self._now_ms
+            anchor_ms = was.anchor_ms if was and is_phase_kept(was, asked.job) else self._now_ms
             will = replace(asked.job, anchor_ms=anchor_ms, days=days_of(asked.job, self._days_then))
             counted = there["fired"] if there is not None and "window" not in body else None
             left[1] = _left(will, counted)

@@ -304,6 +304,27 @@ async def test_a_change_is_told_by_field_and_fire_times(billing, tmp_path):
     assert (changed["version"], changed["schedule"]["expression"]) == (2, "0 0 4 * * ?")
 
 
+async def test_a_plan_says_where_it_cannot_know_the_fire_times(billing, tmp_path):
+    note = "note: without an `anchor` it counts from when it is applied"
+    rate = {"kind": "fixed_rate", "expression": "1h"}
+    await billing.job(name="a", schedule=rate)
+    file = tmp_path / "a.yaml"
+
+    async def planned(**fields):
+        file.write_text(yaml.safe_dump({"format": 1, "jobs": [a_job(**fields)]}))
+        return await run(billing, "apply", file, "--dry-run")
+
+    for name, schedule, open_ in (
+        ("new", rate, True),
+        ("a", {**rate, "expression": "2h"}, True),
+        ("new", {**rate, "anchor": "2026-01-01T00:00:00Z"}, False),
+        ("new", {"kind": "interval", "expression": "1h"}, False),
+    ):
+        assert (note in await planned(name=name, schedule=schedule)) == open_
+    assert note not in await planned(name="a", schedule=rate, description="its phase stays")
+    assert note not in await planned(name="new", schedule=rate, enabled=False)
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [
@@ -498,7 +519,7 @@ async def test_bad_documents(billing, tmp_path, text, expected):
     assert expected in await run(billing, "apply", file, "--yes", code=2)
 
 
-async def test_files_that_are_none(billing, tmp_path):
+async def test_files_that_are_none(billing, tmp_path, monkeypatch):
     assert "no such file" in await run(billing, "apply", tmp_path / "x", code=2)
     (tmp_path / "empty").mkdir()
     assert "ends with .yaml" in await run(billing, "apply", tmp_path / "empty", code=2)
@@ -506,6 +527,8 @@ async def test_files_that_are_none(billing, tmp_path):
     latin.write_bytes("# é".encode("latin-1"))
     assert "UTF-8" in await run(billing, "apply", latin, code=2)
     assert "cannot be written" in await run(billing, "export", "--output", tmp_path / "no" / "x.yaml", code=2)
+    monkeypatch.chdir(tmp_path)  # where it would write
+    assert "'' is not valid: a file" in await run(billing, "export", "--output", "", code=2)
 
 
 async def test_without_a_terminal_it_needs_a_yes(billing, tmp_path):
