@@ -88,6 +88,7 @@ async def apply_plan(
             apps=[_app(one) for one in plan.apps],
             jobs=[_job(one) for one in plan.jobs],
             users=users,
+            withdrawn=plan.withdrawn,
             firsts={
                 "job": plan.firsts.job,
                 "app": plan.firsts.app,

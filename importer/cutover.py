@@ -6,7 +6,7 @@ a kill in the middle.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -19,9 +19,9 @@ from gateway.core.schedule import FixedRate, parse_schedule
 from gateway.core.zones import Zone, resolve_zone
 from gateway.store.cutovers import AT_ONCE, CutoverStore, ImportedSource, Start
 from gateway.store.imports import Item, undone_in_part
+from importer.changes import Changes, changes_of, listed, told_changes
 from importer.plan.alive import ENOUGH_MS, PATIENCE, Opinion, Patience
-from importer.plan.around import around_itself, jobs_by_key
-from importer.plan.jobs import digest_of
+from importer.plan.around import jobs_by_key
 from importer.plan.resume import End, Logged, LogSpan, OldState, bounded, resume
 from importer.source.signs import instant_ms
 from importer.source.source import Source
@@ -45,20 +45,6 @@ class CutoverOptions:
     takes_over: bool = False
     watch_ms: int = ENOUGH_MS
     patience: Patience = PATIENCE
-
-
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """Ids in the source of what is not there as it was imported. `switched`: started or stopped there since."""
-
-    changed: tuple[int, ...] = ()
-    added: tuple[int, ...] = ()
-    removed: tuple[int, ...] = ()
-    switched: tuple[int, ...] = ()
-
-    @property
-    def any(self) -> bool:
-        return bool(self.changed or self.added or self.removed or self.switched)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,14 +132,14 @@ async def prepare(
             demand_stopped(life, imported.name)
         dead_ms = first.database_now_ms + CLOCK_MS
         installation = await source.installation()
-    changes = Changes() if installation is None else changes_of(installation, items, imported.timezone)
+    jobs = await store.load(imported.id, [one for one in items if not one.live])
+    changes = Changes() if installation is None else changes_of(installation, items, jobs, imported.timezone)
     if changes.any and not options.ignore_changes:
         raise Refused(
             f"the source has changed since it was imported: {told_changes(changes)}. Take it over with "
             "`xxljob-gateway import --existing update`, or cut over what was imported: --ignore-changes"
         )
     wanted = [one for one in items if one.wants_enabled and not one.live]
-    jobs = await store.load(imported.id, wanted)
     edited = set(await store.edited(jobs, {one.new_id: one.version for one in wanted}))
     left = {*changes.removed, *changes.switched}
     going = [
@@ -180,7 +166,7 @@ async def prepare(
         executors = [one for one in executors_of(installation, app_ids, zone, now_ms) if one.app_id in apps]
     without = await store.apps_without_executors(apps - {one.app_id for one in executors})
     if without and options.require_executors:
-        raise Refused(f"no executor is registered here for {_listed(without)}: their jobs would fail")
+        raise Refused(f"no executor is registered here for {listed(without)}: their jobs would fail")
     return Cutover(
         source=imported,
         starts=starts,
@@ -197,48 +183,6 @@ async def prepare(
         without_executors=tuple(without),
         executors=tuple(executors),
     )
-
-
-def changes_of(installation: Installation, items: Iterable[Item], timezone: str) -> Changes:
-    """By what the rows said when they were imported, read on the clock that was asked for or on their own."""
-    around = around_itself(installation, resolve_zone(timezone), installation.read_ms)
-    given = replace(around, zone_given=True)
-    imported = {int(one.old_key): one for one in items}
-    by_id = {job.id: job for job in installation.jobs}
-    changed: list[int] = []
-    switched: list[int] = []
-    for old_id, item in sorted(imported.items()):
-        job = by_id.get(old_id)
-        if job is None or any(item.digest == digest_of(job, clocks) for clocks in (around, given)):
-            continue
-        (switched if item.wants_enabled and not is_running(job) else changed).append(old_id)
-    return Changes(
-        changed=tuple(changed),
-        added=tuple(sorted(by_id.keys() - imported.keys())),
-        removed=tuple(sorted(imported.keys() - by_id.keys())),
-        switched=tuple(switched),
-    )
-
-
-def is_running(job: SourceJob) -> bool:
-    if job.trigger_status is not None:
-        return job.trigger_status == 1
-    return job.quartz is not None and job.quartz.is_firing
-
-
-def told_changes(changes: Changes) -> str:
-    parts = (
-        ("changed", changes.changed),
-        ("new", changes.added),
-        ("deleted", changes.removed),
-        ("stopped", changes.switched),
-    )
-    return "; ".join(f"{word}: {_listed(ids)}" for word, ids in parts if ids)
-
-
-def _listed(values: Sequence[object]) -> str:
-    shown = ", ".join(map(str, values[:10]))
-    return shown if len(values) <= 10 else f"{shown} and {len(values) - 10} more"
 
 
 # ---------------------------------------------------------------- where each job goes on

@@ -286,7 +286,8 @@ class _Import:
         from importer.plan.values import Action
 
         actions = {one.action for many in (plan.apps, plan.jobs, plan.users) for one in many}
-        return bool(actions - {Action.SKIP} or self._asked.log_days or self._asked.daily)
+        is_new = actions - {Action.SKIP} or plan.withdrawn
+        return bool(is_new or self._asked.log_days or self._asked.daily)
 
     def _confirmed(self, plan: Plan) -> bool:
         from importer.plan.values import Action
@@ -294,6 +295,8 @@ class _Import:
         new = sum(one.action is Action.CREATE for one in plan.jobs)
         changed = sum(one.action is Action.UPDATE for one in plan.jobs)
         what = f"{new:,} new jobs" + (f", {changed:,} updated" if changed else "")
+        if plan.withdrawn:
+            what += f", {len(plan.withdrawn):,} deleted there"
         if self._asked.log_days:
             what += f", {self._asked.log_days:,} days of its log"
         return click.confirm(f"\nWrite this ({what}) into {self._asked.target}?", err=self._to_stderr)

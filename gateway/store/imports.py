@@ -73,7 +73,10 @@ class Holdings:
 
 @dataclass(frozen=True, slots=True)
 class Import:
-    """What is to be written at once. `firsts`: by the name of a sequence, the first id that it may give out then."""
+    """What is to be written at once. `firsts`: by the name of a sequence, the first id that it may give out then.
+
+    `withdrawn`: what the source called jobs that it has no more.
+    """
 
     source: str
     release: str
@@ -83,6 +86,7 @@ class Import:
     users: Sequence[UserImport]
     firsts: Mapping[str, int]
     first_user: int = 0
+    withdrawn: Sequence[int] = ()
 
 
 @dataclass(slots=True)
@@ -264,6 +268,9 @@ async def _write_items(
         after.append(
             Item(JOB, str(mine.old_id), mine.job.id, number, mine.digest, mine.wants_enabled, is_live)
         )
+    withdrawn = [before[JOB, str(one)] for one in wanted.withdrawn if (JOB, str(one)) in before]
+    # Without a digest one that comes back in the source has changed.
+    after += [replace(one, wants_enabled=False, digest="") for one in withdrawn if not one.live]
     after += [Item(USER, str(one.old_id), one.user.id) for one in wanted.users if not one.keeps]
     new = [one for one in after if (one.kind, one.old_key) not in before]
     changed = [one for one in after if before.get((one.kind, one.old_key), one) != one]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 
@@ -14,7 +14,7 @@ from importer.plan.apps import DraftApp
 from importer.plan.jobs import name_of
 from importer.plan.notes import Notes, counted, shown
 from importer.plan.target import ImportedJob, Target
-from importer.plan.values import Action, Existing
+from importer.plan.values import Action, Existing, Finding
 from importer.source.values import SourceJob
 
 _MOST_NAMED = 10
@@ -173,6 +173,29 @@ def job_again(
         why = f"its group has changed in the source; no edit moves a job to another app here: {_ANEW}"
         notes.warn("job_group", wanted.app_id, f"it stays in app {there.app_id}", why)
     return Action.UPDATE, _updated(there, wanted), told
+
+
+def gone_there(
+    old_ids: Collection[int], target: Target, existing: Existing
+) -> tuple[tuple[int, ...], list[Finding]]:
+    """Jobs of an earlier import that the source has no more: those that are not to be enabled, and what there is to say."""
+    withdrawn: list[int] = []
+    findings: list[Finding] = []
+    for old_id, known in sorted(target.imported_jobs.items()):
+        there = target.jobs.get(known.new_id)
+        if old_id in old_ids or there is None or known.live:
+            continue
+        notes = Notes(f"job {old_id}")
+        why = "it was deleted in the source since; whoever does not need it deletes it here"
+        if not known.wants_enabled:
+            notes.note("id", there.name, "it stays here, disabled", why)
+        elif existing is Existing.UPDATE:
+            withdrawn.append(old_id)
+            notes.warn("id", there.name, "it stays here, and is not to be enabled", why)
+        else:
+            notes.warn("id", there.name, "left as it is", f"{why}: --existing update keeps it disabled")
+        findings += notes.findings
+    return tuple(withdrawn), findings
 
 
 def _updated(there: Job, wanted: Job) -> Job:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from gateway.core.model import DEFAULT_NAMESPACE
 from gateway.core.users import User
-from importer.plan.again import app_again, app_changes, job_again, refuse, refuse_another
+from importer.plan.again import app_again, app_changes, gone_there, job_again, refuse, refuse_another
 from importer.plan.apps import DraftApp, app_of, drafts_of, id_of
 from importer.plan.around import Around, jobs_by_key
 from importer.plan.children import cycles
@@ -86,6 +86,7 @@ def make_plan(installation: Installation, target: Target, options: PlanOptions, 
     jobs, of_jobs = _jobs(installation, target, around, options)
     users, user_ids, of_users, first_user = _users(installation, target, around, options)
     known = {one.id for one in installation.jobs}
+    withdrawn, of_gone = gone_there(known, target, options.existing)
     lost_glue += [row for job_id, rows in glue.items() if job_id not in known for row in rows]
     return Plan(
         source=options.source,
@@ -103,6 +104,7 @@ def make_plan(installation: Installation, target: Target, options: PlanOptions, 
         app_ids=around.app_ids,
         job_ids=around.job_ids,
         user_ids=user_ids,
+        withdrawn=withdrawn,
         findings=_by_columns(
             installation,
             [
@@ -110,6 +112,7 @@ def make_plan(installation: Installation, target: Target, options: PlanOptions, 
                 *leftovers(installation, lost_glue, around),
                 *drafts.findings,
                 *of_jobs,
+                *of_gone,
                 *of_users,
             ],
         ),

@@ -139,7 +139,8 @@ class Firsts:
 class Plan:
     """`source` is the name under which the target remembers the installation. `security` is for the report's section.
 
-    `app_ids`, `job_ids`, `user_ids`: from what the source calls each to what it is called here.
+    `app_ids`, `job_ids`, `user_ids`: from what the source calls each to what it is called here. `withdrawn`: ids there of
+    imported jobs that are there no more, so that no cutover enables them.
     """
 
     source: str
@@ -152,5 +153,6 @@ class Plan:
     app_ids: Mapping[str, int]
     job_ids: Mapping[int, int]
     user_ids: Mapping[int, int]
+    withdrawn: tuple[int, ...] = ()
     findings: tuple[Finding, ...] = ()
     security: tuple[Finding, ...] = ()

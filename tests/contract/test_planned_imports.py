@@ -84,6 +84,30 @@ async def test_an_update_may_bring_a_schedule_that_is_over(import_it, db, clock)
     assert applied.jobs_changed == (2,)
 
 
+async def test_a_job_that_was_deleted_in_the_source_may_come_back(import_it, db, clock) -> None:
+    """As it was, so that only what is remembered of it tells that it is to be enabled again."""
+    orders = replace(ODD[0], id=8, schedule_conf="0 0 2 * * ?", handler="h")
+    whole = replace(INSTALLATION, jobs=(*ODD, orders))
+    await import_it(whole)
+
+    async def remembered():
+        return (await read_target(db, clock, SOURCE)).imported_jobs[8]
+
+    first = await remembered()
+    assert first.wants_enabled
+    _, skipped = await import_it()
+    assert not skipped.anything
+    _, applied = await import_it(existing=Existing.UPDATE)
+    assert (applied.anything, applied.jobs_changed) == (True, ())
+    assert not (await remembered()).wants_enabled
+    _, again = await import_it(existing=Existing.UPDATE)
+    assert not again.anything
+    await import_it(whole)
+    assert not (await remembered()).wants_enabled
+    await import_it(whole, existing=Existing.UPDATE)
+    assert await remembered() == first
+
+
 def some_databases(count: int) -> list[Installation]:
     """Always the same."""
     found: list[Installation] = []

@@ -19,8 +19,10 @@ from gateway.store.jobs import JobStore
 from gateway.store.tables import executor
 from gateway.store.undo import UndoStore
 from importer.apply import apply_plan, read_target
-from importer.cutover import Changes, CutoverOptions, carry_out, find_source, prepare
+from importer.changes import Changes
+from importer.cutover import CutoverOptions, carry_out, find_source, prepare
 from importer.plan.make import PlanOptions, make_plan
+from importer.plan.values import Existing
 from importer.source.source import SourceOptions, open_source
 from importer.source.url import parse_source
 from importer.source.values import QuartzState, SourceExecutor, SourceGroup, SourceJob, SourceLog
@@ -102,11 +104,12 @@ class Old:
     def url(self):
         return parse_source(self.database.url)
 
-    async def import_all(self):
+    async def import_all(self, existing=Existing.SKIP):
         async with open_source(self.url) as source:
             installation = await source.installation()
             target = await read_target(self.db, self.clock, source.name)
-            plan = make_plan(installation, target, PlanOptions(source.name), self.clock.now_ms())
+            options = PlanOptions(source.name, existing=existing)
+            plan = make_plan(installation, target, options, self.clock.now_ms())
             await apply_plan(self.db, self.clock, plan, release=installation.release)
 
     async def look(self, store, options=TOLD):
@@ -264,6 +267,25 @@ async def test_what_has_changed_since_the_import(store, old, jobs):
     assert found.changes == Changes((1,), (9,), (3,), (2,))
     assert list(first_of(found)) == [1]
     assert ([one.id for one in found.edited], found.missing) == ([4], (5,))
+
+
+async def test_an_import_with_update_takes_over_what_a_cutover_refuses(store, clock, old, jobs):
+    """Job 1 is changed there, 2 deleted there, 3 deleted here and changed there, 4 cut over and changed there."""
+    here = old()
+    here.fill(*(here.job(n) for n in range(1, 5)), logs=[here.log(1, 1, here.slot - MINUTE)])
+    await here.import_all()
+    found = await here.look(store)
+    await store.enable(found.source, [one for one in found.starts if one.job.id == 4])
+    await jobs.delete(3)
+    here.database.execute(
+        "UPDATE xxl_job_info SET executor_param = 'x' WHERE id IN (1, 3, 4)",
+        "DELETE FROM xxl_job_info WHERE id = 2",
+    )
+    with pytest.raises(Refused, match=r"imported: changed: 1; deleted: 2\. Take it over"):
+        await here.look(store)
+    await here.import_all(Existing.UPDATE)
+    found = await here.look(store)
+    assert (list(first_of(found)), found.changes, found.missing) == ([1], Changes(), (3,))
 
 
 async def test_an_import_that_is_being_undone(store, clock, old, db):

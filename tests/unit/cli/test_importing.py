@@ -317,6 +317,17 @@ def test_without_anything_new_the_log_still_follows():
     assert steps.copied == (3, False)
 
 
+def test_that_jobs_were_deleted_there_is_something_to_write():
+    steps = MadeUp()
+    play(steps, yes=True)
+    steps.source = replace(steps.source, jobs=steps.source.jobs[:2])
+    result = play(steps, "y\n", plan=replace(ASKED.plan, existing=Existing.UPDATE))
+    told = " ".join(result.stdout.split())
+    assert "Write this (0 new jobs, 1 deleted there) into" in told
+    assert "job 5, id job number 5 → it stays here, and is not to be enabled: it was deleted" in told
+    assert "which enables 2 jobs" in told
+
+
 @pytest.mark.parametrize(
     ("copying", "said"),
     [

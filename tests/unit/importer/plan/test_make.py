@@ -12,7 +12,7 @@ from gateway.core.errors import Conflict, InvalidValue
 from gateway.core.model import AddressMode, App
 from gateway.core.users import Role, User
 from importer.plan.target import Target
-from importer.plan.values import Action, Existing
+from importer.plan.values import Action, Existing, Level
 from importer.source.values import Counters, SourceExecutor, SourceGroup, SourceUser
 from tests.kit.source_rows import MD5_OF_123456, after, installation, job, plan, told
 
@@ -264,3 +264,24 @@ def test_an_app_whose_group_is_gone_stays_as_it_is() -> None:
     target = after(plan(installation(job(7), groups=groups)))
     made = plan(installation(job(7), groups=()), target, existing=Existing.UPDATE)
     assert (made.apps[0].action, made.apps[0].app, made.apps[0].changes) == (Action.SKIP, target.apps[1], ())
+
+
+def test_a_job_that_was_deleted_there_is_told_and_an_update_enables_it_no_more() -> None:
+    target = after(plan(installation(job(7), job(8), job(9, trigger_status=0), job(10), job(11))))
+    live = replace(target.imported_jobs[10], live=True)
+    # Of 10 the source has nothing to say any more, and 11 was deleted here.
+    target = replace(
+        target,
+        imported_jobs={**target.imported_jobs, 10: live},
+        jobs={key: one for key, one in target.jobs.items() if key != 11},
+    )
+    source = installation(job(7))
+    skipped, updated = plan(source, target), plan(source, target, existing=Existing.UPDATE)
+    assert (skipped.withdrawn, updated.withdrawn) == ((), (8,))
+    for made, became in ((skipped, "left as it is"), (updated, "it stays here, and is not to be enabled")):
+        deleted = [one for one in made.findings if "deleted in the source" in one.why]
+        assert [(one.where, one.level) for one in deleted] == [
+            ("job 8", Level.WARNING),
+            ("job 9", Level.NOTE),
+        ]
+        assert (deleted[0].value, deleted[0].became) == ("job 8", became)

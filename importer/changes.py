@@ -1,0 +1,78 @@
+"""What has changed in a source since it was imported, as far as jobs are still to be given to this scheduler."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from gateway.core.zones import resolve_zone
+from gateway.store.imports import Item
+from importer.plan.around import around_itself
+from importer.plan.jobs import digest_of
+from importer.source.values import Installation, SourceJob
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Ids in the source of what is not there as it was imported. `switched`: started or stopped there since."""
+
+    changed: tuple[int, ...] = ()
+    added: tuple[int, ...] = ()
+    removed: tuple[int, ...] = ()
+    switched: tuple[int, ...] = ()
+
+    @property
+    def any(self) -> bool:
+        return bool(self.changed or self.added or self.removed or self.switched)
+
+
+def changes_of(
+    installation: Installation, items: Iterable[Item], here: Collection[int], timezone: str
+) -> Changes:
+    """By what the rows said when they were imported, read on the clock that was asked for or on their own.
+
+    Only what an import could still take over: no job that was cut over, or that is not `here` any more.
+    """
+    around = around_itself(installation, resolve_zone(timezone), installation.read_ms)
+    given = replace(around, zone_given=True)
+    imported = {int(one.old_key): one for one in items}
+    by_id = {job.id: job for job in installation.jobs}
+    changed: list[int] = []
+    removed: list[int] = []
+    switched: list[int] = []
+    for old_id, item in sorted(imported.items()):
+        job = by_id.get(old_id)
+        if item.live or item.new_id not in here:
+            continue
+        if job is None:
+            if item.wants_enabled:
+                removed.append(old_id)
+        elif not any(item.digest == digest_of(job, clocks) for clocks in (around, given)):
+            (switched if item.wants_enabled and not is_running(job) else changed).append(old_id)
+    return Changes(
+        changed=tuple(changed),
+        added=tuple(sorted(by_id.keys() - imported.keys())),
+        removed=tuple(removed),
+        switched=tuple(switched),
+    )
+
+
+def is_running(job: SourceJob) -> bool:
+    if job.trigger_status is not None:
+        return job.trigger_status == 1
+    return job.quartz is not None and job.quartz.is_firing
+
+
+def told_changes(changes: Changes) -> str:
+    parts = (
+        ("changed", changes.changed),
+        ("new", changes.added),
+        ("deleted", changes.removed),
+        ("stopped", changes.switched),
+    )
+    return "; ".join(f"{word}: {listed(ids)}" for word, ids in parts if ids)
+
+
+def listed(values: Sequence[object]) -> str:
+    shown = ", ".join(map(str, values[:10]))
+    return shown if len(values) <= 10 else f"{shown} and {len(values) - 10} more"
