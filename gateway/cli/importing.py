@@ -131,7 +131,8 @@ def _asked(options: dict[str, Any]) -> tuple[Asked, Steps]:
     if log_days is not None and not 0 < log_days <= _MOST_DAYS:
         raise InvalidValue("--logs", log_days, f"a number of days from 1 to {_MOST_DAYS}")
     token = _token(options.pop("access_token"))
-    release = _release(options.pop("source_release"))
+    release_text = options.pop("source_release")
+    release = _release(release_text)
     dry_run, yes = options.pop("dry_run"), options.pop("yes")
     if not (dry_run or yes or sys.stdin.isatty()):
         raise Failure(
@@ -140,13 +141,15 @@ def _asked(options: dict[str, Any]) -> tuple[Asked, Steps]:
         )
     existing, merge = Existing(options.pop("existing")), options.pop("merge")
     source: GivenSource = source_of(options)
+    shadow = [*source.words, *source.zone_words]
+    shadow += ["--source-release", release_text] if release_text else []
     cutover = [*source.words, *target_words(options)]
     settings = settings_of(options)
     secrets = {source.url.password, token or "", *settings.access_tokens}
     asked = Asked(
         source=source.shown,
         target=_words_for(settings),
-        shadow=shlex.join(["xxljob-gateway", "shadow", *source.words, *source.zone_words]),
+        shadow=shlex.join(["xxljob-gateway", "shadow", *shadow]),
         cutover=shlex.join(["xxljob-gateway", "cutover", *cutover]),
         plan=PlanOptions(
             source=source.name,

@@ -28,8 +28,8 @@ _URL = (
 
 @dataclass(frozen=True, slots=True)
 class GivenSource:
-    """`name`: under which the target remembers it. `shown`: its address without the password. `words`: the options that
-    name it, for a command line; `zone_words`: its time zone.
+    """`name`: under which the target remembers it. `shown`: its address as it was given, without the password. `words`:
+    the options that name it, for a command line; `zone_words`: its time zone.
     """
 
     url: SourceUrl
@@ -81,7 +81,7 @@ def source_of(options: dict[str, Any]) -> GivenSource:
     from importer.plan.zones import zone_named
     from importer.source.source import SourceOptions
     from importer.source.text import checked_charset
-    from importer.source.url import parse_source
+    from importer.source.url import parse_source, without_password
 
     text = options.pop("source")
     if text is None:
@@ -102,8 +102,7 @@ def source_of(options: dict[str, Any]) -> GivenSource:
                 f"Password of {url.user}", hide_input=True, default="", show_default=False, err=True
             ),
         )
-    place = url.socket or f"{url.host}:{url.port}"
-    shown = f"mysql://{url.user}@{place}/{url.database}"
+    shown = without_password(text)
     words = ["--source", shown]
     words += ["--name", name] if name else []
     words += [word for one in tables for word in ("--table-map", one)]

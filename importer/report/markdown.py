@@ -10,6 +10,7 @@ from importer.report.document import Column, Document, Section, Table
 # Also what autolinks and mentions are made of.
 _MARKUP = re.compile(r"[\\`*_\[\]<>|~&$]|(?<=\w):(?=//)|@(?=\w)")
 _BLOCK = re.compile(r"^(\d{0,9})([#+=.)-])")  # what a heading, a list or a rule begins with
+_COMMAND = ": xxljob-gateway "
 _TICKS = re.compile(r"`+")
 
 
@@ -27,7 +28,7 @@ def _section(section: Section) -> Iterator[str]:
     if section.folded:
         yield "<details>\n<summary>Show</summary>\n\n"
     for line in section.lines:
-        yield f"{escape(line)}\n" if section.are_steps else f"- {_line(line)}\n"
+        yield f"{_step(line)}\n" if section.are_steps else f"- {_line(line)}\n"
     if section.table is not None:
         if section.lines:
             yield "\n"
@@ -49,9 +50,19 @@ def _table(table: Table) -> Iterator[str]:
 def _cell(column: Column, text: str) -> str:
     if not column.is_value or not text:
         return escape(text)
+    return _code(text).replace("|", "\\|")
+
+
+def _code(text: str) -> str:
     fence = "`" * (max(map(len, _TICKS.findall(text)), default=0) + 1)
     blank = " " if text.startswith(("`", " ")) or text.endswith(("`", " ")) else ""
-    return f"{fence}{blank}{text}{blank}{fence}".replace("|", "\\|")
+    return f"{fence}{blank}{text}{blank}{fence}"
+
+
+def _step(text: str) -> str:
+    """A command can be copied from it."""
+    prose, found, command = text.partition(_COMMAND)
+    return f"{escape(prose)}: {_code(_COMMAND[2:] + command)}" if found else escape(text)
 
 
 def _line(text: str) -> str:

@@ -23,6 +23,7 @@ def next_steps(
     wanting = sum(job.wants_enabled for job in report.plan.jobs)
     steps = [
         first,
+        *([] if report.written else ["Import it: the same command without --dry-run."]),
         f"Try it beside the old admin, which goes on: {shadow}",
         f"Stop the old admin and switch, which enables {count(wanting, 'job')}: {cutover}",
     ]

@@ -79,6 +79,13 @@ def parse_source(text: str, field: str = "--source", environ: Mapping[str, str] 
     )
 
 
+def without_password(text: str) -> str:
+    """An address that `parse_source` takes, for a command line: as it was written, but for the password."""
+    scheme, separator, rest = text.strip().partition("://")
+    credentials, at, place = rest.rpartition("@")
+    return f"{scheme}{separator}{credentials.partition(':')[0]}{at}{place}"
+
+
 def _refuse_other_kinds(text: str, scheme: str, field: str) -> None:
     lowered = text.lower()
     if lowered.startswith(("jdbc:mysql:", "jdbc:mariadb:")):

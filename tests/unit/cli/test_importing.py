@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gateway.cli import cli
-from gateway.cli.importing import Asked, _Import
+from gateway.cli.importing import Asked, _asked, _Import, import_
 from gateway.cli.root import OneLineErrors
 from gateway.cli.source import source_of
 from gateway.cli.target import one_line, target_words
@@ -23,6 +23,7 @@ from importer.plan.make import PlanOptions, make_plan
 from importer.plan.target import ImportedJob, Target
 from importer.plan.values import Action, Existing, Plan
 from importer.report.values import Copied
+from importer.source.url import parse_source
 from importer.source.values import Counters, Installation, SourceGroup, SourceJob, SourceUser
 
 NOW_MS = 1_790_000_000_000
@@ -386,9 +387,35 @@ def test_the_next_commands_repeat_what_names_the_source_and_the_target():
     target = target_words(options)
     given = source_of(options)
     assert shlex.join([*given.words, *given.zone_words, *target]) == (
-        "--source mysql://reader@10.0.0.5:3306/xxl_job --name 'old one' --table-map xxl_job_=sched_ "
+        "--source mysql://reader@10.0.0.5/xxl_job --name 'old one' --table-map xxl_job_=sched_ "
         "--source-charset latin1 --timezone Asia/Shanghai --data-dir /data --database-url URL"
     )
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "localhost/x?unix_socket=/run/my.sock",
+        "[::1]:3307/x",
+        "db/x?ssl=true&ssl_ca=/a%20b.pem",
+        "h/%E5%BA%93",
+    ],
+)
+def test_the_next_commands_reach_the_same_source(place: str):
+    text = f"mysql://who%40here:p%3Aw@{place}"
+    given = import_.make_context("import", ["--source", text, "--source-release", "2.4.0", "--dry-run"])
+    asked, _ = _asked({name: value for name, value in given.params.items() if name != "undo"})
+    words = shlex.split(asked.shadow)
+    again = parse_source(words[words.index("--source") + 1], environ={})
+    assert again == replace(parse_source(text), password="")
+    assert words[words.index("--source-release") + 1] == "2.4.0"
+    assert "p%3Aw" not in asked.shadow + asked.cutover + asked.source
+    assert shlex.split(asked.cutover)[2:4] == words[2:4]
+
+
+def test_what_comes_next_after_a_dry_run_is_the_import():
+    assert "2. Import it: the same command without --dry-run." in play(MadeUp(), dry_run=True).stdout
+    assert "Import it" not in play(MadeUp(), yes=True).stdout.rpartition("Written:")[2]
 
 
 URL = "mysql://reader:pw@127.0.0.1:1/xxl_job"

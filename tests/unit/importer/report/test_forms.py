@@ -169,6 +169,14 @@ def test_values_are_seen_as_they_are_in_html():
     assert ["<b>&amp;", 'a "quoted" <i>'] in [row[2::4] for row in shown]
 
 
+def test_commands_can_be_copied_from_markdown():
+    command = "xxljob-gateway shadow --source 'mysql://who%40here@[::1]/a_b?ssl=true&x=`y`'"
+    text = "".join(markdown_of(document_of(report_of(), PAGE, (f"1. Try *it*: {command}",))))
+    (step,) = [one for one in MarkdownIt().parse(text) if one.type == "inline" and "shadow" in one.content]
+    assert [one.content for one in step.children if one.type == "code_inline"] == [command]
+    assert "\\*it\\*" in text
+
+
 @settings(deadline=None, max_examples=60)
 @given(
     st.text(min_size=1, max_size=60) | st.text("|`\\*<[_~ a&#1.\n", min_size=1, max_size=12) | st.just(NASTY)
