@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from gateway.api.models.base import APPNAME, Address, Answer, Body, Iso, Network, Paging, refusal
+from gateway.api.models.base import APPNAME, Address, Answer, Body, Iso, Network, Paging, Text, refusal
 
 Dialect = Literal[
     "form14",
@@ -31,7 +31,7 @@ class AppBody(Body):
         pattern=APPNAME,
         description="The name its executors register under. Cannot be changed.",
     )
-    title: str = Field("", max_length=128)
+    title: Text = Field("", max_length=128)
     address_mode: Literal["auto", "manual"] = Field(
         "auto", description="`auto`: whoever registers; `manual`: `addresses`, whoever registers."
     )

@@ -44,7 +44,7 @@ class JobBody(TimingFields, PlacementFields):
 
     app: str = Field(min_length=1, max_length=64, description="The appname. Cannot be changed.")
     name: Text = Field(min_length=1, max_length=MOST_NAME)
-    description: str = Field("", max_length=2000)
+    description: Text = Field("", max_length=2000)
     schedule: Schedules
     task: TaskBody
     route: Route = Route.ROUND

@@ -16,10 +16,10 @@ class TaskBody(Body):
     """What an executor is told to run."""
 
     kind: Literal["xxl"] = "xxl"
-    handler: str = Field("", max_length=255, description="Required for BEAN.")
+    handler: Text = Field("", max_length=255, description="Required for BEAN.")
     params: Text = Field("", max_length=MAX_PARAMS)
     glue_type: str = Field("BEAN", pattern=r"^[A-Z][A-Z0-9_]{0,31}$")
-    glue_source: str = Field("", max_length=1_000_000, description="Required for every type but BEAN.")
+    glue_source: Text = Field("", max_length=1_000_000, description="Required for every type but BEAN.")
     envs: EnvBodies = Field(
         [], description='Values by name; with any, executors get the params as JSON, {"params", "Envs"}.'
     )

@@ -90,6 +90,7 @@ async def test_an_unknown_app(api):
         ({"tokenless_from": ["10.0.0.1/8"]}, "tokenless_from[0]", "a network such as"),
         ({"tokenless_from": ["everywhere"]}, "tokenless_from[0]", "a network such as"),
         ({"int_log_ids": 1}, "int_log_ids", "valid boolean"),
+        ({"title": "a\0b"}, "title", "without NUL"),
         ({"adresses": []}, "adresses", "did you mean 'addresses'?"),
     ],
 )

@@ -476,7 +476,10 @@ WRONG = [
     ({"timeout_s": float("nan")}, "timeout_s", "a duration"),
     ({"name": "a\0b"}, "name", "without NUL"),
     ({"name": ""}, "name", "at least 1 character"),
+    ({"description": "\0"}, "description", "without NUL"),
     ({"task": {"handler": "h", "params": "\0"}}, "task.params", "without NUL"),
+    ({"task": {"handler": "a\0b"}}, "task.handler", "without NUL"),
+    ({"task": {"glue_type": "GLUE_SHELL", "glue_source": "a\0b"}}, "task.glue_source", "without NUL"),
     ({"retention_days": 0}, "retention_days", "greater than or equal to 1"),
     ({"retention_days": 4000}, "retention_days", "less than or equal to 3650"),
     ({"misfire_after_s": -5}, "misfire_after_s", "not negative"),
@@ -532,7 +535,7 @@ async def test_what_a_job_may_not_be(billing, change, field, expected):
 )
 async def test_what_a_job_may_not_become(billing, change, field, expected):
     made = await billing.job(schedule={"kind": "api"}, task={"glue_type": "BEAN", "handler": "h"})
-    if field == "task.handler":
+    if field == "task.handler" and not change["task"].get("handler"):
         change = {"task": {"handler": None}}
     found, _, text = await billing.wrong("PATCH", f"/api/v1/jobs/{made['id']}", change)
     assert found == field
