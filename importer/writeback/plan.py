@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from importer.errors import SourceError
+from importer.plan.apps import addresses_of
 from importer.plan.notes import Notes
 from importer.plan.values import Finding, Verdict
 from importer.writeback.jobs import job_row, wall
@@ -79,12 +80,18 @@ def _group(app: Answer, shape: Shape) -> tuple[GroupRow, list[Finding]]:
         kept = "" if title == app["appname"] else title[:room]
         notes.repaired("title", title, repr(kept), f"there is room for {room} characters", Verdict.IDENTICAL)
         title = kept
+    elif not title:
+        notes.note("title", "", "as it is", "an import gives an app without a title its appname")
     manual = app["address_mode"] == "manual"
+    addresses = ",".join(app["addresses"])
+    imported = ",".join(addresses_of(addresses, "addresses", Notes("")))
+    if imported != addresses:
+        notes.note("addresses", addresses, "as it is", f"an import makes {imported} of it")
     columns: dict[str, object] = {
         "app_name": app["appname"],
         "title": title,
         "address_type": int(manual),
-        "address_list": ",".join(app["addresses"]) if manual else None,
+        "address_list": addresses if manual else None,
         "update_time": wall(app["updated_ms"], shape.zone),
     }
     return GroupRow(app["id"], app["appname"], columns), notes.findings

@@ -275,7 +275,7 @@ def test_any_job_can_be_written(body):
 
 
 def app(app_id=3, **fields):
-    found = app_of(checked({"appname": "billing", **fields}, AppBody))
+    found = app_of(checked({"appname": "billing", "title": "结算", **fields}, AppBody))
     return app_answer(replace(found, id=app_id, created_ms=NOW_MS, updated_ms=NOW_MS)).model_dump(mode="json")
 
 
@@ -322,6 +322,19 @@ def test_titles():
     assert row.columns["title"] == "一二三四五六七八九十一二"
     (row,) = plan([app(appname="a-long-appname", title="a-long-appname")]).groups
     assert row.columns["title"] == ""
+
+
+def test_what_an_import_makes_of_an_app():
+    """Written as it is, it comes back a little different: that is told."""
+    fields = {"address_mode": "manual", "addresses": ["http://h:1/", "http://h:2"]}
+    found = plan([app(title="", **fields)])
+    assert found.groups[0].columns["address_list"] == "http://h:1/,http://h:2"
+    assert found.groups[0].columns["title"] == ""
+    assert [(one.field, one.became) for one in found.findings] == [
+        ("title", "as it is"),
+        ("addresses", "as it is"),
+    ]
+    assert plan([app(title="t", address_mode="manual", addresses=["http://h:1/"])]).findings == ()
 
 
 def test_rows_that_are_there():
