@@ -163,7 +163,7 @@ async def _apps(
     stays: list[Thing] = []
     for app_id, row in there.items():
         thing = Thing(APP, app_id, row.appname, ", ".join(sorted(keys[app_id])))
-        why = _why_it_stays(row, moments, is_shared=app_id in shared)
+        why = _why_it_stays(source, row, moments, is_shared=app_id in shared)
         if not why and others.get(app_id):
             why = f"it has jobs that do not go: {others[app_id]}"
         (stays if why else goes).append(replace(thing, note=why))
@@ -180,7 +180,7 @@ async def _users(
     stays: list[Thing] = []
     for user_id, row in there.items():
         thing = Thing(USER, user_id, row.username, keys[user_id])
-        why = _why_it_stays(row, moments, is_shared=user_id in shared)
+        why = _why_it_stays(source, row, moments, is_shared=user_id in shared)
         if why:
             stays.append(replace(thing, note=why))
         else:
@@ -189,9 +189,13 @@ async def _users(
     return goes, stays
 
 
-def _why_it_stays(row: Any, moments: set[int], *, is_shared: bool) -> str:
+def _why_it_stays(source: Any, row: Any, moments: set[int], *, is_shared: bool) -> str:
     if row.created_ms not in moments:
-        return "it was not made by this import; what that has changed of it stays changed"
+        is_between = source.created_ms < row.created_ms < source.imported_ms
+        by_whom = (
+            "it is not certain that an import made it" if is_between else "it was not made by this import"
+        )
+        return f"{by_whom}; what that has changed of it stays changed"
     return "another import has it as well" if is_shared else ""
 
 
