@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.app.database import wrong_schema
-from gateway.app.target import looking_at, refuse_if_running, working_on
+from gateway.app.target import looking_at, refuse_if_running, refuse_if_unwritable, working_on
 from gateway.core.clock import SystemClock
 from gateway.core.errors import Refused
 from gateway.settings import Settings
@@ -51,6 +51,8 @@ class Move:
         """Nothing is written, made or upgraded. `to_write`: refuse a target that could not be written now."""
         if to_write:
             refuse_if_running(self._settings)
+            if self._settings.database_url is None:
+                refuse_if_unwritable(self._settings)
         target, exists = await self.look()
         is_made = database_url(self._settings.effective_database_url).get_backend_name() == "sqlite"
         if to_write and not (exists or is_made):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 from gateway.app.data_dir import lock_data_dir, lock_embedded_database
 from gateway.app.database import full_disk_told, prepare_database, wrong_schema
-from gateway.core.errors import Refused
+from gateway.core.errors import InvalidValue, Refused
 from gateway.settings import Settings
 from gateway.store import schema
 from gateway.store.engine import Database, database_url, error_code, open_database
@@ -44,6 +45,14 @@ def refuse_if_running(settings: Settings) -> None:
     if url.get_backend_name() == "sqlite" and Path(str(url.database)).is_file():
         with contextlib.ExitStack() as stack:
             _hold(settings, stack)
+
+
+def refuse_if_unwritable(settings: Settings) -> None:
+    """Raises `InvalidValue` for a data directory that could not be made or written. Makes nothing."""
+    path = settings.data_dir.absolute()
+    there = next(one for one in (path, *path.parents) if os.path.lexists(one))
+    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+        raise InvalidValue("data_dir", str(settings.data_dir), "a directory this user can write")
 
 
 def _hold(settings: Settings, stack: contextlib.ExitStack | contextlib.AsyncExitStack) -> None:

@@ -15,14 +15,20 @@ import click
 from gateway.cli.garbage import keeping
 from gateway.cli.progress import Progress
 from gateway.cli.root import FAILED, WRONG_INPUT, Failure
-from gateway.cli.source import GivenSource, release_option, report_option, source_of, source_options
+from gateway.cli.source import (
+    GivenSource,
+    release_of,
+    release_option,
+    report_option,
+    source_of,
+    source_options,
+)
 from gateway.cli.stopping import load, stoppable
-from gateway.cli.target import database_options, one_line, run_loop, settings_of, target_words
+from gateway.cli.target import database_options, one_line, run_loop, settings_of, target_words, words_for
 from gateway.cli.undo import undo, undo_option
 from gateway.core.errors import GatewayError, InvalidValue
 
 if TYPE_CHECKING:
-    from gateway.settings import Settings
     from importer.apply import Applied
     from importer.move import Seen
     from importer.plan.make import PlanOptions
@@ -132,7 +138,7 @@ def _asked(options: dict[str, Any]) -> tuple[Asked, Steps]:
         raise InvalidValue("--logs", log_days, f"a number of days from 1 to {_MOST_DAYS}")
     token = _token(options.pop("access_token"))
     release_text = options.pop("source_release")
-    release = _release(release_text)
+    release = release_of(release_text)
     dry_run, yes = options.pop("dry_run"), options.pop("yes")
     if not (dry_run or yes or sys.stdin.isatty()):
         raise Failure(
@@ -148,7 +154,7 @@ def _asked(options: dict[str, Any]) -> tuple[Asked, Steps]:
     secrets = {source.url.password, token or "", *settings.access_tokens}
     asked = Asked(
         source=source.shown,
-        target=_words_for(settings),
+        target=words_for(settings),
         shadow=shlex.join(["xxljob-gateway", "shadow", *shadow]),
         cutover=shlex.join(["xxljob-gateway", "cutover", *cutover]),
         plan=PlanOptions(
@@ -180,38 +186,21 @@ def _token(text: str | None) -> str | None:
     return text
 
 
-def _release(text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    parts = text.strip().removeprefix("v").split(".")
-    if not (len(parts) in {2, 3} and all(part.isascii() and part.isdigit() for part in parts)):
-        raise InvalidValue("--source-release", text, "a release of xxl-job-admin, such as 3.1.0")
-    return tuple(int(part) for part in parts)
-
-
-def _words_for(settings: Settings) -> str:
-    from gateway.store.engine import database_url
-
-    url = database_url(settings.effective_database_url)
-    if url.get_backend_name() == "sqlite":
-        return f"SQLite, {url.database}"
-    return f"{url.database}@{url.host or ''}:{url.port or 3306}"
-
-
 def _written(applied: Applied) -> str:
+    from importer.report.text import count
+
     if not applied.anything:
         return "Nothing was to be changed."
     counts = (
-        (applied.apps_made, "apps"),
-        (applied.jobs_made, "jobs"),
-        (applied.users_made, "users"),
-        (applied.apps_changed, "apps updated"),
-        (applied.jobs_changed, "jobs updated"),
-        (applied.users_changed, "users updated"),
+        (applied.apps_made, "app", ""),
+        (applied.jobs_made, "job", ""),
+        (applied.users_made, "user", ""),
+        (applied.apps_changed, "app", " updated"),
+        (applied.jobs_changed, "job", " updated"),
+        (applied.users_changed, "user", " updated"),
     )
-    return "Written: " + (
-        ", ".join(f"{len(ids):,} {what}" for ids, what in counts if ids) or "notes on what is here"
-    )
+    told = ", ".join(f"{count(len(ids), what)}{how}" for ids, what, how in counts if ids)
+    return f"Written: {told or 'notes on what is here'}"
 
 
 def _imported(target: Target) -> tuple[object, ...]:
@@ -233,11 +222,13 @@ class _Import:
             return self._run(all_made)
 
     def _run(self, all_made: Callable[[], None]) -> int:
+        from importer.report.text import count
+
         asked = self._asked
         with self._stoppable(_NOTHING):
             click.echo(f"Reading {asked.source} …", err=True)
             seen: Seen = run_loop(self._steps.see(to_write=not asked.dry_run))
-            click.echo(f"Planning {len(seen.installation.jobs):,} jobs …", err=True)
+            click.echo(f"Planning {count(len(seen.installation.jobs), 'job')} …", err=True)
             report = self._planned(seen)
             all_made()
             self._show(report)
@@ -293,16 +284,28 @@ class _Import:
         return bool(is_new or self._asked.log_days or self._asked.daily)
 
     def _confirmed(self, plan: Plan) -> bool:
+        from importer.plan.users import IF_CHANGED
         from importer.plan.values import Action
+        from importer.report.text import count
 
-        new = sum(one.action is Action.CREATE for one in plan.jobs)
-        changed = sum(one.action is Action.UPDATE for one in plan.jobs)
-        what = f"{new:,} new jobs" + (f", {changed:,} updated" if changed else "")
+        users = [one for one in plan.users if one.changes != (IF_CHANGED,)]
+        counts = [
+            (sum(one.action is action for one in many), f"{word}{what}")
+            for action, word in ((Action.CREATE, "new "), (Action.UPDATE, "changed "))
+            for many, what in ((plan.apps, "app"), (plan.jobs, "job"), (users, "user"))
+        ]
+        parts = [count(number, what) for number, what in counts if number]
+        if len(users) < len(plan.users):
+            parts.append("passwords that have changed")
         if plan.withdrawn:
-            what += f", {len(plan.withdrawn):,} deleted there"
+            parts.append(f"{count(len(plan.withdrawn), 'job')} deleted there")
         if self._asked.log_days:
-            what += f", {self._asked.log_days:,} days of its log"
-        return click.confirm(f"\nWrite this ({what}) into {self._asked.target}?", err=self._to_stderr)
+            parts.append(f"{count(self._asked.log_days, 'day')} of its log")
+        if self._asked.daily:
+            parts.append("its counts of days")
+        return click.confirm(
+            f"\nWrite this ({', '.join(parts)}) into {self._asked.target}?", err=self._to_stderr
+        )
 
     def _apply(self, report: Report, before: Target) -> Report:
         try:

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gateway.cli.root import WRONG_INPUT, Failure
-from gateway.cli.source import GivenSource, release_option, report_option, source_of, source_options
+from gateway.cli.source import (
+    GivenSource,
+    release_of,
+    release_option,
+    report_option,
+    source_of,
+    source_options,
+)
 from gateway.cli.stopping import load, stoppable
 from gateway.cli.target import one_line, run_loop
 from gateway.core.durations import parse_duration_ms
@@ -88,7 +95,7 @@ def _asked(options: dict[str, Any]) -> ShadowOptions:
     return ShadowOptions(
         pace=Pace(every_ms / 1000, settle_ms, None if for_ms is None else for_ms / 1000),
         timezone=options["timezone"],
-        release=None if release is None else _release(release),
+        release=release_of(release),
         only=frozenset(options.pop("only")),
         start=start,
         end=end,
@@ -101,13 +108,6 @@ def _duration(text: str, field: str, least_ms: int) -> int:
         more = ": nothing is judged before that (--settle)" if field == "--for" else ""
         raise InvalidValue(field, text, f"at least {least_ms / 1000:g} s{more}")
     return duration_ms
-
-
-def _release(text: str) -> tuple[int, ...]:
-    parts = text.strip().removeprefix("v").split(".")
-    if not (len(parts) in {2, 3} and all(part.isascii() and part.isdigit() for part in parts)):
-        raise InvalidValue("--source-release", text, "a release of xxl-job-admin, such as 3.1.0")
-    return tuple(int(part) for part in parts)
 
 
 def _run(source: GivenSource, asked: ShadowOptions, reports: tuple[str, ...]) -> int:

@@ -117,6 +117,16 @@ def source_of(options: dict[str, Any]) -> GivenSource:
     )
 
 
+def release_of(text: str | None) -> tuple[int, ...] | None:
+    """Raises `InvalidValue`."""
+    if text is None:
+        return None
+    parts = text.strip().removeprefix("v").split(".")
+    if not (len(parts) in {2, 3} and all(part.isascii() and part.isdigit() for part in parts)):
+        raise InvalidValue("--source-release", text, "a release of xxl-job-admin, such as 3.1.0")
+    return tuple(int(part) for part in parts)
+
+
 def table_map_of(given: Iterable[str]) -> dict[str, str]:
     """Raises `InvalidValue`."""
     from importer.source.names import checked_map

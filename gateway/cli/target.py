@@ -62,6 +62,16 @@ def target_words(options: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(words)
 
 
+def words_for(settings: Settings) -> str:
+    """The target, for people."""
+    from gateway.store.engine import database_url
+
+    url = database_url(settings.effective_database_url)
+    if url.get_backend_name() == "sqlite":
+        return f"SQLite, {url.database}"
+    return f"{url.database}@{url.host or ''}:{url.port or 3306}"
+
+
 def run_loop(main: Any) -> Any:
     try:
         import uvloop

@@ -19,7 +19,7 @@ from importer.plan.old_executors import help_old_executors
 from importer.plan.security import security_of
 from importer.plan.target import Target
 from importer.plan.tasks import glue_by_job
-from importer.plan.users import password_of, user_of, username_of
+from importer.plan.users import IF_CHANGED, password_of, user_of, username_of
 from importer.plan.values import (
     Action,
     Existing,
@@ -311,7 +311,8 @@ def _user(
         why = "a user of this name is here, and stays as it is: password, role and apps"
         notes.warn("username", name, f"user {there.id}", why)
         return PlannedUser(Action.SKIP, there, user.id, password, told)
-    if options.existing is Existing.UPDATE:
+    if options.existing is Existing.UPDATE and (told or password is not None):
+        told += (IF_CHANGED,) if password is not None else ()
         updated = replace(there, role=wanted.role, app_ids=wanted.app_ids)
         return PlannedUser(Action.UPDATE, updated, user.id, password, told)
     return PlannedUser(Action.SKIP, there, user.id, password, told)

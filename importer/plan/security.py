@@ -81,7 +81,7 @@ def _glue(jobs: Sequence[PlannedJob]) -> Iterable[Finding]:
     told = ", ".join(f"{count} {name}" for name, count in sorted(types.items()))
     enabled = [one for one in glue if one.wants_enabled]
     yield _warning(
-        f"jobs {_some([str(one.job.id) for one in glue])}",
+        f"jobs {_some([str(one.old_id) for one in glue])}",
         "glue_type",
         told,
         f"kept, {len(enabled)} of {len(glue)} to be enabled",

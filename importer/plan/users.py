@@ -10,6 +10,8 @@ from importer.plan.notes import Notes
 from importer.plan.values import OldPassword
 from importer.source.values import SourceUser
 
+# Which only a check against the hash that is kept here can tell.
+IF_CHANGED = "password: the one there, if it has changed and nobody has set one here"
 _HEX = re.compile(r"[0-9a-fA-F]+", re.ASCII)
 _SCHEMES = {32: "md5", 64: "sha256"}
 

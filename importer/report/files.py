@@ -25,11 +25,15 @@ def require_report(path: str, field: str = "--report") -> None:
         raise InvalidValue(
             field, path, "a file that ends in .json, .md or .html, or - for JSON on standard output"
         )
-    folder = Path(path).resolve().parent
-    if not folder.is_dir():
+    try:
+        folder = Path(path).resolve().parent
+        is_there = folder.is_dir()
+        can_write = not Path(path).is_dir() and os.access(path if Path(path).exists() else folder, os.W_OK)
+    except OSError as error:  # what it could not even ask for
+        raise InvalidValue(field, path, f"a file that this user can write ({error.strerror})") from None
+    if not is_there:
         raise InvalidValue(field, path, f"a file in a directory that exists; {folder} does not")
-    target = Path(path) if Path(path).exists() else folder
-    if Path(path).is_dir() or not os.access(target, os.W_OK):
+    if not can_write:
         raise InvalidValue(field, path, "a file that this user can write")
 
 

@@ -172,7 +172,9 @@ def test_it_asks_and_takes_no_for_an_answer():
     steps = MadeUp()
     result = play(steps, "n\n")
     assert result.exit_code == 1
-    assert "Write this (3 new jobs) into SQLite, /data/gateway.db? [y/N]" in result.stdout
+    assert (
+        "Write this (1 new app, 3 new jobs, 1 new user) into SQLite, /data/gateway.db? [y/N]" in result.stdout
+    )
     assert result.stdout.endswith("Nothing has been written.\n")
     assert steps.target == Target()
 
@@ -185,7 +187,7 @@ def test_it_imports_and_says_what_comes_next(answer: str | None, yes: bool):
     assert set(steps.target.jobs) == {1, 2, 5}
     assert steps.asked_to_write == [True]
     lines = result.stdout.splitlines()
-    assert lines[-6:-3] == ["Written: 1 apps, 3 jobs, 1 users", "  one note", ""]
+    assert lines[-6:-3] == ["Written: 1 app, 3 jobs, 1 user", "  one note", ""]
     assert [line[:2] for line in lines[-3:]] == ["1.", "2.", "3."]
     assert lines[-1] == f"3. Stop the old admin and switch, which enables 3 jobs: {ASKED.cutover}"
     assert "writing: 1 of 1" in result.stderr
@@ -299,7 +301,7 @@ def test_the_log_follows_when_it_is_asked_for(tmp_path: Path):
     steps = MadeUp()
     result = play(steps, "y\n", log_days=30, daily=True, reports=(str(path),))
     assert result.exit_code == 0
-    assert "Write this (3 new jobs, 30 days of its log) into" in result.stdout
+    assert "3 new jobs, 1 new user, 30 days of its log, its counts of days) into" in result.stdout
     assert "follows when the jobs are here" in result.stdout
     assert "Copied: 990 runs of its log; 10 of jobs that are not here" in result.stdout
     assert "Copied: 7 counts of days\n" in result.stdout
@@ -324,9 +326,18 @@ def test_that_jobs_were_deleted_there_is_something_to_write():
     steps.source = replace(steps.source, jobs=steps.source.jobs[:2])
     result = play(steps, "y\n", plan=replace(ASKED.plan, existing=Existing.UPDATE))
     told = " ".join(result.stdout.split())
-    assert "Write this (0 new jobs, 1 deleted there) into" in told
+    assert "Write this (passwords that have changed, 1 job deleted there) into" in told
     assert "job 5, id job number 5 → it stays here, and is not to be enabled: it was deleted" in told
     assert "which enables 2 jobs" in told
+
+
+def test_users_alone_are_asked_about_as_what_they_are():
+    """Whether a password has changed is seen when it is checked, and not before."""
+    steps = MadeUp()
+    play(steps, yes=True)
+    told = play(steps, "y\n", plan=replace(ASKED.plan, existing=Existing.UPDATE)).stdout
+    assert "Write this (passwords that have changed) into" in told
+    assert "password: the one there, if it has changed and nobody has set one here" in " ".join(told.split())
 
 
 @pytest.mark.parametrize(
@@ -424,6 +435,10 @@ URL = "mysql://reader:pw@127.0.0.1:1/xxl_job"
 @pytest.mark.parametrize(
     ("options", "said"),
     [
+        (
+            ("--report", f"/tmp/{'a' * 300}.md", "--yes"),
+            "a file that this user can write (File name too long)",
+        ),
         ((), "--yes: there is no terminal to ask at"),
         (("--source", "postgres://a:b@c/d", "--yes"), "--source: "),
         (("--source", "mysql://reader:pw@h", "--yes"), "it names no database"),

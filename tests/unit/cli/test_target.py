@@ -11,12 +11,15 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from gateway.app.data_dir import lock_data_dir, lock_embedded_database
-from gateway.app.target import looking_at, working_on
+from gateway.app.target import looking_at, refuse_if_unwritable, working_on
 from gateway.cli.root import WRONG_INPUT, Failure
 from gateway.cli.target import one_line, settings_of
 from gateway.core.errors import InvalidValue, Refused
 from gateway.store import schema
 from gateway.store.engine import database_url, open_database
+from importer.move import Move
+from importer.source.source import SourceOptions
+from importer.source.url import parse_source
 from tests.kit.mariadb import MariadbServer
 
 
@@ -40,6 +43,17 @@ async def test_a_look_at_an_empty_file_finds_no_database(tmp_path: Path):
     async with looking_at(settings_of({"data_dir": str(tmp_path)})) as db:
         assert db is None
     assert (tmp_path / "gateway.db").stat().st_size == 0
+
+
+async def test_a_directory_that_could_not_be_made_is_refused_before_anything_is_read(tmp_path: Path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file" / "x", Path("/dev/null/x/y")):
+        url = parse_source("mysql://u:p@127.0.0.1:1/x")
+        move = Move(url, SourceOptions(), settings_of({"data_dir": str(path)}), "x")
+        with pytest.raises(InvalidValue, match=r"data_dir: .* a directory this user can write"):
+            await move.see(to_write=True)
+    refuse_if_unwritable(settings_of({"data_dir": str(tmp_path / "new" / "one")}))
+    assert [one.name for one in tmp_path.iterdir()] == ["file"]
 
 
 @pytest.mark.parametrize("held", ["directory", "file"])

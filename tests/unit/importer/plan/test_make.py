@@ -12,6 +12,7 @@ from gateway.core.errors import Conflict, InvalidValue
 from gateway.core.model import AddressMode, App
 from gateway.core.users import Role, User
 from importer.plan.target import Target
+from importer.plan.users import IF_CHANGED
 from importer.plan.values import Action, Existing, Level
 from importer.source.values import Counters, SourceExecutor, SourceGroup, SourceUser
 from tests.kit.source_rows import MD5_OF_123456, after, installation, job, plan, told
@@ -61,7 +62,8 @@ def test_a_second_import_changes_nothing() -> None:
         again = plan(source, target, existing=existing)
         assert {one.action for one in again.apps} == {Action.SKIP}
         assert {one.action for one in again.jobs} == {Action.SKIP}
-        assert all(one.changes == () for one in (*again.apps, *again.jobs, *again.users))
+        assert all(one.changes == () for one in (*again.apps, *again.jobs))
+        assert [one.changes for one in again.users] == [() if existing is Existing.SKIP else (IF_CHANGED,)]
         assert again.job_ids == {7: 7, 8: 8}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+from importer.plan.target import Target
 from importer.plan.values import Finding
 from importer.source.values import SourceExecutor, SourceGroup, SourceUser
 from tests.kit.source_rows import MD5_OF_123456, installation, job, plan
@@ -76,6 +77,8 @@ def test_glue_jobs() -> None:
     (one,) = about(plan(installation(*jobs)).security, "glue_type")
     assert (one.where, one.value) == ("jobs 1, 2", "1 GLUE_GROOVY, 1 GLUE_SHELL")
     assert "1 of 2" in one.became
+    (moved,) = about(plan(installation(*jobs), Target(taken_job_ids=frozenset({1}))).security, "glue_type")
+    assert moved.where == "jobs 1, 2"  # the ids there, as all of the report has them
     assert about(plan(installation(job(3))).security, "glue_type") == []
 
 
