@@ -258,8 +258,8 @@ async def _history(
     """What the log says about the last moments of the old admin, by job."""
     wanted = {int(one.old_key) for one in items}
     states = [state_of(job) for job in installation.jobs if job.id in wanted]
-    signs = installation.signs
-    span = LogSpan(signs.last_log_ms)
+    newest_ms = instant_ms(installation.signs.last_log, zone, earliest=True)
+    span = LogSpan(newest_ms)
     from_ms = End.of(states, span, dead_ms).log_from_ms
     first_id, last_id = await source.log_bounds(_local(from_ms, zone))
     by_key = jobs_by_key(installation.jobs)
@@ -273,15 +273,23 @@ async def _history(
         after = rows[-1].id if rows else last_id
     older_ms = 0
     if not first_id:
-        older_ms = signs.last_log_ms
-    else:
+        older_ms = newest_ms
+    elif not _comes_twice(from_ms, zone):
         older = await source.logs(max(first_id - _OLDER_IDS, 0), first_id - 1, 1, messages=False)
         older_ms = _logged(older[0], zone).at_ms if older else 0
-    return logged, End.of(states, LogSpan(signs.last_log_ms, older_ms), dead_ms)
+    return logged, End.of(states, LogSpan(newest_ms, older_ms), dead_ms)
 
 
 def _logged(row: SourceLog, zone: Zone) -> Logged:
-    return Logged(instant_ms(row.triggered, zone), row.trigger_code != 0 or row.handle_code != 0)
+    # Of an hour that came twice a row must not prove a slot that was yet to come when it was written.
+    at_ms = instant_ms(row.triggered, zone, earliest=True)
+    return Logged(at_ms, row.trigger_code != 0 or row.handle_code != 0)
+
+
+def _comes_twice(at_ms: int, zone: Zone) -> bool:
+    """What the clock showed then it has shown before, or again: no row from then on proves that a slot did not fire."""
+    at_s = at_ms // 1000
+    return len(zone.instants(at_s + zone.offset_s(at_s))) > 1
 
 
 def _local(at_ms: int, zone: Zone) -> datetime:

@@ -21,7 +21,8 @@ AHEAD_MS = 2 * PRE_READ_MS
 WENT_ON_MS = 30_000
 # So long before its end the log was written to at the latest, where it is to prove anything.
 MOST_SILENCE_MS = 120_000
-# Rows of the log that are further in the future tell that its clock, or its time zone, is not what we take it for.
+# Rows of the log that are further in the future tell that its clock, or its time zone, is not what we take it for: when
+# they were written is not known, so they prove nothing.
 MOST_AHEAD_MS = 60_000
 
 
@@ -94,7 +95,7 @@ class Resumption:
 
 def resume(schedule: Slots, state: OldState, end: End) -> Resumption:
     """Where to go on. A slot counts as handled from the row of it, or of a later one, in the log."""
-    rows = sorted(state.logged)
+    rows = sorted(row for row in state.logged if row.at_ms <= end.dead_ms + MOST_AHEAD_MS)
     newest_ms = rows[-1].at_ms if rows else 0
     unsure: list[int] = []
     start_ms = max(state.last_ms - AHEAD_MS, end.alive_ms - WENT_ON_MS)

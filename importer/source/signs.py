@@ -32,8 +32,8 @@ def zone_of(timezone: str | None, found: Sequence[str] = ()) -> Zone:
     return resolve_zone(DEFAULT_ZONE)
 
 
-def instant_ms(moment: datetime | None, zone: Zone) -> int:
-    """Wall-clock time of that zone as an instant; 0 for none."""
+def instant_ms(moment: datetime | None, zone: Zone, *, earliest: bool = False) -> int:
+    """Wall-clock time of that zone as an instant; 0 for none. One that came twice is the later, or the `earliest`."""
     if moment is None:
         return 0
     if moment.tzinfo is not None:
@@ -42,7 +42,7 @@ def instant_ms(moment: datetime | None, zone: Zone) -> int:
     seconds = local // timedelta(seconds=1)
     found = zone.instants(seconds)
     # A time that the zone skips is taken as if the clock had not been set yet.
-    at = found[-1] if found else seconds - zone.offset_s(seconds - DAY_S)
+    at = found[0 if earliest else -1] if found else seconds - zone.offset_s(seconds - DAY_S)
     return at * 1000 + local.microseconds // 1000
 
 

@@ -104,11 +104,11 @@ class Old:
     def url(self):
         return parse_source(self.database.url)
 
-    async def import_all(self, existing=Existing.SKIP):
-        async with open_source(self.url) as source:
+    async def import_all(self, timezone=None, existing=Existing.SKIP):
+        async with open_source(self.url, SourceOptions(timezone=timezone)) as source:
             installation = await source.installation()
             target = await read_target(self.db, self.clock, source.name)
-            options = PlanOptions(source.name, existing=existing)
+            options = PlanOptions(source.name, timezone, existing)
             plan = make_plan(installation, target, options, self.clock.now_ms())
             await apply_plan(self.db, self.clock, plan, release=installation.release)
 
@@ -173,6 +173,37 @@ async def test_what_was_logged_and_perhaps_not_sent_is_told(store, old):
     found = await here.look(store)
     assert first_of(found) == {1: here.slot + MINUTE}
     assert [one.slots for one in found.unsure] == [(here.slot,)]
+
+
+@pytest.mark.parametrize(
+    ("slot", "shown"),
+    [
+        (datetime(2024, 10, 27, 0, 30, tzinfo=UTC), ["02:28:00", "02:29:55"]),
+        (datetime(2024, 10, 27, 1, 59, 58, tzinfo=UTC), ["02:58:00", "02:59:53", "03:00:02"]),
+    ],
+    ids=["when it came first", "right after it"],
+)
+async def test_an_admin_that_has_died_in_the_hour_that_came_twice(store, old, slot, shown):
+    """Nobody knows which rows are of which time: slots read ahead are not repeated, and told."""
+    here = old()
+    slot_ms = int(slot.timestamp() * 1000)
+    month = 30 * 24 * 60 * MINUTE
+    rate = {"schedule_type": "FIX_RATE", "schedule_conf": str(month // 1000)}
+    last = slot_ms - 5_000 + 9_000 * (len(shown) > 2)
+    here.fill(
+        here.job(1, last=slot_ms, following=slot_ms + month, **rate),
+        here.job(2, last=last, following=last + month, **rate),
+        logs=[
+            SourceLog(
+                number, 2, "1", triggered=datetime.fromisoformat(f"2024-10-27 {time}"), trigger_code=200
+            )
+            for number, time in enumerate(shown, 1)
+        ],
+    )
+    await here.import_all("Europe/Berlin")
+    found = await here.look(store)
+    assert first_of(found)[1] == slot_ms + month
+    assert {one.job.id: one.slots for one in found.unsure}[1] == (slot_ms,)
 
 
 async def test_a_fixed_rate_keeps_the_phase_that_it_has_now(store, clock, old, jobs):

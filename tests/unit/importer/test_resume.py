@@ -212,6 +212,17 @@ def test_a_log_that_proves_nothing_and_what_was_taken_as_handled_is_told(log: Lo
     assert (found.first_ms, found.unsure) == (SLOT + DAY, (SLOT,))
 
 
+def test_rows_of_the_future_prove_no_slot() -> None:
+    """Its clock is an hour ahead of the zone: five slots that were read ahead and never fired must not go unnoticed."""
+    secondly = cron("* * * * * ?")
+    died, last = SLOT, SLOT + 5_000
+    rows = [Logged(died - 1000 * back + HOUR) for back in range(60)]
+    end = End.of([OldState(last, last + 1000)], LogSpan(died + HOUR, died - 60_000 + HOUR), last + 60_000)
+    found = resume(secondly, OldState(last, last + 1000, rows), end)
+    assert found.first_ms == last + 1000
+    assert found.unsure == tuple(range(last - 9_000, last + 1, 1000))
+
+
 def test_what_comes_after_the_end_was_not_fired_whatever_the_log_says() -> None:
     assert resume(DAILY, OldState(SLOT, SLOT + DAY), end_of(LogSpan(), SLOT - 3_000)).first_ms == SLOT
 
