@@ -17,8 +17,9 @@ from gateway.core.errors import Refused
 from gateway.core.model import Executor, Job
 from gateway.core.schedule import FixedRate, parse_schedule
 from gateway.core.zones import Zone, resolve_zone
-from gateway.store.cutovers import AT_ONCE, CutoverStore, ImportedSource, Start
+from gateway.store.cutovers import AT_ONCE, CutoverStore, ImportedSource
 from gateway.store.imports import Item, undone_in_part
+from gateway.store.starts import Start
 from importer.changes import Changes, changes_of, listed, told_changes
 from importer.plan.alive import ENOUGH_MS, PATIENCE, Opinion, Patience
 from importer.plan.around import jobs_by_key

@@ -1,6 +1,6 @@
 """Jobs of an import are given to this scheduler, hundreds in a transaction, each at a slot that is said; and taken back.
 
-Locks are taken in the order job → next fire → run, ids ascending: nodes are at work meanwhile.
+Locks are taken in the order source → job → next fire → run, ids ascending: nodes are at work meanwhile.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.core.chain import is_chained
 from gateway.core.clock import Clock
-from gateway.core.confine import schedule_of
+from gateway.core.errors import Refused
 from gateway.core.events import Source
 from gateway.core.model import AddressMode, Executor, Job
 from gateway.core.registry import DEAD_AFTER_MS
@@ -25,13 +25,14 @@ from gateway.store.engine import Database
 from gateway.store.events import note
 from gateway.store.held_ids import APP, JOB, made_since
 from gateway.store.ids import app_ids, job_ids, run_ids
-from gateway.store.imports import Item, item_of
+from gateway.store.imports import Item, item_of, undone_in_part
 from gateway.store.job_rows import fire_row, version_row
 from gateway.store.jobs import JobStore
 from gateway.store.many import update_each
 from gateway.store.next_fires import remove_ahead
 from gateway.store.overdue import overdue_row
 from gateway.store.sqltext import split_addresses
+from gateway.store.starts import Start, done_here, enabled, since_when
 from gateway.store.tables import (
     app,
     executor,
@@ -63,16 +64,6 @@ class ImportedSource:
     imported_ms: int
     cutover_ms: int
     undone_in_part: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """A job to be enabled, as it was read. `first_ms` is its next slot, `anchor_ms` the phase of a fixed rate from now on."""
-
-    job: Job
-    old_key: str
-    first_ms: int
-    anchor_ms: int
 
 
 class CutoverStore:
@@ -162,6 +153,14 @@ class CutoverStore:
 
     # ------------------------------------------------------------ there
 
+    async def done_here(self, starts: Sequence[Start]) -> dict[int, int]:
+        """Up to where jobs have rows of slots from an earlier time on this scheduler."""
+        found: dict[int, int] = {}
+        for begin in range(0, len(starts), AT_ONCE):
+            async with reading(self._db) as conn:
+                found |= await done_here(conn, starts[begin : begin + AT_ONCE])
+        return found
+
     async def register(self, executors: Sequence[Executor]) -> None:
         """As registered now; one that has beaten here itself stays as it is."""
         async with reading(self._db) as conn:
@@ -172,18 +171,22 @@ class CutoverStore:
         await self._apps.save_executors(new, [])
 
     async def enable(self, source: ImportedSource, starts: Sequence[Start]) -> list[int]:
-        """In one transaction; the ids of those that were. One that was changed since it was read stays as it is."""
+        """In one transaction; the ids of those that were. One that was changed since it was read stays as it is.
+
+        Raises `Refused` where the import is not whole any more.
+        """
         ids = sorted(one.job.id for one in starts)
 
         async def body(conn: AsyncConnection) -> list[int]:
             now_ms = self._clock.now_ms()
+            await _demand(conn, source)
             locked = await _lock(conn, ids)
             going = [one for one in starts if locked.get(one.job.id) == (one.job.version, False)]
-            done = await _done_here(conn, going) if going else {}
-            new = [_enabled(one, done.get(one.job.id, 0), now_ms) for one in going]
-            if not new:
+            if not going:
                 return []
-            await self._write(conn, new, f"cut over from {source.name}", _since(new, done))
+            done = await done_here(conn, going)
+            new = [enabled(one, done.get(one.job.id, 0), now_ms) for one in going]
+            await self._write(conn, new, f"cut over from {source.name}", await since_when(conn, new, AUTHOR))
             moved = [one for one in going if one.anchor_ms != one.job.anchor_ms]
             await update_each(conn, job, [{"id": one.job.id, "anchor_ms": one.anchor_ms} for one in moved])
             for one in new:
@@ -346,48 +349,15 @@ async def _lock(conn: AsyncConnection, ids: Sequence[int]) -> dict[int, tuple[in
     return found
 
 
-def _enabled(one: Start, done_ms: int, now_ms: int) -> Job:
-    """As it will stand: with the first slot that has no row here from an earlier time on this scheduler."""
-    return replace(
-        one.job,
-        version=one.job.version + 1,
-        enabled=True,
-        updated_ms=now_ms,
-        anchor_ms=one.anchor_ms,
-        next_fire_at=_first_slot(one, done_ms),
-    )
-
-
-def _since(new: Sequence[Job], done: Mapping[int, int]) -> dict[int, int]:
-    """Slots that were missed at the switch are the job's own, else a proof would ask why they have rows.
-
-    A job that has been here before had other versions then, which stand for their slots.
-    """
-    return {
-        one.id: min(one.next_fire_at - 1, one.updated_ms)
-        for one in new
-        if one.next_fire_at is not None and one.id not in done
-    }
-
-
-async def _done_here(conn: AsyncConnection, going: Sequence[Start]) -> dict[int, int]:
-    """Up to where each of them has rows of slots: there is no hole, because slots are planned one after the other."""
-    ids, first_ms = sorted(one.job.id for one in going), min(one.first_ms for one in going)
-    newest = (
-        select(run.c.job_id, func.max(run.c.slot_key).label("slot_key"))
-        .where(run.c.job_id.in_(ids), run.c.slot_key >= first_ms)
-        .group_by(run.c.job_id)
-        .subquery()
-    )
-    same = and_(run.c.job_id == newest.c.job_id, run.c.slot_key == newest.c.slot_key)
-    query = select(run.c.job_id, run.c.slot_key, run.c.last_slot_ms).join(newest, same)
-    return {row.job_id: max(row.slot_key, row.last_slot_ms) for row in await conn.execute(query)}
-
-
-def _first_slot(one: Start, done_ms: int) -> int | None:
-    if is_chained(one.job) or done_ms < one.first_ms:
-        return one.first_ms
-    return schedule_of(replace(one.job, anchor_ms=one.anchor_ms)).next_after(done_ms)
+async def _demand(conn: AsyncConnection, source: ImportedSource) -> None:
+    """It is there, and stays so. Raises `Refused`."""
+    mine = import_source.c
+    query = select(mine.log_done).where(mine.id == source.id).with_for_update()
+    found = (await conn.execute(query)).scalar_one_or_none()
+    if found is None:
+        raise Refused(f"the import of {source.name} has been undone")
+    if found == UNDONE_IN_PART:
+        raise Refused(undone_in_part(source.name))
 
 
 async def _note_items(

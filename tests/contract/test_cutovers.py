@@ -6,16 +6,21 @@ import json
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
+from gateway.core.acting import acting_for
+from gateway.core.errors import Refused
 from gateway.core.model import AddressMode, App, Job, Task
 from gateway.core.registry import DEAD_AFTER_MS
 from gateway.core.states import RunState
 from gateway.store.apps import AppStore
-from gateway.store.cutovers import AT_ONCE, CutoverStore, Start
+from gateway.store.cutovers import AT_ONCE, AUTHOR, CutoverStore
+from gateway.store.hindsight import HindsightStore
 from gateway.store.ids import app_ids, job_ids, run_ids
 from gateway.store.jobs import JobStore
+from gateway.store.starts import Start
 from gateway.store.tables import app, event, executor, job, job_next_fire, job_version, run
+from gateway.store.undo import UndoStore
 from importer.apply import apply_plan, read_target
 from importer.plan.values import Action, Fires, Firsts, Plan, PlannedApp, PlannedJob, Verdict
 
@@ -165,6 +170,47 @@ async def test_there_and_back_and_there_again(db, clock, store, jobs, imported, 
     assert sorted(await store.enable(source, await starts(source, first_ms))) == [1, 2]
     # The slot of job 2 that was due then has a row that says so.
     assert [(await jobs.get(n)).next_fire_at for n in (1, 2)] == [first_ms + 40_000, first_ms + 10_000]
+
+
+async def test_there_again_the_slots_since_the_last_one_are_those_of_the_new_version(
+    db, clock, store, imported, starts, rows
+):
+    """The old admin did not run in between: what was due is judged, and explained, by the version that gives it rows."""
+    source = await imported(CRON, CRON)
+    first_ms = clock.ms // 10_000 * 10_000
+    with acting_for(AUTHOR):
+        await store.enable(source, await starts(source, first_ms))
+        row = {"state": RunState.SUCCEEDED, "created_ms": 0, "slot_key": first_ms, "due_ms": first_ms}
+        async with db.write() as conn:
+            await conn.execute(insert(run).values(row | {"id": 1, "job_id": 1, "last_slot_ms": 0}))
+            await conn.execute(update(job_next_fire).values(next_fire_at=first_ms + 10_000))
+        clock.ms = first_ms + 5_000
+        assert await store.disable(source, await store.items(source.id)) == [1, 2]
+        clock.ms += 60_000
+        again = await starts(source, first_ms)
+        assert await store.done_here(again) == {1: first_ms}
+        assert await store.enable(source, again) == [1, 2]
+    made = {(one["job_id"], one["version"]): one["created_ms"] for one in await rows(job_version)}
+    assert made[1, 4] == first_ms + 10_000 - 1
+    # It has no row here: somebody has removed it. The slot is that of the version of then all the same.
+    assert made[2, 4] == made[2, 3] == first_ms + 5_000
+    hindsight = HindsightStore(db)
+    assert [(await hindsight.version_at(1, first_ms + at)).number for at in (10_000, 60_000)] == [4, 4]
+    assert not (await hindsight.version_at(1, first_ms + 9_000)).job.enabled
+
+
+async def test_an_import_that_is_being_undone_meanwhile(db, clock, store, jobs, imported, starts):
+    source = await imported(CRON)
+    wanted = await starts(source, clock.ms)
+    undo = UndoStore(db, clock)
+    undoing = await undo.look(source.name)
+    await undo.begin(undoing)
+    with pytest.raises(Refused, match="is being undone: finish that first"):
+        await store.enable(source, wanted)
+    assert not (await jobs.get(1)).enabled
+    await undo.remove(undoing)
+    with pytest.raises(Refused, match="has been undone"):
+        await store.enable(source, wanted)
 
 
 async def test_apps_without_executors(db, clock, store, imported, rows):
