@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from gateway.core.model import Job
 from gateway.core.zones import resolve_zone
 from gateway.store.imports import Item
-from importer.plan.around import around_itself
+from importer.plan.around import Around, around_itself
 from importer.plan.jobs import digest_of
+from importer.plan.notes import Notes
+from importer.plan.schedules import schedule_of
 from importer.source.values import Installation, SourceJob
 
 
@@ -33,8 +36,7 @@ def changes_of(
 
     Only what an import could still take over: no job that was cut over, or that is not `here` any more.
     """
-    around = around_itself(installation, resolve_zone(timezone), installation.read_ms)
-    given = replace(around, zone_given=True)
+    clocks = _clocks(installation, timezone)
     imported = {int(one.old_key): one for one in items}
     by_id = {job.id: job for job in installation.jobs}
     changed: list[int] = []
@@ -47,7 +49,7 @@ def changes_of(
         if job is None:
             if item.wants_enabled:
                 removed.append(old_id)
-        elif not any(item.digest == digest_of(job, clocks) for clocks in (around, given)):
+        elif not any(item.digest == digest_of(job, around) for around in clocks):
             (switched if item.wants_enabled and not is_running(job) else changed).append(old_id)
     return Changes(
         changed=tuple(changed),
@@ -76,3 +78,32 @@ def told_changes(changes: Changes) -> str:
 def listed(values: Sequence[object]) -> str:
     shown = ", ".join(map(str, values[:10]))
     return shown if len(values) <= 10 else f"{shown} and {len(values) - 10} more"
+
+
+def rescheduled(
+    installation: Installation, changes: Changes, jobs: Mapping[int, Job], timezone: str
+) -> frozenset[int]:
+    """Ids in the source of those whose schedule has changed there: its rows tell the times of that, not of what was imported.
+
+    `jobs`: what was imported, by the same ids.
+    """
+    clocks = _clocks(installation, timezone)
+    return frozenset(
+        row.id
+        for row in installation.jobs
+        if row.id in changes.changed
+        and row.id in jobs
+        and not any(_is_timed_alike(row, jobs[row.id], around) for around in clocks)
+    )
+
+
+def _is_timed_alike(row: SourceJob, job: Job, around: Around) -> bool:
+    """What becomes of slots that are found too late is not what says when they are."""
+    there = schedule_of(row, around, Notes(f"job {row.id}")).spec
+    here = job.schedule
+    return isinstance(here, Mapping) and {**here, "misfire": ""} == {**there, "misfire": ""}
+
+
+def _clocks(installation: Installation, timezone: str) -> tuple[Around, Around]:
+    around = around_itself(installation, resolve_zone(timezone), installation.read_ms)
+    return around, replace(around, zone_given=True)

@@ -6,7 +6,7 @@ a kill in the middle.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -20,7 +20,7 @@ from gateway.core.zones import Zone, resolve_zone
 from gateway.store.cutovers import AT_ONCE, CutoverStore, ImportedSource
 from gateway.store.imports import Item, undone_in_part
 from gateway.store.starts import Start
-from importer.changes import Changes, changes_of, listed, told_changes
+from importer.changes import Changes, changes_of, listed, rescheduled, told_changes
 from importer.plan.alive import ENOUGH_MS, PATIENCE, Opinion, Patience
 from importer.plan.around import jobs_by_key
 from importer.plan.resume import End, Logged, LogSpan, OldState, bounded, resume
@@ -154,10 +154,13 @@ async def prepare(
     else:
         zone = resolve_zone(imported.timezone)
         logged, end = await _history(source, installation, going, zone, dead_ms)
-        by_id = {job.id: job for job in installation.jobs}
-        found = [
-            _resumed(one, jobs[one.new_id], by_id[int(one.old_key)], logged, end, now_ms) for one in going
-        ]
+        imported_as = {int(one.old_key): jobs[one.new_id] for one in going}
+        others = rescheduled(installation, changes, imported_as, imported.timezone)
+        states = {
+            row.id: replace(state_of(row, is_rescheduled=row.id in others), logged=logged.get(row.id, ()))
+            for row in installation.jobs
+        }
+        found = [_resumed(one, jobs[one.new_id], states[int(one.old_key)], end, now_ms) for one in going]
     starts = tuple(one.start for one in found if one.start is not None)
     apps = {one.job.app_id for one in starts}
     executors: list[Executor] = []
@@ -203,10 +206,7 @@ def _from_now(item: Item, job: Job, now_ms: int) -> _Found:
     return _Found(job, None if first_ms is None else Start(job, item.old_key, first_ms, job.anchor_ms))
 
 
-def _resumed(
-    item: Item, job: Job, row: SourceJob, logged: Mapping[int, Sequence[Logged]], end: End, now_ms: int
-) -> _Found:
-    state = replace(state_of(row), logged=logged.get(row.id, ()))
+def _resumed(item: Item, job: Job, state: OldState, end: End, now_ms: int) -> _Found:
     if is_chained(job):  # of a fork; it has no slots but the next
         return _from_now(item, job, max(state.next_ms, now_ms))
     phase_ms = phase_of(job, state)
@@ -230,12 +230,14 @@ def _keeps_phase(job: Job, phase_ms: int, first_ms: int) -> bool:
     )
 
 
-def state_of(row: SourceJob) -> OldState:
+def state_of(row: SourceJob, *, is_rescheduled: bool = False) -> OldState:
     """Between seconds there are slots in the rows only: they fire with the whole ones."""
     last_ms, next_ms = row.last_ms, row.next_ms
     if row.quartz is not None:
         last_ms, next_ms = row.quartz.previous_ms, row.quartz.next_ms
-    return OldState(_second(last_ms), _second(next_ms))
+    return OldState(
+        _second(last_ms), 0 if is_rescheduled else _second(next_ms), is_rescheduled=is_rescheduled
+    )
 
 
 def _second(at_ms: int | None) -> int:
@@ -245,7 +247,8 @@ def _second(at_ms: int | None) -> int:
 def phase_of(job: Job, state: OldState) -> int | None:
     """An early instant of the phase that a fixed rate has in the source now; None for other schedules.
 
-    It was imported from the next slot of then, and has perhaps been stopped and started since.
+    It was imported from the next slot of then, and has perhaps been stopped and started since. Where the next one is not
+    known, it is that of the import.
     """
     schedule = parse_schedule(job.schedule, anchor_ms=job.anchor_ms)
     if not isinstance(schedule, FixedRate):

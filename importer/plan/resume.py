@@ -37,12 +37,14 @@ class Logged(NamedTuple):
 class OldState:
     """What the rows say of a job: its last slot that was read (0: none), the next one (0: not known); and its log.
 
-    Rows of the log are needed from `End.log_from_ms` on.
+    Rows of the log are needed from `End.log_from_ms` on. `is_rescheduled`: it went by another schedule there than the one
+    that is gone on with, so that its next slot of then says nothing.
     """
 
     last_ms: int
     next_ms: int
     logged: Sequence[Logged] = ()
+    is_rescheduled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +106,14 @@ def resume(schedule: Slots, state: OldState, end: End) -> Resumption:
             return Resumption(slot, tuple(unsure))
         if not _takes_its_row(rows, slot):
             unsure.append(slot)
-    known_ms = state.next_ms if state.next_ms > state.last_ms else max(state.last_ms, end.dead_ms) + 1
-    return Resumption(schedule.next_after(known_ms - 1), tuple(unsure))
+    return Resumption(schedule.next_after(_known_ms(state, end) - 1), tuple(unsure))
+
+
+def _known_ms(state: OldState, end: End) -> int:
+    """Slots from then on are ours: the old admin has not read them, or was not there any more."""
+    if state.is_rescheduled:
+        return (max(state.last_ms, end.alive_ms) or end.dead_ms) + 1
+    return state.next_ms if state.next_ms > state.last_ms else max(state.last_ms, end.dead_ms) + 1
 
 
 def _takes_its_row(rows: list[Logged], slot: int) -> bool:

@@ -314,9 +314,40 @@ async def test_an_import_with_update_takes_over_what_a_cutover_refuses(store, cl
     )
     with pytest.raises(Refused, match=r"imported: changed: 1; deleted: 2\. Take it over"):
         await here.look(store)
-    await here.import_all(Existing.UPDATE)
+    await here.import_all(existing=Existing.UPDATE)
     found = await here.look(store)
     assert (list(first_of(found)), found.changes, found.missing) == ([1], Changes(), (3,))
+
+
+async def test_a_schedule_that_was_changed_there_is_gone_on_with_as_it_was_imported(store, clock, old, jobs):
+    """The times in the rows are those of the new schedule: no slot of the imported one is lost by them."""
+    here = old()
+    rate = {"schedule_type": "FIX_RATE", "schedule_conf": "60"}
+    here.fill(
+        here.job(1), here.job(2, **rate), here.job(3), here.job(4),
+        logs=[here.log(n, n, here.slot) for n in (1, 2, 3, 4)],
+    )  # fmt: skip
+    await here.import_all()
+    tomorrow = here.slot + 24 * 60 * MINUTE + 7_000
+    here.database.execute(
+        f"UPDATE xxl_job_info SET schedule_conf = '0 0 8 * * ?', trigger_next_time = {tomorrow} WHERE id = 1",
+        f"UPDATE xxl_job_info SET schedule_conf = '86400', trigger_next_time = {tomorrow} WHERE id = 2",
+        # Of these something else was changed: their times hold.
+        f"UPDATE xxl_job_info SET executor_param = 'x', trigger_next_time = {here.slot + 3 * MINUTE} WHERE id = 3",
+        f"UPDATE xxl_job_info SET misfire_strategy = 'FIRE_ONCE_NOW', trigger_next_time = {here.slot + 3 * MINUTE}"
+        " WHERE id = 4",
+    )
+    found = await here.look(store, replace(TOLD, ignore_changes=True))
+    assert found.changes.changed == (1, 2, 3, 4)
+    following = here.slot + MINUTE
+    assert first_of(found) == {
+        1: following,
+        2: following,
+        3: here.slot + 3 * MINUTE,
+        4: here.slot + 3 * MINUTE,
+    }
+    await carry_out(store, clock, found)
+    assert (await jobs.get(2)).anchor_ms == following
 
 
 async def test_an_import_that_is_being_undone(store, clock, old, db):

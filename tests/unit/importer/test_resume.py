@@ -243,6 +243,24 @@ def test_a_job_that_was_just_switched_on_has_no_next_time() -> None:
     assert resume(DAILY, OldState(0, 0), end_of(BUSY, SLOT - 5_000)).first_ms == SLOT
 
 
+@pytest.mark.parametrize(
+    ("last", "log", "first"),
+    [
+        # Read ahead by another schedule, which has the slot as well, and never fired.
+        (SLOT, BUSY, SLOT),
+        (SLOT + HOUR, LogSpan(SLOT + HOUR, SLOT), SLOT + DAY),
+        (SLOT - HOUR, LogSpan(SLOT - 1000, SLOT - HOUR), SLOT),
+        # Nothing tells when it was at work: nothing before now is made up for.
+        (0, LogSpan(), SLOT + DAY),
+    ],
+)
+def test_a_job_that_went_by_another_schedule_goes_on_from_the_end(
+    last: int, log: LogSpan, first: int
+) -> None:
+    state = OldState(last, 0, is_rescheduled=True)
+    assert resume(DAILY, state, End.of([state], log, SLOT + 2 * HOUR)).first_ms == first
+
+
 def test_a_schedule_that_is_over() -> None:
     assert resume(cron("0 0 3 1 1 ? 2020"), OldState(0, 0), end_of(BUSY)).first_ms is None
 
