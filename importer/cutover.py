@@ -19,7 +19,7 @@ from gateway.core.schedule import FixedRate, parse_schedule
 from gateway.core.zones import Zone, resolve_zone
 from gateway.store.cutovers import AT_ONCE, CutoverStore, ImportedSource
 from gateway.store.imports import Item, undone_in_part
-from gateway.store.starts import Start
+from gateway.store.starts import Start, first_slot
 from importer.changes import Changes, changes_of, listed, rescheduled, told_changes
 from importer.plan.alive import ENOUGH_MS, PATIENCE, Opinion, Patience
 from importer.plan.around import jobs_by_key
@@ -83,10 +83,11 @@ class Cutover:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """`lost`: changed by somebody between look and deed, so they were left as they are."""
+    """`lost`: changed by somebody between look and deed, so they were left as they are; `elsewhere`: enabled by another cutover."""
 
     enabled: tuple[int, ...]
     lost: tuple[int, ...]
+    elsewhere: tuple[int, ...] = ()
 
 
 def find_source(sources: Sequence[ImportedSource], name: str | None) -> ImportedSource:
@@ -161,13 +162,17 @@ async def prepare(
             for row in installation.jobs
         }
         found = [_resumed(one, jobs[one.new_id], states[int(one.old_key)], end, now_ms) for one in going]
+    done = await store.done_here([one.start for one in found if one.start is not None])
+    found = [_behind(one, done.get(one.job.id, 0), now_ms) for one in found]
     starts = tuple(one.start for one in found if one.start is not None)
     apps = {one.job.app_id for one in starts}
     executors: list[Executor] = []
     if options.takes_over and installation is not None:
         app_ids = await store.app_ids(imported.id)
         zone = resolve_zone(imported.timezone)
-        executors = [one for one in executors_of(installation, app_ids, zone, now_ms) if one.app_id in apps]
+        live = await store.load(imported.id, [one for one in items if one.live])
+        served = apps | {one.app_id for one in live.values()}
+        executors = [one for one in executors_of(installation, app_ids, zone, now_ms) if one.app_id in served]
     without = await store.apps_without_executors(apps - {one.app_id for one in executors})
     if without and options.require_executors:
         raise Refused(f"no executor is registered here for {listed(without)}: their jobs would fail")
@@ -214,11 +219,23 @@ def _resumed(item: Item, job: Job, state: OldState, end: End, now_ms: int) -> _F
     found = resume(schedule, state, end)
     if found.first_ms is None:
         return _Found(job, None, found.unsure)
-    first_ms = bounded(schedule, found.first_ms, now_ms)
-    is_as_before = phase_ms is None or _keeps_phase(job, phase_ms, first_ms)
-    anchor_ms = job.anchor_ms if is_as_before else first_ms
-    start = Start(job, item.old_key, first_ms, anchor_ms)
-    return _Found(job, start, found.unsure, is_shortened=first_ms != found.first_ms)
+    is_as_before = phase_ms is None or _keeps_phase(job, phase_ms, found.first_ms)
+    anchor_ms = job.anchor_ms if is_as_before else found.first_ms
+    return _Found(job, Start(job, item.old_key, found.first_ms, anchor_ms), found.unsure)
+
+
+def _behind(found: _Found, done_ms: int, now_ms: int) -> _Found:
+    """After what has rows here from an earlier time, whose doubts were told then; and not further back than is made up for."""
+    start = found.start
+    if start is None or is_chained(found.job):
+        return found
+    unsure = () if done_ms >= start.first_ms else found.unsure
+    first_ms = first_slot(start, done_ms)
+    if first_ms is None:
+        return _Found(found.job, None, unsure)
+    schedule = schedule_of(replace(found.job, anchor_ms=start.anchor_ms))
+    bounded_ms = bounded(schedule, first_ms, now_ms)
+    return _Found(found.job, replace(start, first_ms=bounded_ms), unsure, is_shortened=bounded_ms != first_ms)
 
 
 def _keeps_phase(job: Job, phase_ms: int, first_ms: int) -> bool:
@@ -323,6 +340,8 @@ async def carry_out(
     for begin in range(0, len(starts), AT_ONCE):
         enabled += await store.enable(cutover.source, starts[begin : begin + AT_ONCE])
         progress("jobs", min(begin + AT_ONCE, len(starts)), len(starts))
-    await store.mark(cutover.source, clock.now_ms())
+    if starts:
+        await store.mark(cutover.source, clock.now_ms())
     lost = {one.job.id for one in starts} - set(enabled)
-    return Done(tuple(sorted(enabled)), tuple(sorted(lost)))
+    live = {one.new_id for one in await store.items(cutover.source.id) if one.live} if lost else set()
+    return Done(tuple(sorted(enabled)), tuple(sorted(lost - live)), tuple(sorted(lost & live)))

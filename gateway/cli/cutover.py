@@ -136,13 +136,22 @@ async def _there(
         progress.end()
         seen = None if source is None or options.is_stopped else await source.signs()
         _tell(found)
+        if options.takes_over and not found.executors:
+            _say(
+                "warning: --take-over registers nobody: no executor of these apps was registered with the old admin at its end, "
+                "or what executors of its release speak is not known"
+            )
         if not found.starts:
             click.echo("Nothing is to be enabled.")
-            return 0
+            if not found.executors:
+                return 0
         if wanted["dry_run"]:
             click.echo("Nothing was changed (--dry-run).")
             return 0
-        if not wanted["yes"] and not _agreed(f"Enable {len(found.starts)} jobs here?"):
+        question = (
+            f"Enable {len(found.starts)} jobs here?" if found.starts else "Register these executors here?"
+        )
+        if not wanted["yes"] and not _agreed(question):
             click.echo("Nothing was changed.")
             return FAILED
         if source is not None and seen is not None:
@@ -153,7 +162,12 @@ async def _there(
         begun.imported, begun.jobs = imported, found.live + len(found.starts)
         done = await carry_out(store, clock, found, progress)
         progress.end()
-    click.echo(f"{len(done.enabled)} jobs are enabled here and go on with the slots above.")
+    if not found.starts:
+        click.echo(f"{len(found.executors)} executors are registered here.")
+    elif done.enabled or not done.elsewhere:
+        click.echo(f"{len(done.enabled)} jobs are enabled here and go on with the slots above.")
+    if done.elsewhere:
+        click.echo(f"{len(done.elsewhere)} jobs were enabled by another cutover at this moment.")
     if done.lost:
         click.echo(
             f"warning: {_listed(done.lost)}: changed by somebody at this moment, left as they are: "

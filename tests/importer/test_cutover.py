@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from gateway.core.acting import acting_for
 from gateway.core.clock import SystemClock
@@ -20,7 +20,7 @@ from gateway.store.tables import executor
 from gateway.store.undo import UndoStore
 from importer.apply import apply_plan, read_target
 from importer.changes import Changes
-from importer.cutover import CutoverOptions, carry_out, find_source, prepare
+from importer.cutover import CutoverOptions, Done, carry_out, find_source, prepare
 from importer.plan.make import PlanOptions, make_plan
 from importer.plan.values import Existing
 from importer.source.source import SourceOptions, open_source
@@ -391,6 +391,16 @@ async def test_executors_of_an_admin_whose_address_is_taken_over(store, clock, o
         (1, "http://10.0.0.2:9999/", "rest"),
     ]
     assert all(clock.now_ms() - row.last_beat_ms < 5_000 for row in rows)
+    # Somebody has forgotten it and gives it now, that the jobs are enabled.
+    async with db.write() as conn:
+        await conn.execute(delete(executor))
+    again = await here.look(store, replace(TOLD, takes_over=True))
+    assert (again.starts, len(again.executors)) == ((), 2)
+    before = find_source(await store.sources(), here.url.name).cutover_ms
+    await carry_out(store, clock, again)
+    async with db.read() as conn:
+        assert len((await conn.execute(select(executor))).all()) == 2
+    assert find_source(await store.sources(), here.url.name).cutover_ms == before
     # One that has come itself by now is better known.
     await store.register([replace(one, dialect="rest35") for one in found.executors])
     async with db.read() as conn:
@@ -415,7 +425,7 @@ async def test_a_kill_in_the_middle_is_gone_on_from(store, clock, old):
     assert (again.live, len(again.starts)) == (3, 4)
     assert len((await carry_out(store, clock, again)).enabled) == 4
     # What was decided before the kill is not done twice.
-    assert (await carry_out(store, clock, found)).enabled == ()
+    assert await carry_out(store, clock, found) == Done((), (), elsewhere=(1, 2, 3, 4, 5, 6, 7))
 
 
 async def test_without_its_database_jobs_go_on_from_now(store, clock, old):
@@ -450,6 +460,22 @@ async def test_there_and_back(store, clock, old, jobs):
     again = await here.look(store)
     assert [one.job.id for one in again.starts] == [1]
     assert [one.id for one in again.edited] == [2]
+
+
+async def test_there_again_what_has_rows_here_is_told_no_more(store, clock, old):
+    """The old admin did not run in between. What was due has got rows when the jobs were given back."""
+    here = old()
+    here.fill(here.job(1), here.job(2, schedule_type="FIX_RATE", schedule_conf="1"))
+    await here.import_all()
+    with acting_for(AUTHOR):
+        first = await here.look(store)
+        assert (first.late, {one.job.id for one in first.unsure}) == (2, {1, 2})
+        await carry_out(store, clock, first)
+        await store.disable(first.source, await live_items(store, first.source))
+        again = await here.look(store)
+    given_back = await store.given_back(await store.items(again.source.id))
+    assert all(first_ms > given_back[job_id] for job_id, first_ms in first_of(again).items())
+    assert (len(again.starts), again.unsure) == (2, ())
 
 
 def run_sql(here, text) -> None:

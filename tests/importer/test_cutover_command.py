@@ -8,13 +8,15 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from gateway.cli import cli
-from importer.source.values import SourceGroup, SourceJob, SourceLog
+from importer.cutover import carry_out
+from importer.source.values import SourceExecutor, SourceGroup, SourceJob, SourceLog
 from importer.way_back import BEFOREHAND
 from tests.e2e.gateway_process import REPOSITORY
 from tests.kit.process import Process, free_port
@@ -179,6 +181,35 @@ def test_ctrl_c_between_jobs(
     assert file.read_text().count("AND trigger_next_time < ") == 2
     assert "2 jobs are disabled here" in said(run(*back), 0)
     assert BEFOREHAND not in file.read_text()
+
+
+def test_another_cutover_was_there_at_the_same_moment(
+    old: XxlDatabase, run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said(run("import", "--source", old.url, "--yes"), 0)
+
+    async def second_of_two(store, clock, found, progress):
+        await carry_out(store, clock, found, progress)
+        return await carry_out(store, clock, found, progress)
+
+    monkeypatch.setattr("importer.cutover.carry_out", second_of_two)
+    text = said(run("cutover", "--source", old.url, TOLD, "--yes"), 0)
+    assert "2 jobs were enabled by another cutover at this moment." in text
+    assert "0 jobs" not in text
+    assert "changed by somebody" not in text
+
+
+def test_an_address_that_is_taken_over_late(old: XxlDatabase, here: Path, run: Callable[..., Result]) -> None:
+    said(run("import", "--source", old.url, "--yes"), 0)
+    words = ("cutover", "--source", old.url, TOLD, "--yes")
+    said(run(*words), 0)
+    assert "warning: --take-over registers nobody" in said(run(*words, "--take-over"), 0)
+    old.fill(executors=[SourceExecutor("billing", "http://10.0.0.1:9999/", datetime.now())])
+    assert contents(here)["executor"] == []
+    text = said(run(*words, "--take-over"), 0)
+    assert "Nothing is to be enabled" in text
+    assert "1 executors are registered here." in text
+    assert len(contents(here)["executor"]) == 1
 
 
 def test_names_steer_no_terminal(old: XxlDatabase, run: Callable[..., Result]) -> None:
