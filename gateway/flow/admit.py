@@ -17,11 +17,9 @@ from gateway.core.claims import (
     Late,
     is_late,
     late_reason,
-    skip_move,
     stop_move,
     why_not,
     why_not_any_more,
-    why_not_back,
 )
 from gateway.core.context import Context
 from gateway.core.errors import LeaseLost
@@ -33,16 +31,16 @@ from gateway.core.places import Scope
 from gateway.core.routing import Router
 from gateway.core.shards import in_shape
 from gateway.core.states import WAITING, RunState
-from gateway.core.work import Move, Value, Work, Written
+from gateway.core.work import Move, Work, Written
 from gateway.flow.claim import Batch
 from gateway.flow.replay import Replays
+from gateway.flow.take_back import take_back
 
 log = structlog.get_logger(__name__)
 
 LOOK_S = 1  # the longest time between two looks at what is due
 RUNS_PER_CLAIM = 1000
 CLAIMS_AT_ONCE = 3
-_WITHDRAWN = frozenset({RunState.DISPATCHING})
 
 OnClaimed = Callable[[list[Flight]], None]
 OnUnroutable = Callable[[NewRun, str], None]
@@ -364,32 +362,7 @@ class Admitter:
 
         Returns those that wait in parts of other nodes.
         """
-        if not flights:
-            return []
-        context = self._context
-        now_ms = context.clock.now_ms()
-        # At once: the link says of a call that was recalled that it was not sent, and that must fail no run.
-        for flight in flights:
-            context.flights.pop(flight.seed.id)
-            context.gate.free(flight.seed.id)
-        wanted = [(job_id, 0) for job_id in {flight.seed.job_id for flight in flights}]
-        await context.specs.ensure_patiently(wanted, context.clock)
-        moves: list[Move] = []
-        back: dict[int, NewRun] = {}
-        for flight in flights:
-            run = flight.seed
-            spec = context.specs.get(run.job_id)
-            reason = why_not_back(flight, spec, now_ms)
-            if reason is None:
-                back[run.id] = run
-                values: dict[str, Value] = {"reason": why, "claim_token": 0}
-                moves.append(Move(run.id, RunState.QUEUED, _WITHDRAWN, values, claim=flight.claim))
-            else:
-                job = spec.job if spec else None
-                moves.append(skip_move(run, reason, now_ms, job, sources=_WITHDRAWN, claim=flight.claim))
-        # With the lease: after a take-over these rows are the new owner's to settle, who would miss the change.
-        written = await context.writer.write(Work(moves=moves, lease=context.lease))
-        return self.add([run for run_id, run in back.items() if run_id not in written.lost_moves])
+        return self.add(await take_back(self._context, flights, why)) if flights else []
 
     def reconsider(self, job_ids: Collection[int] | None) -> None:
         """What waits for a place is judged again, by these jobs as they are now; None for all jobs."""
