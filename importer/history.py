@@ -32,6 +32,9 @@ _NEVER = 1 << 30
 # So many ids more are gone through for rows that stand among older ones; or as many as there are without them.
 _MOST_STRAY_IDS = 1_000_000
 _DAY_MS = 86_400_000
+_SECOND = timedelta(seconds=1)
+# No clock is so far ahead of another, whatever its zone: a time from then on is none that says when a row came.
+_AHEAD = timedelta(days=3)
 
 
 class LogSource(Protocol):
@@ -40,6 +43,8 @@ class LogSource(Protocol):
     async def signs(self) -> SignsOfLife: ...
 
     async def log_bounds(self, since: datetime | None) -> tuple[int, int]: ...
+
+    async def log_upto(self, log_id: int) -> datetime | None: ...
 
     async def log_beginning(self, since: datetime, first_id: int) -> LogBeginning: ...
 
@@ -58,7 +63,9 @@ class LogsImported:
     have no time at all. `old`: runs that the retention of this gateway removes soon. `left`: so many ids are left for
     another call, for the old admin was still at work on the newest. `from_ms`: when the first row was triggered.
     `strays` rows of the days asked for were left out, for their ids are far smaller than `first`, that of the others;
-    `unsearched`: such rows were not looked for.
+    `unsearched`: such rows were not looked for. `emptied`: the log there has begun again, and this is the time, by the
+    clock there, of the newest row that had come before. `shortened`: its last id is smaller than it was, and nothing tells
+    that it has begun again.
     """
 
     runs: int = 0
@@ -73,14 +80,18 @@ class LogsImported:
     first: int = 0
     strays: int = 0
     unsearched: bool = False
+    emptied: datetime | None = None
+    shortened: bool = False
 
     @property
     def words(self) -> str:
         """Empty if nothing came."""
         if not self.runs:
             return ""
-        return f"{self.runs} runs of its log" + (
-            f", {self.lost} of them without a result" if self.lost else ""
+        return (
+            f"{self.runs} runs of its log"
+            + (f", {self.lost} of them without a result" if self.lost else "")
+            + (", which had begun again there" if self.emptied else "")
         )
 
 
@@ -143,6 +154,7 @@ class _LogImport:
         self._retention_days = retention_days
         self._has_company = False
         self._now_ms = 0
+        self._ahead = datetime.combine(date.max, time())
         self._total = 0
         self._seen = 0
 
@@ -150,8 +162,9 @@ class _LogImport:
         mark = await self._store.mark(self._name)
         self._has_company = await self._store.has_company()
         self._now_ms = (await self._asked(self._source.signs)).database_now_ms or self._clock.now_ms()
-        first_day = self._wall.date(self._now_ms) - timedelta(days=days)
-        since = datetime.combine(first_day, time())
+        today = datetime.combine(self._wall.date(self._now_ms), time())
+        self._ahead = today + _AHEAD
+        since = today - timedelta(days=days)
         first, last = await self._asked(lambda: self._source.log_bounds(since))
         if not last:
             self._done.from_ms = self._wall.ms(since)
@@ -161,7 +174,8 @@ class _LogImport:
         from_ms = self._wall.ms(beginning.triggered or since)
         self._done.from_ms = from_ms
         from_day = self._wall.date(from_ms).toordinal() - EPOCH_ORDINAL
-        mark = await self._store.begin(mark, first, last, from_ms, from_day)
+        again = await self._begun_again(mark, last)
+        mark = await self._store.begin(mark, first, last, from_ms, from_day, again)
         self._total = max(last - mark.mark, 0) + max(mark.first - first, 0)
         mark = await self._upwards(mark, last)
         mark = await self._downwards(mark, first)
@@ -177,6 +191,29 @@ class _LogImport:
         self._done.strays = beginning.strays
         return first
 
+    async def _begun_again(self, mark: LogMark, last: int) -> int:
+        """The first row of a log that was emptied since and whose ids began again; 0 where it goes on.
+
+        Where it goes on, no row up to the last that has come is newer than what has come, whatever was removed there.
+        """
+        if mark.newest is not None:
+            after = mark.newest + _SECOND
+            there = await self._asked(lambda: self._source.log_upto(mark.newest_id))
+            if there is not None and after <= there.replace(tzinfo=None) < self._ahead:
+                self._done.emptied = mark.newest
+                first, _ = await self._asked(lambda: self._source.log_bounds(after))
+                return first
+        self._done.shortened = last < mark.mark and not mark.is_empty
+        return 0
+
+    def _newest(self, mark: LogMark, rows: Sequence[SourceLog]) -> LogMark:
+        timed = [(one.id, one.triggered.replace(tzinfo=None)) for one in rows if one.triggered is not None]
+        timed = [(log_id, at) for log_id, at in timed if at < self._ahead]
+        if not timed:
+            return mark
+        newest = max(at for _, at in timed)
+        return replace(mark, newest_id=timed[-1][0], newest=max(newest, mark.newest or newest))
+
     async def _upwards(self, mark: LogMark, last: int) -> LogMark:
         """The newest part, while the next batch is read."""
         ahead = asyncio.ensure_future(self._read(mark.mark, last))
@@ -191,7 +228,7 @@ class _LogImport:
                 if len(settled) == len(rows) and not is_whole:
                     end = last
                 if end > mark.mark:
-                    mark = await self._write(mark, settled, replace(mark, mark=end))
+                    mark = await self._write(mark, settled, self._newest(replace(mark, mark=end), settled))
                 if len(settled) < len(rows):
                     await ahead  # a question that is broken off costs the connection
                     break

@@ -346,7 +346,7 @@ class _Import:
             finally:
                 self._progress.end()
         for what, copied in (("runs of its log", logs), ("counts of days", days)):
-            if copied.read:
+            if copied.read or copied.why:
                 self._say(f"Copied: {copied.taken:,} {what}" + (f"; {copied.why}" if copied.why else ""))
         return replace(report, logs=logs, days=days)
 

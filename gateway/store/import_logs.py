@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, delete, insert, select, update
@@ -21,15 +22,17 @@ from gateway.store.engine import Database
 from gateway.store.events import note
 from gateway.store.ids import FIRST_INT_ID
 from gateway.store.imports import undone_in_part
-from gateway.store.tables import id_sequence, import_source, job, node, run, run_daily
+from gateway.store.tables import id_sequence, import_item, import_source, job, node, run, run_daily
 from gateway.store.tables.imports import UNDONE_IN_PART
 from gateway.store.transact import reading, transact
 
 FIRST_OWN_ID = 1 << 31
 """From here to the first long id: for runs whose own ids are too large, or taken by those of another source."""
 SEQUENCE = "run_imported"
+LOG = "log"
 _CHUNK = 500
 _C = import_source.c
+_ITEM = import_item.c
 _DAILY = run_daily.c
 
 
@@ -38,6 +41,8 @@ class LogMark:
     """How far the log of a source has come: rows from `first` to `mark` are done; `first` is 0 before any is.
 
     `from_ms`: when the first of its rows was triggered, from whose day on runs count, not its daily report; 0 for never.
+    `newest`: the latest time that a row had, by the clock there, and `newest_id` the last row with a time; what tells a log
+    that goes on from one whose ids have begun again, which they have done `again` times.
     """
 
     source_id: int
@@ -46,6 +51,14 @@ class LogMark:
     last: int
     from_ms: int
     done: bool
+    newest_id: int = 0
+    newest: datetime | None = None
+    again: int = 0
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing has come, although it was begun with."""
+        return self.newest is None and self.mark < self.first
 
 
 @dataclass(slots=True, eq=False)
@@ -97,11 +110,18 @@ class LogImportStore:
         """Raises `NotFound` for a source of which nothing has been imported."""
         async with reading(self._db) as conn:
             row = (await conn.execute(select(import_source).where(_C.name == source))).first()
-        if row is None:
-            raise NotFound("import", source)
-        if row.log_done == UNDONE_IN_PART:
-            raise Conflict(undone_in_part(source))
-        return LogMark(row.id, row.log_first, row.log_mark, row.log_last, row.log_from_ms, bool(row.log_done))
+            if row is None:
+                raise NotFound("import", source)
+            if row.log_done == UNDONE_IN_PART:
+                raise Conflict(undone_in_part(source))
+            mark = LogMark(
+                row.id, row.log_first, row.log_mark, row.log_last, row.log_from_ms, bool(row.log_done)
+            )
+            newest = (await conn.execute(select(import_item).where(*_newest_of(mark)))).first()
+        if newest is None:
+            return mark
+        at = datetime.fromisoformat(newest.digest) if newest.digest else None
+        return replace(mark, newest_id=int(newest.old_key), newest=at, again=newest.version)
 
     async def has_company(self) -> bool:
         """Whether nodes are at work on this database."""
@@ -112,17 +132,27 @@ class LogImportStore:
                 await conn.execute(select(node.c.name).where(node.c.live == 1).limit(1))
             ).first() is not None
 
-    async def begin(self, mark: LogMark, first: int, last: int, from_ms: int, from_day: int) -> LogMark:
-        """Rows up to `last` are wanted, and back to `first` of that day, from which on the daily report covers none."""
-        is_further = not mark.from_ms or from_ms < mark.from_ms
+    async def begin(
+        self, mark: LogMark, first: int, last: int, from_ms: int, from_day: int, again: int = 0
+    ) -> LogMark:
+        """Rows up to `last` are wanted, and back to `first` of that day, from which on the daily report covers none.
+
+        `again`: from which id on rows have ids that others had.
+        """
+        known = replace(mark, first=0, from_ms=0) if mark.is_empty else mark
+        is_further = not known.from_ms or from_ms < known.from_ms
         wanted = replace(
-            mark,
-            first=mark.first or first,
-            mark=mark.mark or first - 1,
-            last=max(mark.last, last),
-            from_ms=min(mark.from_ms or from_ms, from_ms),
+            known,
+            first=known.first or first,
+            mark=known.mark if known.first else first - 1,
+            last=max(known.last, last),
+            from_ms=min(known.from_ms or from_ms, from_ms),
             done=False,
         )
+        if again:
+            wanted = replace(
+                wanted, first=min(wanted.first, again), mark=again - 1, last=last, again=mark.again + 1
+            )
 
         async def body(conn: AsyncConnection) -> None:
             await _move(conn, mark, wanted)
@@ -147,10 +177,9 @@ class LogImportStore:
             await _move(conn, mark, wanted)
             places = await _places(conn, {one.job_id for one in runs})
             kept = [one for one in runs if one.job_id in places]
-            renamed = [one for one in kept if one.old_id >= FIRST_INT_ID]
-            if taken:
-                there = await _taken(conn, [one.old_id for one in kept])
-                renamed = [one for one in kept if one.old_id >= FIRST_INT_ID or one.old_id in there]
+            there = await _taken(conn, [one.old_id for one in kept]) if taken else set[int]()
+            # Of ids that have begun again none is kept: newer runs would stand before older ones.
+            renamed = [one for one in kept if mark.again or one.old_id >= FIRST_INT_ID or one.old_id in there]
             ids = {
                 id(one): run_id for one, run_id in zip(renamed, await _ids(conn, len(renamed)), strict=True)
             }
@@ -232,6 +261,19 @@ async def _move(conn: AsyncConnection, mark: LogMark, to: LogMark) -> None:
     }
     if not (await conn.execute(update(import_source).where(*mine).values(values))).rowcount:
         raise Conflict("the log of this source is being imported by somebody else at this moment")
+    if (to.newest_id, to.newest, to.again) == (mark.newest_id, mark.newest, mark.again):
+        return
+    newest = {
+        "old_key": str(to.newest_id),
+        "digest": "" if to.newest is None else to.newest.isoformat(),
+        "version": to.again,
+    }
+    if not (await conn.execute(update(import_item).where(*_newest_of(mark)).values(newest))).rowcount:
+        await conn.execute(insert(import_item).values(source_id=mark.source_id, kind=LOG, **newest))
+
+
+def _newest_of(mark: LogMark) -> tuple[ColumnElement[bool], ...]:
+    return _ITEM.source_id == mark.source_id, _ITEM.kind == LOG
 
 
 async def _places(conn: AsyncConnection, job_ids: set[int]) -> dict[int, Any]:

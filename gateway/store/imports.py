@@ -227,7 +227,9 @@ def undone_in_part(source: str) -> str:
 
 
 async def _items(conn: AsyncConnection, source_id: int) -> list[Item]:
-    query = select(import_item).where(import_item.c.source_id == source_id)
+    """Of apps, jobs and users."""
+    mine = import_item.c
+    query = select(import_item).where(mine.source_id == source_id, mine.kind.in_((APP, JOB, USER)))
     return [item_of(row) for row in await conn.execute(query)]
 
 

@@ -86,7 +86,9 @@ def chunks(ids: Sequence[int]) -> Iterable[Sequence[int]]:
 async def look(conn: AsyncConnection, source: Any) -> Undoing:
     """`source`: its row of `import_source`."""
     items: dict[str, list[Any]] = {APP: [], JOB: [], USER: []}
-    for row in await conn.execute(select(import_item).where(_ITEM.source_id == source.id)):
+    for row in await conn.execute(
+        select(import_item).where(_ITEM.source_id == source.id, _ITEM.kind.in_(items))
+    ):
         items[row.kind].append(row)
     oldest = await made_at(conn, JOB, [one.new_id for one in items[JOB]])
     within = {key: at for key, at in oldest.items() if source.created_ms <= at <= source.imported_ms}

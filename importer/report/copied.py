@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from datetime import date
+from datetime import date, datetime
 from typing import Protocol
 
 from importer.report.text import count, ranges
 from importer.report.values import Copied
 
 _MOST_NAMED = 20
+_BEGUN_AGAIN = (
+    "its newest rows were removed there after {}, and ids have begun again: taken from that beginning on, with other ids; "
+    "what was removed before it had come is gone, also from the counts of these days"
+)
 
 
 class Logs(Protocol):
@@ -37,6 +41,10 @@ class Logs(Protocol):
     def strays(self) -> int: ...
     @property
     def unsearched(self) -> bool: ...
+    @property
+    def emptied(self) -> datetime | None: ...
+    @property
+    def shortened(self) -> bool: ...
 
 
 class Days(Protocol):
@@ -72,6 +80,11 @@ def copied_logs(found: Logs, log_days: int, unread: Mapping[str, int]) -> Copied
         (
             found.unsearched,
             f"without an index on trigger_time, none with ids below {found.first:,} were looked for",
+        ),
+        (found.emptied is not None, _BEGUN_AGAIN.format(found.emptied)),
+        (
+            found.shortened,
+            "its last id is smaller than it was: if ids have begun again there, some are missing",
         ),
         (1, f"before the last {count(log_days, 'day')}: not asked for"),
     )

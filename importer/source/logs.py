@@ -93,6 +93,24 @@ class Logs:
     def _is_since(self, value: Cell, since: datetime) -> bool:
         return isinstance(value, datetime) and value >= since
 
+    async def upto(self, log_id: int) -> datetime | None:
+        """The time of the last row up to that id which has one."""
+        table = self._table
+        if table is None:
+            return None
+        time = table.column("trigger_time")
+        rows = await self._select(
+            table,
+            f"SELECT id, {time} FROM {table.sql} WHERE id <= %s AND {time} IS NOT NULL ORDER BY id DESC LIMIT 1",
+            log_id,
+        )
+        is_instant = table.columns["trigger_time"].type == "timestamp"
+        found = [
+            self._cells.moment(f"log {one}", "trigger_time", value, is_instant=is_instant)
+            for one, value in rows
+        ]
+        return found[0] if found else None
+
     async def rows(self, after_id: int, upto_id: int, limit: int, *, messages: bool) -> list[SourceLog]:
         table = self._table
         if table is None:

@@ -161,6 +161,11 @@ class Source:
         async with self._connection.exclusive():
             return await Logs(self._connection, self._laid_out(), self._cells()).bounds(since)
 
+    async def log_upto(self, log_id: int) -> datetime | None:
+        """When the last of the log's rows up to that id was triggered, of those with a time."""
+        async with self._connection.exclusive():
+            return await Logs(self._connection, self._laid_out(), self._cells()).upto(log_id)
+
     async def log_beginning(self, since: datetime, first_id: int) -> LogBeginning:
         """`first_id`: what `log_bounds` says of that time, by which ids grow with time."""
         async with self._connection.exclusive():

@@ -53,6 +53,10 @@ class FakeSource:
         ids = [one.id for one in self.rows if one.triggered is None or one.triggered >= since]
         return (min(ids), max(one.id for one in self.rows)) if ids else (0, 0)
 
+    async def log_upto(self, log_id):
+        times = [one.triggered for one in self.rows if one.id <= log_id and one.triggered is not None]
+        return times[-1] if times else None
+
     async def log_beginning(self, since, first_id):
         found = [one for one in self.rows if one.triggered is not None and one.triggered >= since]
         strays = [one.id for one in found if one.id < first_id]
@@ -274,6 +278,111 @@ async def test_a_source_that_stays_away(db, clock, plan, rows):
         await import_logs(source, db, clock, plan, days=3)
     assert source.questions == 4
     assert await rows(run) == []
+
+
+MINUTE = 60_000
+
+
+async def brought(rows):
+    """What the log there calls each run that is here, by the runs' own order, and their times."""
+    found = [row for row in await rows(run) if row["trigger_kind"] == TriggerKind.IMPORTED]
+    ordered = sorted(found, key=lambda row: row["id"])
+    assert [row["trigger_ms"] for row in ordered] == sorted(row["trigger_ms"] for row in ordered)
+    return [row["claim_token"] for row in ordered]
+
+
+@pytest.mark.parametrize("count", [10, 119, 2 * BATCH + 5])
+async def test_a_log_that_was_emptied_and_whose_ids_began_again(db, clock, plan, rows, count):
+    """With fewer rows than it had then, or more; and another time."""
+    before = [a_log(n, clock.ms - 30 * 3_600_000 + n * 1000) for n in range(100, 120)]
+    no_time = a_log(99, clock.ms, job_id=99, triggered=datetime(9999, 12, 31))
+    source = FakeSource(clock, [no_time, *before])
+    done = await import_logs(source, db, clock, plan, days=3)
+    assert (done.emptied, done.shortened) == (None, False)
+    source.rows = [a_log(n, clock.ms - 20 * 3_600_000 + n * 1000) for n in range(1, count + 1)]
+    done = await import_logs(source, db, clock, plan, days=3)
+    assert (done.runs, done.renamed, done.left, done.shortened) == (count, count, 0, False)
+    assert done.emptied == before[-1].triggered
+    told = copied_logs(done, 3, {}).why
+    assert f"removed there after {before[-1].triggered}, and ids have begun again" in told
+    assert [one["text"] for one in await rows(event)][
+        -1
+    ] == f"{count} runs of its log, which had begun again there"
+    assert await brought(rows) == [*range(100, 120), *range(1, count + 1)]
+    for days in (3, 30):
+        done = await import_logs(source, db, clock, plan, days=days)
+        assert (done.runs, done.emptied, done.shortened) == (0, None, False)
+    source.rows.append(a_log(count + 1, clock.ms - 600_000))
+    assert (await import_logs(source, db, clock, plan, days=3)).runs == 1
+    source.rows = [a_log(n, clock.ms - 300_000 + n) for n in range(1, 4)]
+    done = await import_logs(source, db, clock, plan, days=3)
+    assert (done.runs, done.emptied) == (3, wall(clock.ms - 600_000))
+    assert await brought(rows) == [*range(100, 120), *range(1, count + 2), 1, 2, 3]
+
+
+async def test_newest_rows_that_were_removed_and_whose_ids_began_again(db, clock, plan, rows):
+    """A server before MySQL 8 goes on after the largest id that it finds when it starts."""
+    source = FakeSource(clock, [a_log(n, clock.ms - (600 - n) * MINUTE) for n in range(1, 101)])
+    await import_logs(source, db, clock, plan, days=3)
+    del source.rows[40:]
+    done = await import_logs(source, db, clock, plan, days=3)
+    assert (done.runs, done.emptied, done.shortened) == (0, None, True)
+    assert "its last id is smaller than it was" in copied_logs(done, 3, {}).why
+    source.rows += [a_log(n, clock.ms - (300 - n) * MINUTE) for n in range(41, 61)]
+    done = await import_logs(source, db, clock, plan, days=3)
+    assert (done.runs, done.shortened) == (20, False)
+    assert await brought(rows) == [*range(1, 101), *range(41, 61)]
+    assert (await import_logs(source, db, clock, plan, days=3)).runs == 0
+
+
+@pytest.mark.parametrize("left", [0, 1, 30])
+async def test_rows_that_the_old_admin_removes_by_age_begin_nothing_again(db, clock, plan, rows, left):
+    """Also all of them, where ids go on."""
+    source = FakeSource(clock, [a_log(n, clock.ms - (600 - n) * MINUTE) for n in range(1, 101)])
+    await import_logs(source, db, clock, plan, days=3)
+    new = [a_log(n, clock.ms - (300 - n) * MINUTE) for n in range(101, 111)]
+    source.rows = [*source.rows[100 - left :], *new]
+    done = await import_logs(source, db, clock, plan, days=3)
+    assert (done.runs, done.renamed, done.emptied, done.shortened) == (10, 0, None, False)
+    assert sorted(row["id"] for row in await rows(run)) == list(range(1, 111))
+
+
+async def test_another_clock_that_is_asked_for_begins_nothing_again(db, clock, plan, rows):
+    source = FakeSource(clock, [a_log(n, clock.ms - 2 * DAY_MS) for n in range(1, 10)])
+    for zone in ("Asia/Shanghai", "America/New_York", "UTC"):
+        source.rows.append(a_log(len(source.rows) + 1, clock.ms - DAY_MS))
+        done = await import_logs(source, db, clock, replace(plan, timezone=zone), days=3)
+        assert (done.emptied, done.shortened) == (None, False)
+    assert len(await rows(run)) == len(source.rows)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+async def test_a_log_that_began_again_is_gone_on_with_after_an_end_at_any_point(
+    db, clock, plan, rows, number
+):
+    source = FakeSource(clock, [a_log(n, clock.ms - 30 * 3_600_000) for n in range(1, 2 * BATCH)])
+    await import_logs(source, db, clock, plan, days=3)
+    new = 3 * BATCH + 5
+    source.rows = [a_log(n, clock.ms - 20 * 3_600_000 + n * 1000) for n in range(1, new)]
+    work = asyncio.ensure_future(import_logs(source, db, clock, plan, days=3))
+    source.questions, source.on_read = 0, lambda: source.questions < number or work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+    source.on_read = lambda: None
+    await import_logs(source, db, clock, plan, days=3)
+    assert await brought(rows) == [*range(1, 2 * BATCH), *range(1, new)]
+
+
+async def test_a_log_of_which_nothing_had_come_when_it_was_emptied(db, clock, plan, rows):
+    source = FakeSource(clock, [a_log(n, clock.ms - 3_600_000) for n in range(1000, 1010)])
+    source.fails = 99
+    with pytest.raises(SourceLost):
+        await import_logs(source, db, clock, plan, days=3)
+    source.fails = 0
+    source.rows = [a_log(n, clock.ms - 1_800_000) for n in range(1, 1005)]
+    done = await import_logs(source, db, clock, plan, days=3)
+    assert (done.runs, done.renamed, done.shortened) == (1004, 0, False)
+    assert (await rows(import_source))[0]["log_from_ms"] == done.from_ms
 
 
 async def test_two_at_once_do_not_write_the_same_rows(db, clock, plan, rows):

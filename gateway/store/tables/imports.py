@@ -33,7 +33,8 @@ import_source = Table(
 )
 
 # What became of each app (`app`), job (`job`) and user (`user`) of a source. `version`: the one that was written, so
-# that later changes are seen; `digest`: of the source's row; `live`: whether `cutover` was there.
+# that later changes are seen; `digest`: of the source's row; `live`: whether `cutover` was there. One more (`log`) is the
+# newest row of its log that has come: `old_key` its id, `digest` its time there, `version` how often ids have begun again.
 import_item = Table(
     "import_item",
     metadata,

@@ -55,6 +55,19 @@ async def test_where_the_log_begins(make, release):
         assert await source.log_bounds(None) == (3, 9000)
 
 
+@pytest.mark.parametrize("release", ["1.5.2", "3.4.2"])
+async def test_the_time_of_the_last_row_up_to_an_id(make, release):
+    old = make(release)
+    fill_log(old, 300)
+    async with opened(old) as source:
+        for log_id in (0, 2, 3, 4, 97 * 3 - 1, 97 * 3, 97 * 3 + 1, 600, 900, 10**12):
+            ((expected,),) = old.execute(
+                f"SELECT trigger_time FROM {old.table('log')} WHERE id = (SELECT MAX(id) FROM {old.table('log')} "
+                f"WHERE id <= {log_id} AND trigger_time IS NOT NULL) UNION SELECT NULL LIMIT 1"
+            )
+            assert await source.log_upto(log_id) == expected, log_id
+
+
 async def test_rows_that_stand_among_older_ones(make, monkeypatch):
     """Two tables were put into one: the first ids of one are the last of the other's times."""
     old = make("3.4.2")

@@ -90,6 +90,7 @@ class MadeUp:
     after_the_commit: BaseException | None = None
     copying: BaseException | None = None
     copied: tuple[int, bool] | None = None
+    logs: Copied = field(default_factory=lambda: Copied(1000, 990, "10 of jobs that are not here"))
     asked_to_write: list[bool] = field(default_factory=list)
 
     def now_ms(self) -> int:
@@ -120,9 +121,7 @@ class MadeUp:
         if self.copying is not None:
             raise self.copying
         self.copied = (log_days, daily)
-        return Copied(1000, 990, "10 of jobs that are not here") if log_days else Copied(), Copied(
-            daily * 7, daily * 7, ""
-        )
+        return self.logs if log_days else Copied(), Copied(daily * 7, daily * 7, "")
 
 
 ASKED = Asked(
@@ -310,6 +309,12 @@ def test_the_log_follows_when_it_is_asked_for(tmp_path: Path):
     assert (counts["log"]["read"], counts["log"]["taken"]) == (1000, 990)
     assert counts["daily report"]["taken"] == 7
     assert "log: 500 of 1,000" in result.stderr
+
+
+def test_what_is_said_of_a_log_of_which_nothing_came():
+    result = play(MadeUp(logs=Copied(0, 0, "its last id is smaller than it was")), yes=True, log_days=30)
+    assert "Copied: 0 runs of its log; its last id is smaller than it was\n" in result.stdout
+    assert result.stdout.count("Copied: ") == 1
 
 
 def test_without_anything_new_the_log_still_follows():
