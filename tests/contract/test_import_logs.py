@@ -134,8 +134,8 @@ async def test_what_a_row_of_the_log_becomes(db, clock, plan, runs, rows):
             trigger_message="任务触发类型：Cron<br>address：<br><span style='color:#00c0ef'>&lt;no address&gt;</span>",
         ),
         a_log(1006, at_ms, job_id=12, sharding="1/3", retries_left=0),
-        a_log(1007, at_ms, job_id=99),
-        a_log(1008, at_ms, triggered=None, handled=None),
+        a_log(1007, at_ms, triggered=None, handled=None),
+        a_log(1008, at_ms, job_id=99),
     ]
     done = await import_logs(FakeSource(clock, logs), db, clock, plan, days=2)
     assert (done.runs, done.lost, done.unknown, done.unknown_jobs, done.timeless) == (6, 1, 1, {99}, 1)
