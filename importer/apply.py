@@ -59,6 +59,7 @@ async def read_target(db: Database, clock: Clock, source: str) -> Target:
         taken_job_ids=found.taken_job_ids,
         users=found.users,
         imported_apps={one.old_key: one.new_id for one in found.items if one.kind == APP},
+        group_digests={one.old_key: one.digest for one in found.items if one.kind == APP},
         imported_jobs={
             int(one.old_key): ImportedJob(one.new_id, one.version, one.digest, one.wants_enabled, one.live)
             for one in found.items
@@ -128,6 +129,7 @@ def _app(one: PlannedApp) -> AppImport:
     return AppImport(
         app=one.app,
         keys=one.keys,
+        digests=one.digests,
         aliases=one.aliases,
         is_new=one.action is Action.CREATE,
         changes=one.action is Action.UPDATE,

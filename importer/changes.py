@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from gateway.core.model import Job
 from gateway.core.zones import resolve_zone
 from gateway.store.imports import Item
+from importer.plan.apps import group_digest
 from importer.plan.around import Around, around_itself
 from importer.plan.jobs import digest_of
 from importer.plan.notes import Notes
@@ -17,24 +18,33 @@ from importer.source.values import Installation, SourceJob
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Ids in the source of what is not there as it was imported. `switched`: started or stopped there since."""
+    """Ids in the source of what is not there as it was imported. `switched`: started or stopped there since.
+
+    `groups`: keys of those whose executors have other addresses, another appname or another token there.
+    """
 
     changed: tuple[int, ...] = ()
     added: tuple[int, ...] = ()
     removed: tuple[int, ...] = ()
     switched: tuple[int, ...] = ()
+    groups: tuple[str, ...] = ()
 
     @property
     def any(self) -> bool:
-        return bool(self.changed or self.added or self.removed or self.switched)
+        return bool(self.changed or self.added or self.removed or self.switched or self.groups)
 
 
 def changes_of(
-    installation: Installation, items: Iterable[Item], here: Collection[int], timezone: str
+    installation: Installation,
+    items: Iterable[Item],
+    groups: Iterable[Item],
+    here: Mapping[int, Job],
+    timezone: str,
 ) -> Changes:
     """By what the rows said when they were imported, read on the clock that was asked for or on their own.
 
-    Only what an import could still take over: no job that was cut over, or that is not `here` any more.
+    Only what an import could still take over: no job that was cut over, or that is not `here` any more; and groups of what is to be
+    enabled.
     """
     clocks = _clocks(installation, timezone)
     imported = {int(one.old_key): one for one in items}
@@ -42,6 +52,8 @@ def changes_of(
     changed: list[int] = []
     removed: list[int] = []
     switched: list[int] = []
+    to_enable = [one.new_id for one in imported.values() if one.wants_enabled and not one.live]
+    apps = {here[one].app_id for one in to_enable if one in here}
     for old_id, item in sorted(imported.items()):
         job = by_id.get(old_id)
         if item.live or item.new_id not in here:
@@ -56,7 +68,15 @@ def changes_of(
         added=tuple(sorted(by_id.keys() - imported.keys())),
         removed=tuple(removed),
         switched=tuple(switched),
+        groups=tuple(_groups_of(installation, groups, apps)),
     )
+
+
+def _groups_of(installation: Installation, groups: Iterable[Item], apps: Collection[int]) -> Iterable[str]:
+    now = {one.key: group_digest(one) for one in installation.groups}
+    for item in sorted(groups, key=lambda one: one.old_key):
+        if item.new_id in apps and item.digest and now.get(item.old_key, item.digest) != item.digest:
+            yield item.old_key
 
 
 def is_running(job: SourceJob) -> bool:
@@ -66,11 +86,12 @@ def is_running(job: SourceJob) -> bool:
 
 
 def told_changes(changes: Changes) -> str:
-    parts = (
+    parts: tuple[tuple[str, Sequence[object]], ...] = (
         ("changed", changes.changed),
         ("new", changes.added),
         ("deleted", changes.removed),
         ("stopped", changes.switched),
+        ("groups changed", changes.groups),
     )
     return "; ".join(f"{word}: {listed(ids)}" for word, ids in parts if ids)
 

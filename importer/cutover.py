@@ -135,7 +135,10 @@ async def prepare(
         dead_ms = first.database_now_ms + CLOCK_MS
         installation = await source.installation()
     jobs = await store.load(imported.id, [one for one in items if not one.live])
-    changes = Changes() if installation is None else changes_of(installation, items, jobs, imported.timezone)
+    groups = await store.groups(imported.id)
+    changes = Changes()
+    if installation is not None:
+        changes = changes_of(installation, items, groups, jobs, imported.timezone)
     if changes.any and not options.ignore_changes:
         raise Refused(
             f"the source has changed since it was imported: {told_changes(changes)}. Take it over with "
@@ -168,7 +171,7 @@ async def prepare(
     apps = {one.job.app_id for one in starts}
     executors: list[Executor] = []
     if options.takes_over and installation is not None:
-        app_ids = await store.app_ids(imported.id)
+        app_ids = {one.old_key: one.new_id for one in groups}
         zone = resolve_zone(imported.timezone)
         live = await store.load(imported.id, [one for one in items if one.live])
         served = apps | {one.app_id for one in live.values()}

@@ -202,6 +202,8 @@ def _tell(found: Cutover) -> None:
     _list("changed here since the import, stays as it is", [_job(one) for one in found.edited])
     _list("deleted here since the import", [f"job {one}" for one in found.missing])
     _list("changed there since the import, goes on as it was imported", _numbers(found.changes.changed))
+    groups = [f"group {one} of the source" for one in found.changes.groups]
+    _list("changed there since the import, its app goes on as it was imported", groups)
     _list("new there since the import, not here", _numbers(found.changes.added))
     _list("deleted there since the import, stays disabled", _numbers(found.changes.removed))
     _list("stopped there since the import, stays disabled", _numbers(found.changes.switched))

@@ -27,7 +27,7 @@ AGAIN = "the target has changed since the import was planned: run it again"
 class AppImport:
     """`is_new`: to be made; `changes`: to be given what `app` says. With neither, its jobs come to it as it is.
 
-    `keys`: what the source calls it. `aliases`: other ids under which it is known.
+    `keys`: what the source calls it, `digests`: of its rows there, by key. `aliases`: other ids under which it is known.
     """
 
     app: App
@@ -36,6 +36,7 @@ class AppImport:
     is_new: bool = False
     changes: bool = False
     access_token: str | None = field(repr=False, default=None)
+    digests: Mapping[str, str] = field(default_factory=dict)
 
 
 async def lock_apps(conn: AsyncConnection, apps: Sequence[AppImport]) -> dict[int, App]:

@@ -259,7 +259,9 @@ async def _write_items(
 ) -> int:
     """Remember what became of each thing; how many of these rows have changed."""
     before = {(one.kind, one.old_key): one for one in await _items(conn, source_id)}
-    after = [Item(APP, key, one.app.id) for one in wanted.apps for key in one.keys]
+    after = [
+        Item(APP, key, one.app.id, digest=one.digests.get(key, "")) for one in wanted.apps for key in one.keys
+    ]
     for mine in wanted.jobs:
         known = before.get((JOB, str(mine.old_id)))
         if mine.keeps and (known is None or known.new_id == mine.job.id):

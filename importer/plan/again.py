@@ -126,7 +126,7 @@ def _some(ids: Sequence[object]) -> str:
 
 
 def app_again(
-    there: App, wanted: App, existing: Existing, notes: Notes
+    there: App, wanted: App, existing: Existing, notes: Notes, *, source_changed: bool
 ) -> tuple[Action, App, tuple[str, ...]]:
     """An app that an earlier import has made. Its appname is for ever, as everywhere here."""
     if not wanted.addresses and there.dialect in UNREGISTERED:
@@ -135,9 +135,10 @@ def app_again(
     told = app_changes(there, wanted)
     if there.appname != wanted.appname:
         notes.warn("app_name", wanted.appname, f"app {there.appname!r}", RENAMED)
-    if existing is Existing.UPDATE and any(
-        getattr(there, name) != getattr(wanted, name) for name in _UPDATED
-    ):
+    is_other = any(getattr(there, name) != getattr(wanted, name) for name in _UPDATED)
+    if source_changed:
+        told = ("changed in the source since", *told)
+    if existing is Existing.UPDATE and (is_other or source_changed):
         dialect = (there.dialect or wanted.dialect) if wanted.addresses else ""
         changed = replace(there, title=wanted.title, address_mode=wanted.address_mode, dialect=dialect)
         return Action.UPDATE, replace(changed, addresses=wanted.addresses), told

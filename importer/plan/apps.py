@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from dataclasses import dataclass, field
 
@@ -104,6 +106,13 @@ def id_of(draft: DraftApp, ids: Ids) -> int:
                 draft.notes.note("id", key, str(app_id), "the id is taken here")
             return app_id
     return ids.another()
+
+
+def group_digest(group: SourceGroup) -> str:
+    """Of what its executors are found by. A list of those that register is the old admin's own, and moves by itself."""
+    addresses = group.address_list if group.address_type == 1 else None
+    text = json.dumps([group.appname, group.address_type, addresses, group.access_token])
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _by_number(group: SourceGroup) -> tuple[int, int, str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from gateway.core.model import DEFAULT_NAMESPACE
 from gateway.core.users import User
 from importer.plan.again import app_again, app_changes, gone_there, job_again, refuse, refuse_another
-from importer.plan.apps import DraftApp, app_of, drafts_of, id_of
+from importer.plan.apps import DraftApp, app_of, drafts_of, group_digest, id_of
 from importer.plan.around import Around, jobs_by_key
 from importer.plan.children import cycles
 from importer.plan.ids import Ids
@@ -153,6 +153,7 @@ def _apps(
     now_ms: int,
 ) -> tuple[tuple[PlannedApp, ...], dict[int, int]]:
     by_name = {one.appname: one for one in target.apps.values() if one.namespace_id == options.namespace_id}
+    by_key = {one.key: group_digest(one) for one in installation.groups}
     planned: list[PlannedApp] = []
     id_by_draft: dict[int, int] = {}
     for draft in drafts:
@@ -160,10 +161,14 @@ def _apps(
         earlier = [target.imported_apps[key] for key in draft.keys if key in target.imported_apps]
         there = next((target.apps[one] for one in earlier if one in target.apps), None)
         changes: tuple[str, ...] = ()
+        digests = {key: by_key[key] for key in draft.keys if key in by_key}
+        known = {key: target.group_digests.get(key) or digest for key, digest in digests.items()}
         if there is not None and draft.gone:  # which says nothing of it
             action, app = Action.SKIP, there
         elif there is not None:
-            action, app, changes = app_again(there, wanted, options.existing, draft.notes)
+            action, app, changes = app_again(
+                there, wanted, options.existing, draft.notes, source_changed=known != digests
+            )
         elif draft.appname in by_name:
             action, app = Action.MERGE, by_name[draft.appname]
             changes = app_changes(app, wanted)
@@ -173,7 +178,8 @@ def _apps(
             action, app = Action.CREATE, replace(wanted, id=id_of(draft, ids))
         id_by_draft[id(draft)] = app.id
         token = draft.token or options.access_token or None
-        planned.append(PlannedApp(action, app, tuple(draft.keys), token, changes))
+        kept = known if action is Action.SKIP else digests
+        planned.append(PlannedApp(action, app, tuple(draft.keys), token, changes, digests=kept))
     taken = {*target.apps, *(one.app.id for one in planned)}
     return tuple(replace(one, aliases=_aliases(one, taken, target)) for one in planned), id_by_draft
 

@@ -36,5 +36,6 @@ class Target:
     taken_job_ids: frozenset[int] = frozenset()
     users: Mapping[int, User] = field(default_factory=dict)
     imported_apps: Mapping[str, int] = field(default_factory=dict)
+    group_digests: Mapping[str, str] = field(default_factory=dict)
     imported_jobs: Mapping[int, ImportedJob] = field(default_factory=dict)
     imported_users: Mapping[int, int] = field(default_factory=dict)

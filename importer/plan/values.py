@@ -76,7 +76,7 @@ class Fires:
 @dataclass(frozen=True, slots=True)
 class PlannedApp:
     """`keys`: those of the groups that become this app. `aliases`: the ids among them under which scripts will find it
-    as well; an id that another app has here is none.
+    as well; an id that another app has here is none. `digests`: of the groups' rows, by key.
     """
 
     action: Action
@@ -85,6 +85,7 @@ class PlannedApp:
     access_token: str | None = field(repr=False, default=None)
     changes: tuple[str, ...] = ()
     aliases: tuple[int, ...] = ()
+    digests: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

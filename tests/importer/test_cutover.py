@@ -16,7 +16,7 @@ from gateway.store.cutovers import AUTHOR, CutoverStore
 from gateway.store.engine import database_url, open_database
 from gateway.store.ids import job_ids, run_ids
 from gateway.store.jobs import JobStore
-from gateway.store.tables import executor
+from gateway.store.tables import app, executor
 from gateway.store.undo import UndoStore
 from importer.apply import apply_plan, read_target
 from importer.changes import Changes
@@ -348,6 +348,34 @@ async def test_a_schedule_that_was_changed_there_is_gone_on_with_as_it_was_impor
     }
     await carry_out(store, clock, found)
     assert (await jobs.get(2)).anchor_ms == following
+
+
+async def test_groups_whose_executors_are_elsewhere_by_now(store, clock, old, db):
+    """Of the third group no job is to be enabled."""
+    here = old()
+    lists = [SourceGroup(str(n), f"app{n}", "", 1, f"10.0.0.{n}:9999") for n in (2, 3)]
+    groups = [SourceGroup("1", "shop", "Shop", 0, "10.0.0.1:9999"), *lists]
+    other = [replace(here.job(2), group="2"), replace(here.job(3, trigger_status=0), group="3")]
+    here.database.fill(groups=groups, jobs=[here.job(1), *other])
+    await here.import_all()
+    here.database.execute(
+        "UPDATE xxl_job_group SET address_list = '10.0.0.8:9999', title = 'New'",
+        "UPDATE xxl_job_group SET app_name = 'store' WHERE id = 1",
+    )
+    with pytest.raises(Refused, match=r"imported: groups changed: 1, 2\. Take it over"):
+        await here.look(store)
+    found = await here.look(store, replace(TOLD, ignore_changes=True))
+    assert (found.changes, len(found.starts)) == (Changes(groups=("1", "2")), 2)
+    await here.import_all(existing=Existing.UPDATE)
+    found = await here.look(store)
+    assert (found.changes, len(found.starts)) == (Changes(), 2)
+    async with db.read() as conn:
+        apps = (await conn.execute(select(app).order_by(app.c.id))).all()
+    assert [(one.appname, one.addresses) for one in apps] == [
+        ("shop", ""),
+        ("app2", "http://10.0.0.8:9999/"),
+        ("app3", "http://10.0.0.8:9999/"),
+    ]
 
 
 async def test_an_import_that_is_being_undone(store, clock, old, db):

@@ -65,6 +65,7 @@ def after(made: Plan) -> Target:
         taken_job_ids=frozenset(one.job.id for one in made.jobs),
         users={one.user.id: one.user for one in made.users},
         imported_apps={key: one.app.id for one in made.apps for key in one.keys},
+        group_digests={key: digest for one in made.apps for key, digest in one.digests.items()},
         imported_jobs={
             one.old_id: ImportedJob(one.job.id, one.job.version, one.digest, one.wants_enabled)
             for one in made.jobs

@@ -14,7 +14,7 @@ from gateway.core.users import Role, User
 from importer.plan.target import Target
 from importer.plan.users import IF_CHANGED
 from importer.plan.values import Action, Existing, Level
-from importer.source.values import Counters, SourceExecutor, SourceGroup, SourceUser
+from importer.source.values import Counters, Installation, SourceExecutor, SourceGroup, SourceUser
 from tests.kit.source_rows import MD5_OF_123456, after, installation, job, plan, told
 
 
@@ -248,14 +248,11 @@ def test_where_no_job_tells_groups_do() -> None:
 def test_an_appname_that_has_changed_there_is_told_and_stays() -> None:
     target = after(plan(installation(job(7))))
     source = installation(job(7), groups=(SourceGroup("1", "billing", "Orders", 0),))
-    for existing in (Existing.SKIP, Existing.UPDATE):
+    for existing, action in ((Existing.SKIP, Action.SKIP), (Existing.UPDATE, Action.UPDATE)):
         made = plan(source, target, existing=existing)
         (app,) = made.apps
-        assert (app.action, app.app, app.changes) == (
-            Action.SKIP,
-            target.apps[1],
-            ("appname: 'orders' → 'billing'",),
-        )
+        assert (app.action, app.app) == (action, target.apps[1])
+        assert app.changes == ("changed in the source since", "appname: 'orders' → 'billing'")
         (warned,) = told(made, "app 1", "app_name")
         assert warned.became == "app 'orders'"
         assert "import --undo" in warned.why
@@ -287,3 +284,28 @@ def test_a_job_that_was_deleted_there_is_told_and_an_update_enables_it_no_more()
             ("job 9", Level.NOTE),
         ]
         assert (deleted[0].value, deleted[0].became) == ("job 8", became)
+
+
+def test_what_was_read_of_a_group_is_remembered_until_it_is_taken_over() -> None:
+    def source(addresses: str, **fields: object) -> Installation:
+        return installation(job(7), groups=(SourceGroup("1", "orders", "Orders", 1, addresses, **fields),))
+
+    first = plan(source("10.0.0.1:9999"))
+    target = after(first)
+    skipped = plan(source("10.0.0.2:9999"), target)
+    assert (skipped.apps[0].action, skipped.apps[0].digests) == (Action.SKIP, first.apps[0].digests)
+    assert skipped.apps[0].changes[0] == "changed in the source since"
+    taken = plan(source("10.0.0.2:9999"), target, existing=Existing.UPDATE)
+    assert taken.apps[0].digests != first.apps[0].digests
+    again = plan(source("10.0.0.2:9999"), after(taken), existing=Existing.UPDATE)
+    assert (again.apps[0].action, again.apps[0].changes) == (Action.SKIP, ())
+    with_token = plan(source("10.0.0.2:9999", access_token="new"), after(taken), existing=Existing.UPDATE)
+    assert with_token.apps[0].action is Action.UPDATE
+
+
+def test_the_addresses_of_executors_that_register_are_no_change_of_their_group() -> None:
+    def source(addresses: str) -> Installation:
+        return installation(job(7), groups=(SourceGroup("1", "orders", "Orders", 0, addresses),))
+
+    target = after(plan(source("10.0.0.1:9999")))
+    assert plan(source(""), target, existing=Existing.UPDATE).apps[0].action is Action.SKIP
