@@ -33,6 +33,7 @@ from gateway.store.tables import executor as executor_table
 from gateway.store.tables import executor_setting as setting_table
 from gateway.store.tables import job as job_table
 from gateway.store.transact import reading, transact, upsert
+from gateway.store.users import forget_apps
 
 
 class AppStore:
@@ -161,6 +162,7 @@ class AppStore:
             await conn.execute(delete(setting_table).where(setting_table.c.app_id == app_id))
             await conn.execute(delete(app_alias).where(app_alias.c.app_id == app_id))
             await forget_tokens(conn, app_id)
+            await forget_apps(conn, [app_id])
             await pauses.forget(conn, Scope.APP, app_id)
             await note(conn, self._clock.now_ms(), Source.APP, "deleted", [(row.appname, "", "")])
             await bump(conn, "app")

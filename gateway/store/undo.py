@@ -44,6 +44,7 @@ from gateway.store.tables import (
 from gateway.store.tables.imports import UNDONE_IN_PART
 from gateway.store.transact import reading, transact
 from gateway.store.undoing import Undoing, chunks, count_runs, look
+from gateway.store.users import forget_apps
 
 AT_ONCE = 500
 """So many rows of runs or of days go in one transaction."""
@@ -138,6 +139,7 @@ class UndoStore:
             is_unpaused = await _remove_jobs(conn, ids)
             is_unpaused |= await _remove_apps(conn, wanted)
             await _remove_users(conn, [one.id for one in wanted.users])
+            await forget_apps(conn, [one.id for one in wanted.apps])
             await conn.execute(delete(run_daily).where(_DAILY.job_id == -wanted.source_id))
             await conn.execute(delete(import_item).where(import_item.c.source_id == wanted.source_id))
             await conn.execute(delete(import_source).where(_SOURCE.id == wanted.source_id))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -191,6 +192,17 @@ async def _locked(conn: AsyncConnection, user_id: int) -> Any:
     if row is None:
         raise NotFound("user", user_id)
     return row
+
+
+async def forget_apps(conn: AsyncConnection, app_ids: Collection[int]) -> None:
+    """Nobody has rights to these any more: an import may give such an id to another app."""
+    gone = frozenset(app_ids)
+    query = select(user_account.c.id, user_account.c.app_ids).where(user_account.c.app_ids != "")
+    for row in (await conn.execute(query.order_by(user_account.c.id).with_for_update())).all():
+        theirs = app_ids_of(row.app_ids)
+        if theirs & gone:
+            values = {"app_ids": app_ids_text(theirs - gone)}
+            await conn.execute(update(user_account).where(user_account.c.id == row.id).values(values))
 
 
 def _told(user: User) -> str:

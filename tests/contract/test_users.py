@@ -8,9 +8,12 @@ from dataclasses import replace
 import pytest
 
 from gateway.core.errors import Conflict, NotFound
+from gateway.core.model import AddressMode, App
 from gateway.core.users import LONGEST_SESSION_S, SESSION_S, Role, User
 from gateway.store import sessions
+from gateway.store.apps import AppStore
 from gateway.store.history import HistoryStore
+from gateway.store.ids import app_ids
 from gateway.store.passwords import Passwords
 from gateway.store.sessions import SessionStore
 from gateway.store.tables import event, user_account, user_session
@@ -44,6 +47,20 @@ async def test_what_is_kept_of_a_user(users, rows):
     for missing in (users.get("bob"), users.by_id(99), users.remove(99), users.update(replace(made, id=99))):
         with pytest.raises(NotFound):
             await missing
+
+
+async def test_rights_to_an_app_end_with_it(db, clock, users, opened):
+    """Another may get its id."""
+    apps = AppStore(db, clock, app_ids(db, clock))
+    kept, gone = [
+        await apps.create(App(0, 1, name, "", AddressMode.AUTO, (), 0, 0)) for name in ("kept", "gone")
+    ]
+    alice = await users.create(replace(ALICE, app_ids=frozenset({kept.id, gone.id})), "let-me-in-77")
+    bob = await users.create(User(0, "bob", Role.NORMAL, frozenset({kept.id})), "let-me-in-77")
+    await apps.delete(gone.id)
+    assert (await users.get("alice")).app_ids == {kept.id}
+    assert await users.get("bob") == bob
+    assert (await users.get("alice")).updated_ms == alice.updated_ms
 
 
 async def test_passwords(users):
