@@ -60,7 +60,7 @@ class Unsure:
 class Cutover:
     """What is to be done. `ended`: their schedules are over; `edited`: changed here since the import; `missing`: deleted here.
 
-    `clock_ms`: by how much the source's database is ahead of this machine. `late`: jobs that were due before now.
+    `clock_ms`: by how much the source's database is ahead of scheduling time. `late`: jobs that were due before now.
     `shortened`: jobs with so many missed slots that only those of the last hour are made up for.
     """
 

@@ -9,10 +9,12 @@ from pathlib import Path
 
 from gateway.app.data_dir import lock_data_dir, lock_embedded_database
 from gateway.app.database import full_disk_told, prepare_database, wrong_schema
+from gateway.core.clock import SystemClock
 from gateway.core.errors import InvalidValue, Refused
 from gateway.settings import Settings
 from gateway.store import schema
 from gateway.store.engine import Database, database_url, error_code, open_database
+from gateway.store.time import offset_ms
 
 _NO_SUCH_DATABASE = 1049
 
@@ -37,6 +39,12 @@ def is_made(settings: Settings) -> bool:
     """False where `working_on` would make an embedded database. Another one it does not make."""
     url = database_url(settings.effective_database_url)
     return url.get_backend_name() != "sqlite" or not _is_blank(Path(str(url.database)))
+
+
+async def follow_clock(db: Database, clock: SystemClock) -> None:
+    """Time as nodes on this database have it, which is its server's; beside an embedded one there is only this machine's."""
+    if not db.is_sqlite:
+        clock.adjust(await offset_ms(db, clock))
 
 
 def refuse_if_running(settings: Settings) -> None:

@@ -83,7 +83,7 @@ def _source(wanted: dict[str, Any]) -> GivenSource:
 
 
 async def _cutover(settings: Any, wanted: dict[str, Any], given: GivenSource | None, begun: _Begun) -> int:
-    from gateway.app.target import is_made, looking_at, working_on
+    from gateway.app.target import follow_clock, is_made, looking_at, working_on
     from gateway.core.acting import acting_for
     from gateway.core.clock import SystemClock
     from gateway.store.cutovers import AUTHOR, CutoverStore
@@ -95,6 +95,7 @@ async def _cutover(settings: Any, wanted: dict[str, Any], given: GivenSource | N
     async with opened as db:
         if db is None:
             raise Refused(_NO_DATABASE)
+        await follow_clock(db, clock)
         store = CutoverStore(db, clock)
         with acting_for(AUTHOR):
             if wanted["back"]:
@@ -189,7 +190,7 @@ def _tell(found: Cutover) -> None:
     if found.clock_ms is not None:
         ahead = f"{abs(found.clock_ms) / 1000:.1f} s {'ahead of' if found.clock_ms > 0 else 'behind'}"
         is_off = abs(found.clock_ms) > 1000
-        _say(f"{'warning: ' if is_off else ''}Its database's clock is {ahead} this machine's.")
+        _say(f"{'warning: ' if is_off else ''}Its database's clock is {ahead} the one that jobs follow here.")
     if found.live:
         _say(f"{found.live} jobs were cut over before and stay as they are.")
     if found.starts:

@@ -29,6 +29,7 @@ from gateway.store.events import note
 from gateway.store.revisions import bump
 from gateway.store.sqltext import in_list
 from gateway.store.tables import node, part, setting
+from gateway.store.time import offset_ms
 from gateway.store.transact import reading, transact, upsert
 
 log = structlog.get_logger(__name__)
@@ -203,17 +204,8 @@ class Nodes:
             return [_record(row, now_ms, self._lease_ms) for row in await conn.execute(query)]
 
     async def offset_ms(self) -> float:
-        """How far the database's clock is ahead of ours; 0 when the measurement cannot tell (MySQL only).
-
-        A measurement is good to half its round trip, so a smaller offset says nothing.
-        """
-        async with reading(self._db) as conn:
-            before = self._clock.monotonic()
-            theirs = (await conn.execute(text("SELECT UNIX_TIMESTAMP(NOW(6)) * 1000"))).scalar_one()
-            half_ms = (self._clock.monotonic() - before) * 500
-            ours_ms = self._clock.now_ms() + 0.5 - half_ms
-        offset_ms = float(theirs) - ours_ms
-        return offset_ms if abs(offset_ms) > half_ms + 1 else 0.0
+        """How far the database's clock is ahead of ours (MySQL only)."""
+        return await offset_ms(self._db, self._clock)
 
     # ------------------------------------------------------------ parts
 

@@ -15,10 +15,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gateway.cli import cli
+from gateway.core.clock import SystemClock
 from importer.cutover import carry_out
 from importer.source.values import SourceExecutor, SourceGroup, SourceJob, SourceLog
 from importer.way_back import BEFOREHAND
 from tests.e2e.gateway_process import REPOSITORY
+from tests.kit.mariadb import MariadbServer
 from tests.kit.process import Process, free_port
 from tests.kit.terminal import Terminal
 from tests.kit.xxl_databases import READER_PASSWORD, XxlDatabase
@@ -97,6 +99,8 @@ def test_there_and_back(old: XxlDatabase, here: Path, run: Callable[..., Result]
     assert BEFOREHAND not in file.read_text()
     assert [row[6] for row in contents(here)["job"]] == [0, 0, 0]
     assert "Nothing was changed" in said(run("cutover", "--back", "--yes"), 0)
+
+    assert "by hand" not in text
 
     # Somebody has forgotten the file, or lost it.
     again = tmp_path / "again.sql"
@@ -210,6 +214,36 @@ def test_an_address_that_is_taken_over_late(old: XxlDatabase, here: Path, run: C
     assert "Nothing is to be enabled" in text
     assert "1 executors are registered here." in text
     assert len(contents(here)["executor"]) == 1
+
+
+@pytest.mark.parametrize("ahead_ms", [-3_000, 3_000])
+def test_jobs_pass_by_the_clock_of_the_database_that_nodes_follow(
+    old: XxlDatabase,
+    run: Callable[..., Result],
+    mariadb_url: str,
+    mariadb_server: MariadbServer,
+    monkeypatch: pytest.MonkeyPatch,
+    ahead_ms: int,
+) -> None:
+    """The machine that the command runs on has another."""
+
+    class OtherClock(SystemClock):
+        def __init__(self) -> None:
+            super().__init__()
+            self.adjust(ahead_ms)
+
+    monkeypatch.setenv("XXLJOB_GATEWAY_DATABASE_URL", mariadb_url)
+    monkeypatch.setattr("gateway.core.clock.SystemClock", OtherClock)
+    said(run("migrate"), 0)
+    said(run("import", "--source", old.url, "--yes"), 0)
+    for words in (("--source", old.url, TOLD), ("--back",)):
+        before_ms = time.time() * 1000
+        said(run("cutover", *words, "--yes"), 0)
+        with mariadb_server.connect() as connection, connection.cursor() as cursor:
+            connection.select_db(mariadb_url.rpartition("/")[2])
+            cursor.execute("SELECT updated_ms FROM job WHERE id = 3")
+            ((done_ms,),) = cursor.fetchall()
+        assert before_ms - 100 < done_ms < time.time() * 1000 + 100
 
 
 def test_names_steer_no_terminal(old: XxlDatabase, run: Callable[..., Result]) -> None:
