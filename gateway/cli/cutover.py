@@ -18,6 +18,7 @@ from gateway.core.errors import InvalidValue, Refused
 if TYPE_CHECKING:
     from gateway.cli.source import GivenSource
     from gateway.store.cutovers import CutoverStore, ImportedSource
+    from gateway.store.way_back import WayBackStore
     from importer.cutover import Cutover
     from importer.way_back import NextTime, TakenBack
 
@@ -53,27 +54,29 @@ class _Begun:
     settings: Any = None
     imported: ImportedSource | None = None
     jobs: int = 0
+    is_back: bool = False
 
     def told(self) -> str:
         """What the target holds now, and how to go on."""
         if self.imported is None:
             return "nothing was changed"
-        live = run_loop(_live(self.settings, self.imported))
+        live = run_loop(_live(self.settings, self.imported, is_back=self.is_back))
         return (
             f"{live:,} of {self.jobs:,} jobs are enabled here, the others are disabled. The same command goes on from there"
             + ("" if live == 0 else "; `cutover --back` disables all of them")
         )
 
 
-async def _live(settings: Any, imported: ImportedSource) -> int:
+async def _live(settings: Any, imported: ImportedSource, *, is_back: bool) -> int:
     from gateway.app.target import looking_at
     from gateway.core.clock import SystemClock
-    from gateway.store.cutovers import CutoverStore
-    from importer.way_back import live_items
+    from gateway.store.way_back import WayBackStore
+    from importer.way_back import held
 
     async with looking_at(settings) as db:
         assert db is not None
-        return len(await live_items(CutoverStore(db, SystemClock()), imported))
+        found = await held(WayBackStore(db, SystemClock()), imported)
+        return len(found.items if is_back else found.live)
 
 
 def _source(wanted: dict[str, Any]) -> GivenSource:
@@ -87,6 +90,7 @@ async def _cutover(settings: Any, wanted: dict[str, Any], given: GivenSource | N
     from gateway.core.acting import acting_for
     from gateway.core.clock import SystemClock
     from gateway.store.cutovers import AUTHOR, CutoverStore
+    from gateway.store.way_back import WayBackStore
 
     clock = SystemClock()
     if not is_made(settings):
@@ -96,11 +100,10 @@ async def _cutover(settings: Any, wanted: dict[str, Any], given: GivenSource | N
         if db is None:
             raise Refused(_NO_DATABASE)
         await follow_clock(db, clock)
-        store = CutoverStore(db, clock)
         with acting_for(AUTHOR):
             if wanted["back"]:
-                return await _back(store, clock, wanted, begun)
-            return await _there(store, clock, wanted, given, begun)
+                return await _back(WayBackStore(db, clock), clock, wanted, begun)
+            return await _there(CutoverStore(db, clock), clock, wanted, given, begun)
 
 
 # ---------------------------------------------------------------- there
@@ -263,15 +266,15 @@ def _agreed(question: str) -> bool:
 # ---------------------------------------------------------------- back
 
 
-async def _back(store: CutoverStore, clock: Any, wanted: dict[str, Any], begun: _Begun) -> int:
+async def _back(store: WayBackStore, clock: Any, wanted: dict[str, Any], begun: _Begun) -> int:
     from gateway.cli.source import table_map_of
     from importer.cutover import find_source
     from importer.source.names import name_here
     from importer.source.url import parse_source
     from importer.way_back import (
         TABLE,
+        held,
         is_told_next_times,
-        live_items,
         next_times,
         next_times_beforehand,
         take_back,
@@ -282,31 +285,35 @@ async def _back(store: CutoverStore, clock: Any, wanted: dict[str, Any], begun: 
         name = parse_source(wanted["source"]).name
     sql, table = wanted["sql"], name_here(TABLE, table_map_of(wanted["table_map"]))
     imported = find_source(await store.sources(), name)
-    live = len(await live_items(store, imported))
-    _say(f"Installation {imported.name}: {live} jobs were enabled by a cutover.")
+    found = await held(store, imported)
+    _say(f"Installation {imported.name}: {len(found.live)} jobs were enabled by a cutover.")
+    by_hand = [f"job {one.new_id} ({found.names[one.new_id]})" for one in found.by_hand]
+    _list("enabled here by hand, and in the old admin when it was imported: is disabled as well", by_hand)
     if wanted["dry_run"]:
         click.echo("Nothing was changed.")
         return 0
-    if not live:
+    is_told = is_told_next_times(imported)
+    if not found.items:
         click.echo("Nothing was changed.")
-        if sql and is_told_next_times(imported) and (earlier := await next_times(store, imported)):
+        if sql and is_told and (earlier := await next_times(store, imported, clock.now_ms())):
             _write(sql, earlier, table)
             _tell_file(sql, earlier)
         return 0
-    if not wanted["yes"] and not _agreed(f"Disable {live} jobs here?"):
+    if not wanted["yes"] and not _agreed(f"Disable {len(found.items)} jobs here?"):
         click.echo("Nothing was changed.")
         return FAILED
-    is_told = is_told_next_times(imported)
     if sql:
         _writable(sql)
         if is_told:
-            _write(sql, await next_times_beforehand(store, imported, clock.now_ms()), table, beforehand=True)
-    begun.imported, begun.jobs = imported, live
+            beforehand = await next_times_beforehand(store, imported, found.items, clock.now_ms())
+            _write(sql, beforehand, table, beforehand=True)
+    begun.imported, begun.jobs, begun.is_back = imported, len(found.items), True
     taken = await take_back(store, clock, imported)
     _tell_back(taken)
     if not is_told:
         return 0
     if sql:
+        _list("deleted here, and its history as well: gets no next time", _numbers(taken.unknown))
         _write(sql, taken.following, table)
         _tell_file(sql, taken.following)
     else:

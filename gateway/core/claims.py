@@ -15,6 +15,7 @@ from gateway.core.states import WAITING, RunState
 from gateway.core.work import After, Move, Value
 
 DELETED = "the job was deleted"
+DISABLED = "the job is disabled"
 OF_SCHEDULE = frozenset({TriggerKind.SCHEDULE, TriggerKind.MISFIRE})
 _GRACE_MS = 60_000
 CHANGED = "the schedule was changed before this slot was sent"
@@ -25,7 +26,7 @@ def why_not(run: NewRun, job: Job | None) -> str | None:
     if job is None:
         return DELETED
     if not job.enabled and run.trigger_kind in OF_SCHEDULE:
-        return "the job is disabled"
+        return DISABLED
     return None
 
 
@@ -39,7 +40,7 @@ def why_not_any_more(run: NewRun, spec: Spec) -> str | None:
     if not run.created_ms <= spec.job.updated_ms < run.due_ms:
         return None
     if not spec.job.enabled:
-        return "the job is disabled"
+        return DISABLED
     return None if is_slot(spec.job, spec.schedule, run.slot_key) else CHANGED
 
 

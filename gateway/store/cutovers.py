@@ -1,15 +1,14 @@
-"""Jobs of an import are given to this scheduler, hundreds in a transaction, each at a slot that is said; and taken back.
+"""Jobs of an import are given to this scheduler, hundreds in a transaction, each at a slot that is said.
 
 Locks are taken in the order source → job → next fire → run, ids ascending: nodes are at work meanwhile.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from sqlalchemy import and_, func, insert, select, update
+from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.core.chain import is_chained
@@ -29,8 +28,6 @@ from gateway.store.imports import Item, item_of, undone_in_part
 from gateway.store.job_rows import fire_row, version_row
 from gateway.store.jobs import JobStore
 from gateway.store.many import update_each
-from gateway.store.next_fires import remove_ahead
-from gateway.store.overdue import overdue_row
 from gateway.store.sqltext import split_addresses
 from gateway.store.starts import Start, done_here, enabled, since_when
 from gateway.store.tables import (
@@ -41,7 +38,6 @@ from gateway.store.tables import (
     job,
     job_next_fire,
     job_version,
-    run,
 )
 from gateway.store.tables.imports import UNDONE_IN_PART
 from gateway.store.transact import reading, transact, upsert
@@ -50,7 +46,6 @@ AT_ONCE = 500
 """So many jobs change in one transaction: nodes that plan and claim wait for no more."""
 AUTHOR = "cutover"
 """On whose behalf jobs are enabled and disabled by one."""
-_OVERDUE = "the job was disabled before this slot was planned"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +92,14 @@ class CutoverStore:
         async with reading(self._db) as conn:
             return [item_of(row) for row in await conn.execute(query)]
 
-    async def groups(self, source_id: int) -> list[Item]:
-        """The apps that are here, by what the source calls their groups."""
+    async def app_ids(self, source_id: int) -> dict[str, int]:
+        """From the keys of a source's groups to the apps that they became."""
         mine = import_item.c
-        query = select(import_item).where(mine.source_id == source_id, mine.kind == APP)
+        query = select(mine.old_key, mine.new_id).where(mine.source_id == source_id, mine.kind == APP)
         async with reading(self._db) as conn:
-            found = [item_of(row) for row in await conn.execute(query)]
-            others = await made_since(conn, source_id, APP, {one.new_id for one in found})
-        return [one for one in found if one.new_id not in others]
+            found = {row.old_key: row.new_id for row in await conn.execute(query)}
+            others = await made_since(conn, source_id, APP, set(found.values()))
+        return {key: app_id for key, app_id in found.items() if app_id not in others}
 
     async def load(self, source_id: int, items: Sequence[Item]) -> dict[int, Job]:
         """Those of these jobs of a source that are here: another job may have the id of one that was deleted."""
@@ -180,7 +175,7 @@ class CutoverStore:
         async def body(conn: AsyncConnection) -> list[int]:
             now_ms = self._clock.now_ms()
             await _demand(conn, source)
-            locked = await _lock(conn, ids)
+            locked = await lock(conn, ids)
             going = [one for one in starts if locked.get(one.job.id) == (one.job.version, False)]
             if not going:
                 return []
@@ -192,7 +187,7 @@ class CutoverStore:
             for one in new:
                 if is_chained(one):
                     await chains.carry_over(conn, one, ())
-            await _note_items(conn, source.id, {one.old_key: one.job.version + 1 for one in going}, live=True)
+            await note_items(conn, source.id, {one.old_key: one.job.version + 1 for one in going}, live=True)
             return [one.id for one in new]
 
         return await transact(self._db, self._clock, body)
@@ -205,109 +200,6 @@ class CutoverStore:
             await conn.execute(update(import_source).where(mine).values(cutover_ms=cutover_ms))
 
         await transact(self._db, self._clock, body)
-
-    # ------------------------------------------------------------ and back
-
-    async def disable(self, source: ImportedSource, items: Sequence[Item]) -> list[int]:
-        """Those of these jobs that are enabled, hundreds in a transaction; their ids.
-
-        A kill in between leaves jobs that are disabled and still live: the next call has nothing to do with them.
-        """
-        done: list[int] = []
-        for start in range(0, len(items), AT_ONCE):
-            some = items[start : start + AT_ONCE]
-            before = await self.load(source.id, some)
-            plain = [one for one in before.values() if one.enabled and _is_plain(one)]
-            switched = set(await self._disable(source, plain))
-            rest = sorted(one.id for one in before.values() if one.enabled and one.id not in switched)
-            outcome = await self._jobs.set_enabled_all(rest, enabled=False) if rest else {}
-            switched |= {job_id for job_id, changed in outcome.items() if changed is True}
-            # One that people have changed since goes on being known as such.
-            versions = {
-                one.old_key: one.version
-                + (one.new_id in switched and before[one.new_id].version == one.version)
-                for one in some
-            }
-
-            async def body(conn: AsyncConnection, versions: Mapping[str, int] = versions) -> None:
-                await _note_items(conn, source.id, versions, live=False)
-
-            await transact(self._db, self._clock, body)
-            done += sorted(switched)
-        return done
-
-    async def _disable(self, source: ImportedSource, jobs: Sequence[Job]) -> list[int]:
-        """All of these that are as they were read. Slots that are due and not planned yet keep a row, with the reason."""
-        ids = sorted(one.id for one in jobs)
-        await self._run_ids.refill()
-
-        async def body(conn: AsyncConnection) -> list[int]:
-            now_ms = self._clock.now_ms()
-            locked = await _lock(conn, ids)
-            going = [one for one in jobs if locked.get(one.id) == (one.version, True)]
-            if not going:
-                return []
-            await remove_ahead(conn, going, now_ms)
-            await self._skip_overdue(conn, going, now_ms)
-            new = [
-                replace(one, version=one.version + 1, enabled=False, updated_ms=now_ms, next_fire_at=None)
-                for one in going
-            ]
-            await self._write(conn, new, f"given back to {source.name}")
-            return [one.id for one in new]
-
-        return await transact(self._db, self._clock, body) if ids else []
-
-    async def _skip_overdue(self, conn: AsyncConnection, jobs: Sequence[Job], now_ms: int) -> None:
-        fires = select(job_next_fire.c.job_id, job_next_fire.c.next_fire_at).where(
-            job_next_fire.c.job_id.in_([one.id for one in jobs]), job_next_fire.c.next_fire_at <= now_ms
-        )
-        due = dict((await conn.execute(fires)).all())
-        if not due:
-            return
-        present: dict[int, set[int]] = {}
-        between = (run.c.job_id.in_(sorted(due)), run.c.slot_key.between(min(due.values()), now_ms))
-        for job_id, slot_key in await conn.execute(select(run.c.job_id, run.c.slot_key).where(*between)):
-            present.setdefault(job_id, set()).add(slot_key)
-        late = [
-            overdue_row(
-                replace(one, next_fire_at=due[one.id]),
-                now_ms,
-                _OVERDUE,
-                self._run_ids,
-                present.get(one.id, ()),
-            )
-            for one in jobs
-            if one.id in due
-        ]
-        if rows := [row for row in late if row is not None]:
-            await conn.execute(insert(run), rows)
-
-    async def given_back(self, items: Sequence[Item]) -> dict[int, int]:
-        """Of these jobs those that are disabled since they were given back: when that was, by id."""
-        found: dict[int, int] = {}
-        mine = job_version.c
-        for start in range(0, len(items), AT_ONCE):
-            newest = (
-                select(mine.job_id, func.max(mine.version).label("version"))
-                .where(
-                    mine.job_id.in_([one.new_id for one in items[start : start + AT_ONCE]]),
-                    mine.author == AUTHOR,
-                )
-                .group_by(mine.job_id)
-                .subquery()
-            )
-            same = and_(mine.job_id == newest.c.job_id, mine.version == newest.c.version)
-            query = (
-                select(mine.job_id, mine.definition, mine.created_ms)
-                .join(newest, same)
-                .join(job, job.c.id == mine.job_id)
-                .where(job.c.enabled == 0)
-            )
-            async with reading(self._db) as conn:
-                rows = (await conn.execute(query)).all()
-            found |= {row.job_id: row.created_ms for row in rows if not json.loads(row.definition)["enabled"]}
-        return found
 
     # ------------------------------------------------------------ both ways
 
@@ -330,16 +222,11 @@ class CutoverStore:
         await note(conn, now_ms, Source.JOB, "enabled" if enabled else "disabled", told)
 
 
-def _is_plain(one: Job) -> bool:
-    """Nothing but its planned slots has to be taken back."""
-    return not (is_chained(one) or one.timing.jitter_ms or one.timing.window.max_fires)
-
-
 def _says_the_same(then: Job, now: Job) -> bool:
     return (then.name, then.enabled, definition_of(then)) == (now.name, now.enabled, definition_of(now))
 
 
-async def _lock(conn: AsyncConnection, ids: Sequence[int]) -> dict[int, tuple[int, bool]]:
+async def lock(conn: AsyncConnection, ids: Sequence[int]) -> dict[int, tuple[int, bool]]:
     """Version and whether it is enabled, by id."""
     query = select(job.c.id, job.c.version, job.c.enabled).where(job.c.id.in_(ids))
     rows = await conn.execute(query.order_by(job.c.id).with_for_update())
@@ -360,7 +247,7 @@ async def _demand(conn: AsyncConnection, source: ImportedSource) -> None:
         raise Refused(undone_in_part(source.name))
 
 
-async def _note_items(
+async def note_items(
     conn: AsyncConnection, source_id: int, versions: Mapping[str, int], *, live: bool
 ) -> None:
     rows = [

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import insert, update
+from sqlalchemy import delete, insert, select, text, update
 
 from gateway.core.acting import acting_for
-from gateway.core.errors import Refused
+from gateway.core.claims import DISABLED
+from gateway.core.errors import Refused, StoreError
 from gateway.core.model import AddressMode, App, Job, Task
 from gateway.core.registry import DEAD_AFTER_MS
 from gateway.core.states import RunState
 from gateway.store.apps import AppStore
-from gateway.store.cutovers import AT_ONCE, AUTHOR, CutoverStore
+from gateway.store.cutovers import AT_ONCE, AUTHOR
 from gateway.store.hindsight import HindsightStore
 from gateway.store.ids import app_ids, job_ids, run_ids
 from gateway.store.jobs import JobStore
 from gateway.store.starts import Start
 from gateway.store.tables import app, event, executor, job, job_next_fire, job_version, run
 from gateway.store.undo import UndoStore
+from gateway.store.way_back import WayBackStore
 from importer.apply import apply_plan, read_target
 from importer.plan.values import Action, Fires, Firsts, Plan, PlannedApp, PlannedJob, Verdict
+from importer.way_back import held, next_times, take_back
 
 SOURCE = "xxl_job@10.0.0.5:3306"
 CRON = {"kind": "cron", "expression": "0/10 * * * * ?", "timezone": "Asia/Shanghai"}
@@ -34,7 +38,7 @@ FIXED = App(4, 1, "fixed", "Fixed", AddressMode.MANUAL, ("http://10.0.0.9:9999/"
 
 @pytest.fixture
 def store(db, clock):
-    return CutoverStore(db, clock)
+    return WayBackStore(db, clock)
 
 
 @pytest.fixture
@@ -211,6 +215,181 @@ async def test_an_import_that_is_being_undone_meanwhile(db, clock, store, jobs, 
     await undo.remove(undoing)
     with pytest.raises(Refused, match="has been undone"):
         await store.enable(source, wanted)
+
+
+async def disable(store, source):
+    with acting_for(AUTHOR):
+        return await store.disable(source, await store.items(source.id))
+
+
+async def edited(store, source):
+    items = await store.items(source.id)
+    found = await store.load(source.id, items)
+    return await store.edited(found, {one.new_id: one.version for one in items})
+
+
+async def test_a_limit_between_there_and_back_is_no_edit(db, clock, store, jobs, imported, starts):
+    """It moves jobs to another part. Nor is one that was switched off and on."""
+    source = await imported(CRON, CRON, DELAY)
+    await store.enable(source, await starts(source, clock.ms))
+    apps = AppStore(db, clock, app_ids(db, clock))
+    await apps.update(replace(await apps.get("shop"), max_running=3))
+    await jobs.set_enabled(1, enabled=False)
+    await jobs.set_enabled(1, enabled=True)
+    await jobs.update(replace(await jobs.get(2), timeout_s=9))
+    assert await disable(store, source) == [1, 2, 3]
+    assert await edited(store, source) == [2]
+
+
+@pytest.mark.parametrize("schedule", [CRON, DELAY])
+async def test_jobs_are_disabled_and_known_as_such_at_once_or_not_at_all(
+    db, clock, store, imported, starts, rows, schedule
+):
+    source = await imported(schedule)
+    await store.enable(source, await starts(source, clock.ms))
+    fails = "SELECT RAISE(ABORT, 'no');" if db.is_sqlite else "SIGNAL SQLSTATE '45000';"
+    async with db.write() as conn:
+        await conn.execute(
+            text(f"CREATE TRIGGER stop BEFORE UPDATE ON import_item FOR EACH ROW BEGIN {fails} END")
+        )
+    with pytest.raises(StoreError):
+        await disable(store, source)
+    assert [(one["enabled"], one["version"]) for one in await rows(job)] == [(True, 2)]
+    async with db.write() as conn:
+        await conn.execute(text("DROP TRIGGER stop"))
+    assert await disable(store, source) == [1]
+    assert await edited(store, source) == []
+
+
+@pytest.mark.parametrize("db", [pytest.param("mariadb", marks=pytest.mark.mariadb)], indirect=True)
+async def test_what_was_sent_while_others_held_the_locks_was_sent_from_here(
+    db, clock, store, imported, starts, rows
+):
+    source = await imported(CRON, CRON)
+    await store.enable(source, await starts(source, clock.ms))
+    waiting = text("SELECT 1 FROM information_schema.processlist WHERE info LIKE 'SELECT job.id%FOR UPDATE'")
+    async with db.write() as holder:
+        await holder.execute(select(job.c.id).where(job.c.id == 2).with_for_update())
+        disabling = asyncio.ensure_future(disable(store, source))
+        async with asyncio.timeout(20):
+            while True:
+                async with db.read() as conn:
+                    if (await conn.execute(waiting)).scalar():
+                        break
+                await asyncio.sleep(0.02)
+        clock.ms += 4_000
+    assert await disabling == [1, 2]
+    assert {one["created_ms"] for one in await rows(job_version) if one["version"] == 3} == {clock.ms}
+
+
+async def test_one_that_is_changed_at_this_moment_is_looked_at_again(
+    clock, store, jobs, imported, starts, monkeypatch
+):
+    source = await imported(CRON, CRON)
+    await store.enable(source, await starts(source, clock.ms))
+
+    async def in_between(found, versions, edited=store.edited):
+        told = await edited(found, versions)
+        if found[1].timeout_s == 0:
+            await jobs.update(replace(await jobs.get(1), timeout_s=9))
+        return told
+
+    monkeypatch.setattr(store, "edited", in_between)
+    assert await disable(store, source) == [1, 2]
+    monkeypatch.undo()
+    assert [one.live for one in await store.items(source.id)] == [False, False]
+    assert await edited(store, source) == [1]
+
+
+def slot_row(number, job_id, slot_ms, state, **more):
+    return {
+        "id": number, "job_id": job_id, "slot_key": slot_ms, "due_ms": slot_ms, "created_ms": 0, "open_part": None,
+        "state": state, "shard": 0, "last_slot_ms": 0, "reason": None, "sent_ms": 0,
+    } | more  # fmt: skip
+
+
+async def test_no_slot_falls_between_the_two(db, clock, store, imported, starts, rows):
+    """A moment before the next slot: of some jobs its run is on its way, of others it was only planned."""
+    source = await imported(*[CRON] * 7)
+    next_ms = clock.ms // 10_000 * 10_000 + 10_000
+    await store.enable(source, await starts(source, next_ms))
+    clock.ms = next_ms - 100
+    parts = {one["job_id"]: one["part"] for one in await rows(job_next_fire)}
+    async with db.write() as conn:
+        await conn.execute(insert(run), [
+            slot_row(1, 1, next_ms, RunState.DISPATCHING),
+            slot_row(2, 2, next_ms, RunState.PLANNED, open_part=parts[2]),
+            slot_row(4, 4, next_ms, RunState.DISPATCHING),
+            slot_row(5, 5, next_ms, RunState.SKIPPED, reason="overlap"),
+            slot_row(61, 6, next_ms, RunState.RUNNING, shard=-1, sent_ms=next_ms),
+            slot_row(62, 6, next_ms, RunState.STOPPED, shard=1, reason=DISABLED),
+            slot_row(71, 7, next_ms, RunState.RUNNING, shard=-1, sent_ms=next_ms),
+            slot_row(72, 7, next_ms, RunState.STOPPED, shard=1, reason=DISABLED),
+            slot_row(73, 7, next_ms, RunState.RUNNING, shard=2),
+        ])  # fmt: skip
+        await conn.execute(update(job_next_fire).values(next_fire_at=next_ms + 10_000))
+
+    class ThenSkipped(type(clock)):
+        """The run of job 4 was not sent in time, so the node has looked at its job again."""
+
+        async def sleep(self, seconds):
+            await super().sleep(seconds)
+            async with db.write() as conn:
+                skipped = {"state": RunState.SKIPPED, "reason": DISABLED}
+                await conn.execute(update(run).where(run.c.id == 4).values(**skipped))
+
+    with acting_for(AUTHOR):
+        taken = await take_back(store, ThenSkipped(clock.ms), source)
+    assert 2 not in {row["id"] for row in await rows(run)}
+    further = next_ms + 10_000
+    told = {one.old_id: one.slot_ms for one in taken.following}
+    assert told == {1: further, 2: next_ms, 3: next_ms, 4: next_ms, 5: further, 6: next_ms, 7: further}
+    # Lost, and asked for again.
+    again = await next_times(store, source, clock.ms + 60_000)
+    assert {one.old_id: one.slot_ms for one in again} == told
+    assert all(one.only_later for one in again)
+
+
+async def test_the_old_admin_goes_on_by_what_it_knows(db, clock, store, jobs, imported, starts):
+    """Job 1 has another schedule here by now, job 2 was disabled by somebody, job 3 deleted, job 4 is forgotten."""
+    source = await imported(*[CRON] * 5)
+    with acting_for(AUTHOR):
+        await store.enable(source, (await starts(source, clock.ms))[:4])
+    other = {"kind": "cron", "expression": "3 * * * * ?", "timezone": "Asia/Shanghai"}
+    await jobs.update(replace(await jobs.get(1), schedule=other))
+    await jobs.set_enabled(2, enabled=False)
+    await jobs.delete(3)
+    await jobs.delete(4)
+    async with db.write() as conn:
+        await conn.execute(delete(job_version).where(job_version.c.job_id == 4))
+    clock.ms += 60_000
+    with acting_for(AUTHOR):
+        taken = await take_back(store, clock, source)
+    assert (taken.disabled, taken.others, taken.unknown) == (1, 3, (4,))
+    next_ms = taken.since_ms // 10_000 * 10_000 + 10_000
+    assert [(one.old_id, one.slot_ms) for one in taken.following] == [(n, next_ms) for n in (1, 2, 3)]
+
+
+async def test_what_people_have_enabled_goes_back_as_well(clock, store, jobs, imported, starts):
+    """A cutover leaves what was changed here, and says: enable it yourself."""
+    source = await imported(CRON, CRON, CRON)
+    await jobs.update(replace(await jobs.get(1), timeout_s=9))
+    await store.enable(source, (await starts(source, clock.ms))[1:2])
+    await jobs.set_enabled(1, enabled=True)
+    found = await held(store, source)
+    assert ([one.new_id for one in found.live], [one.new_id for one in found.by_hand]) == ([2], [1])
+    assert found.names == {1: "job 1", 2: "job 2"}
+    with acting_for(AUTHOR):
+        taken = await take_back(store, clock, source)
+    assert (taken.disabled, [one.old_id for one in taken.following]) == (2, [1, 2])
+    assert await edited(store, source) == [1]
+    assert (await held(store, source)).items == []
+
+
+async def test_what_was_not_enabled_in_the_source_is_nobody_elses(clock, store, jobs, imported):
+    source = await imported(CRON, wants=False)
+    await jobs.set_enabled(1, enabled=True)
+    assert (await held(store, source)).items == []
 
 
 async def test_apps_without_executors(db, clock, store, imported, rows):

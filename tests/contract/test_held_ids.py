@@ -10,20 +10,21 @@ from gateway.core.errors import Conflict
 from gateway.core.model import PARTS
 from gateway.core.users import Role, User
 from gateway.store.apps import AppStore
-from gateway.store.cutovers import AUTHOR, CutoverStore
+from gateway.store.cutovers import AUTHOR
 from gateway.store.history import HistoryStore
 from gateway.store.ids import app_ids, job_ids, run_ids
 from gateway.store.jobs import JobStore
 from gateway.store.passwords import Passwords
 from gateway.store.tables import import_item, user_account
 from gateway.store.users import UserStore
+from gateway.store.way_back import WayBackStore
 from importer.apply import apply_plan, read_target
 from importer.cutover import CutoverOptions, carry_out, prepare
 from importer.plan.make import PlanOptions, make_plan
 from importer.plan.values import Existing
 from importer.source.values import SourceGroup, SourceUser
 from importer.undo import undo, what_to_undo
-from importer.way_back import next_times, next_times_beforehand, take_back
+from importer.way_back import held, next_times, next_times_beforehand, take_back
 from tests.contract.test_imports import a_job
 from tests.kit.source_rows import MD5_OF_123456, installation, job
 
@@ -53,7 +54,7 @@ def users(db, clock):
 
 @pytest.fixture
 def store(db, clock):
-    return CutoverStore(db, clock)
+    return WayBackStore(db, clock)
 
 
 @pytest.fixture
@@ -180,12 +181,14 @@ async def test_a_job_that_has_got_such_an_id_before_is_none_of_the_import(
         assert (await carry_out(store, clock, theirs)).enabled == (2,)
         async with db.write() as conn:
             await conn.execute(update(import_item).values(live=1))
-        assert [one.old_id for one in await next_times_beforehand(store, ours, clock.ms)] == [1]
+        taking = (await held(store, ours)).items
+        beforehand = await next_times_beforehand(store, ours, taking, clock.ms)
+        assert [one.old_id for one in beforehand] == [1]
         taken = await take_back(store, clock, ours)
         assert (taken.disabled, [one.old_id for one in taken.following]) == (1, [1])
         assert (await jobs.get(2)).enabled
         await take_back(store, clock, await source_of(OTHERS))
-        assert [one.old_id for one in await next_times(store, ours)] == [1]
+        assert [one.old_id for one in await next_times(store, ours, clock.ms)] == [1]
     assert (await jobs.get(2)).task == there.task
 
 

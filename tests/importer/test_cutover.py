@@ -12,12 +12,13 @@ from sqlalchemy import delete, select
 from gateway.core.acting import acting_for
 from gateway.core.clock import SystemClock
 from gateway.core.errors import Refused
-from gateway.store.cutovers import AUTHOR, CutoverStore
+from gateway.store.cutovers import AUTHOR
 from gateway.store.engine import database_url, open_database
 from gateway.store.ids import job_ids, run_ids
 from gateway.store.jobs import JobStore
 from gateway.store.tables import app, executor
 from gateway.store.undo import UndoStore
+from gateway.store.way_back import WayBackStore
 from importer.apply import apply_plan, read_target
 from importer.changes import Changes
 from importer.cutover import CutoverOptions, Done, carry_out, find_source, prepare
@@ -27,14 +28,7 @@ from importer.source.source import SourceOptions, open_source
 from importer.source.url import parse_source
 from importer.source.values import QuartzState, SourceExecutor, SourceGroup, SourceJob, SourceLog
 from importer.take_over import dialect_of
-from importer.way_back import (
-    CLAIMED_MS,
-    is_told_next_times,
-    live_items,
-    next_times,
-    next_times_sql,
-    take_back,
-)
+from importer.way_back import held, is_told_next_times, next_times, next_times_sql, take_back
 from tests.kit.blank_database import blank_database
 
 pytestmark = pytest.mark.mariadb
@@ -62,7 +56,7 @@ def clock():
 
 @pytest.fixture
 def store(db, clock):
-    return CutoverStore(db, clock)
+    return WayBackStore(db, clock)
 
 
 @pytest.fixture
@@ -483,8 +477,10 @@ async def test_there_and_back(store, clock, old, jobs):
     assert is_told_next_times(imported)
     assert (await store.sources())[0].cutover_ms == 0
     run_sql(here, next_times_sql(taken.following))
-    ((told,),) = here.database.execute("SELECT trigger_next_time FROM xxl_job_info WHERE id = 1")
-    assert told == taken.since_ms // MINUTE * MINUTE + MINUTE
+    told = dict(here.database.execute("SELECT id, trigger_next_time FROM xxl_job_info"))
+    disabled_ms = (await jobs.get(1)).updated_ms
+    # Of what somebody has disabled here before, the old admin has missed nothing.
+    assert told == {n: at // MINUTE * MINUTE + MINUTE for n, at in ((1, disabled_ms), (2, taken.since_ms))}
     again = await here.look(store)
     assert [one.job.id for one in again.starts] == [1]
     assert [one.id for one in again.edited] == [2]
@@ -519,23 +515,26 @@ async def test_the_next_times_can_be_had_after_a_kill(store, clock, old, jobs):
     found = await here.look(store)
     with acting_for(AUTHOR):
         await carry_out(store, clock, replace(found, starts=found.starts[:3]))
-    # Somebody has disabled one here, and one was never enabled: for these the old admin's own times hold.
+    # Somebody has disabled one here; one was never enabled, so the old admin's own times hold.
     await jobs.set_enabled(3, enabled=False)
     with acting_for(AUTHOR):
-        await store.disable(found.source, await live_items(store, found.source))
+        await store.disable(found.source, (await held(store, found.source)).items)
     disabled_ms = (await jobs.get(1)).updated_ms
-    told = await next_times(store, found.source)
-    assert [(one.old_id, one.only_later) for one in told] == [(1, True), (2, True)]
-    assert all(one.slot_ms == (disabled_ms + CLAIMED_MS) // MINUTE * MINUTE + MINUTE for one in told)
+    now_ms = clock.now_ms()
+    told = await next_times(store, found.source, now_ms)
+    assert [(one.old_id, one.slot_ms, one.only_later) for one in told] == [
+        (n, at // MINUTE * MINUTE + MINUTE, True)
+        for n, at in ((1, disabled_ms), (2, disabled_ms), (3, now_ms))
+    ]
     further = told[0].slot_ms + MINUTE
     here.database.execute(f"UPDATE xxl_job_info SET trigger_next_time = {further} WHERE id = 2")
     here.database.execute("RENAME TABLE xxl_job_info TO `shop``s jobs`")
     run_sql(here, next_times_sql(told, "shop`s jobs"))
     times = here.database.execute("SELECT trigger_next_time FROM `shop``s jobs` ORDER BY id")
-    assert times == [(told[0].slot_ms,), (further,), (here.slot + MINUTE,), (here.slot + MINUTE,)]
+    assert times == [(told[0].slot_ms,), (further,), (told[2].slot_ms,), (here.slot + MINUTE,)]
     # What runs here again is not the old admin's.
     await jobs.set_enabled(1, enabled=True)
-    assert [one.old_id for one in await next_times(store, found.source)] == [2]
+    assert [one.old_id for one in await next_times(store, found.source, now_ms)] == [2, 3]
 
 
 async def test_which_import_is_meant(store, old):
