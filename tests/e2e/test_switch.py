@@ -147,6 +147,11 @@ class Shop:
     def sent_here(self, job_id: int) -> list[dict]:
         return self.gateway.api.runs(job_id, state="succeeded")
 
+    def last_here(self, job_id: int) -> int:
+        """The last slot that has a row here."""
+        rows = self.gateway.api.runs(job_id)
+        return max(row["slots"]["last_ms"] if row["slots"] else row["slot_ms"] for row in rows)
+
     # ------------------------------------------------------------ what has run
 
     def old_slots(self) -> dict[int, tuple[int, int]]:
@@ -319,11 +324,21 @@ def go_back(shop: Shop) -> None:
     assert done.code == 0, done
     assert "4 jobs are disabled here" in done.output
     shop.database.execute(*file.read_text().splitlines())
-    before = len(shop.old_slots())
+    before = shop.old_slots().keys()
+    last = {job.id: shop.last_here(job.id) for job in jobs_of(shop.release)}
     shop.start_old()
-    wait_until(lambda: len(shop.old_slots()) > before + 3, timeout_s=30, what="the old admin to go on")
+
+    def slots_again() -> dict[int, set[int]]:
+        found = [slot for log_id, slot in shop.old_slots().items() if log_id not in before]
+        return {job_id: {slot for one, slot in found if one == job_id} for job_id in last}
+
+    wait_until(lambda: all(slots_again().values()), timeout_s=40, what="the old admin to go on with all jobs")
     shop.old.kill()
     shop.check(since_ms)
+    # Each goes on with the slot after the last that was sent from here, if only to find it too late.
+    for job_id, there in slots_again().items():
+        given_up = {slot for slot in shop.given_up(job_id) if slot > last[job_id]}
+        assert min(there | given_up) == last[job_id] + EVERY_MS[job_id], job_id
 
 
 @pytest.mark.parametrize("shops", ["by take-over"], indirect=True)
