@@ -92,14 +92,14 @@ class CutoverStore:
         async with reading(self._db) as conn:
             return [item_of(row) for row in await conn.execute(query)]
 
-    async def app_ids(self, source_id: int) -> dict[str, int]:
-        """From the keys of a source's groups to the apps that they became."""
+    async def groups(self, source_id: int) -> list[Item]:
+        """The apps that are here, by what the source calls their groups."""
         mine = import_item.c
-        query = select(mine.old_key, mine.new_id).where(mine.source_id == source_id, mine.kind == APP)
+        query = select(import_item).where(mine.source_id == source_id, mine.kind == APP)
         async with reading(self._db) as conn:
-            found = {row.old_key: row.new_id for row in await conn.execute(query)}
-            others = await made_since(conn, source_id, APP, set(found.values()))
-        return {key: app_id for key, app_id in found.items() if app_id not in others}
+            found = [item_of(row) for row in await conn.execute(query)]
+            others = await made_since(conn, source_id, APP, {one.new_id for one in found})
+        return [one for one in found if one.new_id not in others]
 
     async def load(self, source_id: int, items: Sequence[Item]) -> dict[int, Job]:
         """Those of these jobs of a source that are here: another job may have the id of one that was deleted."""
