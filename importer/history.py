@@ -57,7 +57,7 @@ class LogSource(Protocol):
 
 @dataclass(slots=True)
 class LogsImported:
-    """Of this call. `lost`: those among the runs that never got a result. `renamed`: those with another id than there.
+    """Of this call. `lost`: those among the runs that had no result when they were read. `renamed`: those with another id than there.
 
     `unknown` are rows of jobs that are not here, `unknown_jobs` the first thousand of their ids there; `timeless` rows
     have no time at all. `old`: runs that the retention of this gateway removes soon. `left`: so many ids are left for

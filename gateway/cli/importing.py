@@ -329,6 +329,8 @@ class _Import:
         asked = self._asked
         if not (asked.log_days or asked.daily):
             return report
+        from gateway.store.imports import Undone
+
         state = "apps, jobs and users are here, its jobs disabled, and part of its log; the same command goes on with it"
         with self._stoppable(state):
             try:
@@ -341,6 +343,8 @@ class _Import:
                         progress=self._progress,
                     )
                 )
+            except Undone as error:
+                raise Failure(str(error), WRONG_INPUT) from None
             except (GatewayError, OSError) as error:
                 raise Failure(f"{error}; {state}", WRONG_INPUT) from None
             finally:

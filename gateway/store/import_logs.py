@@ -21,7 +21,7 @@ from gateway.store.daily import LIVE, REMOVED
 from gateway.store.engine import Database
 from gateway.store.events import note
 from gateway.store.ids import FIRST_INT_ID
-from gateway.store.imports import undone_in_part
+from gateway.store.imports import Undone, undone_in_part
 from gateway.store.tables import id_sequence, import_item, import_source, job, node, run, run_daily
 from gateway.store.tables.imports import UNDONE_IN_PART
 from gateway.store.transact import reading, transact
@@ -113,7 +113,7 @@ class LogImportStore:
             if row is None:
                 raise NotFound("import", source)
             if row.log_done == UNDONE_IN_PART:
-                raise Conflict(undone_in_part(source))
+                raise Undone(undone_in_part(source))
             mark = LogMark(
                 row.id, row.log_first, row.log_mark, row.log_last, row.log_from_ms, bool(row.log_done)
             )
@@ -239,13 +239,13 @@ class _TakenError(Conflict):
 
 
 async def _hold(conn: AsyncConnection, source_id: int) -> None:
-    """Nobody moves its mark or undoes it until this transaction ends. Raises `Conflict` where somebody has undone it."""
+    """Nobody moves its mark or undoes it until this transaction ends. Raises `Undone`."""
     query = select(_C.name, _C.log_done).where(_C.id == source_id).with_for_update()
     row = (await conn.execute(query)).first()
     if row is None:
-        raise Conflict("the import was undone at this moment")
+        raise Undone("the import was undone at this moment")
     if row.log_done == UNDONE_IN_PART:
-        raise Conflict(undone_in_part(row.name))
+        raise Undone(undone_in_part(row.name))
 
 
 async def _move(conn: AsyncConnection, mark: LogMark, to: LogMark) -> None:

@@ -214,12 +214,16 @@ async def _lock_source(conn: AsyncConnection, wanted: Import, now_ms: int) -> in
     locking = select(import_source.c.id, import_source.c.log_done).where(mine).with_for_update()
     row = (await conn.execute(locking)).first()
     if row is not None and row.log_done == UNDONE_IN_PART:
-        raise Conflict(undone_in_part(wanted.source))
+        raise Undone(undone_in_part(wanted.source))
     if row is None:
         values = {"name": wanted.source, "created_ms": now_ms, "author": author()[:64]}
         await conn.execute(insert(import_source).values(values))
         row = (await conn.execute(locking)).one()
     return int(row.id)
+
+
+class Undone(Conflict):
+    """The import is not there any more, or going."""
 
 
 def undone_in_part(source: str) -> str:

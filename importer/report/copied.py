@@ -65,7 +65,10 @@ def copied_logs(found: Logs, log_days: int, unread: Mapping[str, int]) -> Copied
     parts = (
         (found.unknown, f"{found.unknown:,} of jobs that are not here" + (f" ({jobs})" if jobs else "")),
         (found.timeless, f"{found.timeless:,} without any time"),
-        (found.lost, f"{found.lost:,} that never got a result are lost"),
+        (
+            found.lost,
+            f"{found.lost:,} that had no result yet are lost, until their executors report one here",
+        ),
         (found.renamed, f"{found.renamed:,} have another id"),
         (found.old, f"{found.old:,} are so old that the retention of this gateway removes them soon"),
         (
