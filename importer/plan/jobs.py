@@ -29,7 +29,7 @@ _UNROUTED = (1, 5, 2)
 _ROUTES = frozenset(Route) - {Route.WEIGHTED}
 # Of the row, but no part of what the job is: these move by themselves.
 _VOLATILE = ("next_ms", "last_ms")
-_VOLATILE_QUARTZ = ("next_ms", "previous_ms")
+_VOLATILE_QUARTZ = ("next_ms", "previous_ms", "state")
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +236,6 @@ def digest_of(job: SourceJob, around: Around) -> str:
         quartz = job.quartz
         row["quartz"] = {
             one.name: getattr(quartz, one.name) for one in fields(quartz) if one.name not in _VOLATILE_QUARTZ
-        }
+        } | {"is_firing": quartz.is_firing}
     text = json.dumps([row, around.zone.name], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()

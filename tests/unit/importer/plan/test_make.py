@@ -14,7 +14,14 @@ from gateway.core.users import Role, User
 from importer.plan.target import Target
 from importer.plan.users import IF_CHANGED
 from importer.plan.values import Action, Existing, Level
-from importer.source.values import Counters, Installation, SourceExecutor, SourceGroup, SourceUser
+from importer.source.values import (
+    Counters,
+    Installation,
+    QuartzState,
+    SourceExecutor,
+    SourceGroup,
+    SourceUser,
+)
 from tests.kit.source_rows import MD5_OF_123456, after, installation, job, plan, told
 
 
@@ -78,6 +85,23 @@ def test_only_what_has_changed_in_the_source_is_updated() -> None:
     first = updated.jobs[0]
     assert first.job.schedule["expression"] == "0 0 3 * * ?"  # type: ignore[call-overload,index]
     assert any("0 0 2 * * ?" in one and "0 0 3 * * ?" in one for one in first.changes)
+
+
+@pytest.mark.parametrize(
+    ("state", "changed"), [("ACQUIRED", False), ("BLOCKED", False), ("EXECUTING", False), ("PAUSED", True)]
+)
+def test_what_quartz_does_by_itself_changes_no_job(state: str, changed: bool) -> None:
+    """A trigger that is due is taken, and put back; nobody has done anything to it."""
+    releases = {"first": (2, 0, 2), "last": (2, 0, 2)}
+    waiting, moved = (
+        job(
+            7, schedule_type=None, cron="0 0 2 * * ?", trigger_status=None, quartz=QuartzState(one, next_ms=5)
+        )
+        for one in ("WAITING", state)
+    )
+    target = after(plan(installation(waiting, **releases)))
+    (again,) = plan(installation(moved, **releases), target).jobs
+    assert ("changed in the source since" in again.changes) == changed
 
 
 def test_what_people_have_changed_here_is_told() -> None:
