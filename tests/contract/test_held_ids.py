@@ -225,12 +225,12 @@ async def test_an_app_that_has_got_such_an_id_before_is_none_of_the_import(
     await hold(ours.id, "app", "1", 1)
     billing = await apps.get("billing")
     assert billing.id == 1
-    assert await store.app_ids(ours.id) == {"9": 9}
+    assert {one.old_key: one.new_id for one in await store.groups(ours.id)} == {"9": 9}
     await bring(OURS, groups=SHOP, update=True)
     assert await apps.get("billing") == billing
     shop = await apps.get("shop")
     assert shop.id != 1
-    assert (await store.app_ids(ours.id))["1"] == shop.id
+    assert {one.old_key: one.new_id for one in await store.groups(ours.id)}["1"] == shop.id
 
 
 async def test_a_user_who_has_got_the_id_of_a_removed_one_is_none_of_the_import(db, clock, users, bring):
