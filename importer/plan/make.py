@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from gateway.core.model import DEFAULT_NAMESPACE
+from gateway.core.model import DEFAULT_NAMESPACE, Job
 from gateway.core.users import User
 from importer.plan.again import app_again, app_changes, gone_there, job_again, refuse, refuse_another
 from importer.plan.apps import DraftApp, app_of, drafts_of, group_digest, id_of
@@ -229,6 +229,8 @@ def _jobs(
             action, made, told = job_again(there, one.job, known, digest, options.existing, one.notes)
             if action is Action.SKIP:
                 wants, digest = known.wants_enabled, known.digest
+            else:
+                _tell_of_sources_between(one, there)
         planned.append(
             PlannedJob(
                 action=action,
@@ -245,6 +247,15 @@ def _jobs(
         )
         findings += one.notes.findings
     return tuple(planned), findings
+
+
+def _tell_of_sources_between(one: MappedJob, there: Job) -> None:
+    """What was saved between two imports: an update brings the newest."""
+    since_ms = there.task.glue_updated_ms
+    if missed := [old for old in one.history if old.task.glue_updated_ms > since_ms]:
+        versions = "1 version" if len(missed) == 1 else f"{len(missed)} versions"
+        why = "saved in the source since the import before: an update brings the newest alone"
+        one.notes.dropped("logglue", f"{versions} before the newest", why)
 
 
 def _warn_of_cycles(mapped: list[MappedJob]) -> None:

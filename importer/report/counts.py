@@ -78,7 +78,7 @@ def _glue(report: Report) -> TableCount:
         told = (
             "the newest is the job's own version, the same twice is one; others are listed below"
             if is_first
-            else "they came with the first import"
+            else "those of a job came with it at first; what is newer and does not come is listed below"
         )
     return TableCount("GLUE history", "versions of jobs", read, taken, told)
 

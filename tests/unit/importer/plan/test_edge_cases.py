@@ -29,9 +29,9 @@ from datetime import UTC, datetime
 import pytest
 
 from gateway.core.model import AddressMode, BlockStrategy, Misfire, Route
-from importer.plan.values import Action, Level, PlannedJob, Verdict
+from importer.plan.values import Action, Existing, Level, PlannedJob, Verdict
 from importer.source.values import QuartzState, SourceExecutor, SourceGlue, SourceGroup, SourceJob, SourceUser
-from tests.kit.source_rows import NOW_MS, installation, job, one_job, plan, told
+from tests.kit.source_rows import NOW_MS, after, installation, job, one_job, plan, told
 
 E3 = {"first": (2, 3, 0), "last": (2, 4, 2)}
 E2 = {"first": (2, 2, 0), "last": (2, 2, 0)}
@@ -471,6 +471,12 @@ def test_glue_history_becomes_earlier_versions() -> None:
     ]
     assert [old.task.glue_updated_ms < one.job.task.glue_updated_ms for old in one.history] == [True, True]
     assert told(made, "job 7", "glue_source")[0].became == "without carriage returns"
+    first = plan(
+        installation(replace(now, glue_source="echo 1\r\n", glue_updated=rows[0].updated), glue=(rows[0],))
+    )
+    later = plan(installation(now, glue=tuple(rows)), after(first), existing=Existing.UPDATE)
+    assert [one.value for one in told(later, "job 7", "logglue")] == ["1 version before the newest"]
+    assert told(made, "job 7", "logglue") == []
     assert [one.value for one in told(made, "logglue", "glue_source")] == ["1 row, of jobs 1000"]
 
 
