@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
 from gateway.core.model import BROADCAST_PARENT, LogPage, Route
 from gateway.core.states import RunState
 from gateway.core.users import Role
 from gateway.store.history import HistoryStore
 from gateway.store.import_logs import LogImportStore, OldDay
+from gateway.store.tables import import_source
 from gateway.store.tables import run as run_table
 
 OLD, NEW = "/xxl-job-admin/joblog", "/joblog"
@@ -260,6 +261,8 @@ async def test_charts_have_the_daily_report_of_an_old_admin(admin):
     admin.clock.ms = noon
     await admin.run(admin.the_job, finished_ms=noon - 1)
     days = [OldDay(noon // DAY_MS - age, 100 + age, 10, 1) for age in range(5)]
+    async with admin.db.write() as conn:
+        await conn.execute(insert(import_source).values(id=4, name="xxl_job@10.0.0.5:3306"))
     await LogImportStore(admin.db, admin.clock).write_days(4, days)
     chart = (await admin.ask("/xxl-job-admin/chartInfo", {})).json["content"]
     assert chart["triggerDayCountSucList"] == [0, 0, 104, 103, 102, 101, 101]
