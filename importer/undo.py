@@ -13,8 +13,9 @@ from gateway.core.retention import calm_in_ms
 from gateway.settings import Settings
 from gateway.store.engine import Database
 from gateway.store.import_logs import LogImportStore
+from gateway.store.many import chunks
 from gateway.store.undo import UndoStore
-from gateway.store.undoing import Undoing, chunks
+from gateway.store.undoing import Undoing
 from importer.apply import NAME, Progress, full_disks_told, quiet
 
 _MOST_NAMED = 10

@@ -28,6 +28,7 @@ from gateway.app.database import prepare_database
 from gateway.app.demo import start_demo
 from gateway.app.listen import listen, private_url
 from gateway.app.services import services_of
+from gateway.app.target import follow_clock
 from gateway.core.access import AccessTokens, mark_of
 from gateway.core.clock import SystemClock
 from gateway.core.cluster import Identity
@@ -109,9 +110,8 @@ async def running(settings: Settings) -> AsyncIterator[Node]:
             log.warning("durability", problem=warning)
         tuning = Tuning(lease_ms=int(settings.lease_s * 1000), stop_grace_s=settings.stop_grace_s)
         nodes = Nodes(db, clock, tuning.lease_ms)
-        if not db.is_sqlite:
-            # The clock of all nodes from the first slot on: one of our own that is wrong would skip or fire some.
-            clock.adjust(await nodes.offset_ms())
+        # From the first slot on: a clock of our own that is wrong would skip or fire some.
+        await follow_clock(db, clock)
         control = None if db.is_sqlite else await ControlListener.bound(settings)
         if control is not None:
             stack.push_async_callback(control.close)

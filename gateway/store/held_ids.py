@@ -11,10 +11,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.store.many import chunks
 from gateway.store.tables import app, import_item, import_source, job_version, user_account
 
 APP, JOB, USER = "app", "job", "user"
-_CHUNK = 500
 _ITEM = import_item.c
 # Of each kind its key, when it was made here, and which row says so: a job's own dates are those of its source.
 _MADE: dict[str, tuple[ColumnElement[int], ColumnElement[int], ColumnElement[Any]]] = {
@@ -26,10 +26,9 @@ _MADE: dict[str, tuple[ColumnElement[int], ColumnElement[int], ColumnElement[Any
 
 async def held(conn: AsyncConnection, kind: str, ids: Collection[int]) -> set[int]:
     """Those of these ids that imports hold."""
-    wanted = sorted(ids)
     found: set[int] = set()
-    for start in range(0, len(wanted), _CHUNK):
-        mine = (_ITEM.kind == kind, _ITEM.new_id.in_(wanted[start : start + _CHUNK]))
+    for some in chunks(sorted(ids)):
+        mine = (_ITEM.kind == kind, _ITEM.new_id.in_(some))
         found.update((await conn.execute(select(_ITEM.new_id).where(*mine))).scalars())
     return found
 
@@ -42,10 +41,9 @@ async def let_go(conn: AsyncConnection, kind: str, one: int) -> None:
 async def made_at(conn: AsyncConnection, kind: str, ids: Collection[int]) -> dict[int, int]:
     """When each of these was made here, by id; of jobs also of deleted ones while their history is kept."""
     key, at_ms, its_row = _MADE[kind]
-    wanted = sorted(ids)
     found: dict[int, int] = {}
-    for start in range(0, len(wanted), _CHUNK):
-        query = select(key, at_ms).where(key.in_(wanted[start : start + _CHUNK]), its_row)
+    for some in chunks(sorted(ids)):
+        query = select(key, at_ms).where(key.in_(some), its_row)
         found.update((one, made_ms) for one, made_ms in await conn.execute(query))
     return found
 

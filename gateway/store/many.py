@@ -1,18 +1,24 @@
-"""Many rows changed at once, each by its key."""
+"""Many rows at once, as many as one statement takes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
 
 from sqlalchemy import Table, bindparam, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+T = TypeVar("T")
+
 _CHUNK = 500
 
 
+def chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK))
+
+
 async def update_each(conn: AsyncConnection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
-    """Each of these has the columns of the primary key, which say whose row it is, and the same others."""
+    """Each row by its key. Each of these has the columns of the primary key, which say whose row it is, and the same others."""
     if not rows:
         return
     keys = [column.name for column in table.primary_key]
@@ -22,8 +28,7 @@ async def update_each(conn: AsyncConnection, table: Table, rows: Sequence[dict[s
         .where(*(table.c[name] == bindparam(f"key_{name}") for name in keys))
         .values({name: bindparam(f"new_{name}") for name in others})
     )
-    for start in range(0, len(rows), _CHUNK):
-        some = rows[start : start + _CHUNK]
+    for some in chunks(rows):
         await conn.execute(
             statement,
             [

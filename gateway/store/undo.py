@@ -19,6 +19,7 @@ from gateway.store import access, pauses
 from gateway.store.engine import Database, patience
 from gateway.store.events import note
 from gateway.store.imports import PATIENCE_S, WRITE_S
+from gateway.store.many import chunks
 from gateway.store.revisions import bump
 from gateway.store.tables import (
     access_token,
@@ -43,7 +44,7 @@ from gateway.store.tables import (
 )
 from gateway.store.tables.imports import UNDONE_IN_PART
 from gateway.store.transact import reading, transact
-from gateway.store.undoing import Undoing, chunks, count_runs, look
+from gateway.store.undoing import Undoing, count_runs, look
 from gateway.store.users import forget_apps
 
 AT_ONCE = 500

@@ -17,6 +17,7 @@ from gateway.core.model import FIRST_LONG_ID
 from gateway.store.held_ids import APP, JOB, USER, made_at
 from gateway.store.ids import FIRST_INT_ID
 from gateway.store.import_logs import FIRST_OWN_ID
+from gateway.store.many import chunks
 from gateway.store.tables import (
     access_token,
     app,
@@ -31,7 +32,6 @@ from gateway.store.tables import (
 )
 from gateway.store.tables.imports import UNDONE_IN_PART
 
-_CHUNK = 500
 _ITEM = import_item.c
 _OWN = or_(run.c.id.between(FIRST_INT_ID, FIRST_OWN_ID - 1), run.c.id >= FIRST_LONG_ID)
 
@@ -77,10 +77,6 @@ class Undoing:
     @property
     def is_refused(self) -> bool:
         return bool(self.live or self.enabled or self.with_runs or self.parents)
-
-
-def chunks(ids: Sequence[int]) -> Iterable[Sequence[int]]:
-    return (ids[start : start + _CHUNK] for start in range(0, len(ids), _CHUNK))
 
 
 async def look(conn: AsyncConnection, source: Any) -> Undoing:
